@@ -1,0 +1,14 @@
+"""Where things are inside a container (design: session directories)."""
+
+from pathlib import Path
+
+INBOUND_DB = Path("/session/in/inbound.db")
+INBOUND_FILES = Path("/session/in/files")
+OUTBOUND_DB = Path("/session/out/outbound.db")
+OUTBOUND_FILES = Path("/session/out/files")
+WORKSPACE = Path("/workspace")
+HOME = Path("/home/agent")
+AGENT_CONFIG = Path("/app/agent.json")
+GATEWAY_SOCKET = Path("/run/nanoclaw-gateway/gateway.sock")
+FIRST_LISTEN_FD = 3
+"""sd_listen_fds(3): the first passed descriptor."""
