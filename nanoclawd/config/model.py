@@ -1,0 +1,195 @@
+"""What the configuration file says, as frozen structs whose defaults are those of a file that is not there."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from nanoclawd.config.values import (
+    MIB,
+    AbsolutePath,
+    ApiPath,
+    Awake,
+    BasePath,
+    BodySize,
+    Budget,
+    Connections,
+    CredentialName,
+    DiskSize,
+    EndpointName,
+    ImageName,
+    Level,
+    MemorySize,
+    ModelSpec,
+    NetworkName,
+    Seconds,
+    SocketPath,
+    Switch,
+    Tasks,
+    Url,
+    WatchdogSeconds,
+    Word,
+    default_awake,
+    half_of_memory,
+)
+from nanoclawd.errors import InvalidName, NotFound
+
+DEFAULT_PATHS: tuple[str, ...] = ("chat/completions", "completions", "embeddings", "models", "responses", "messages")
+
+
+class ModelChoice(NamedTuple):
+    """One model: the endpoint's name in the configuration, and the model's name at that endpoint."""
+
+    endpoint: str
+    model: str
+
+
+class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a model is served: on a unix socket or at a URL, exactly one of them.
+
+    Attributes:
+        socket: path of the server's unix socket.
+        base: what precedes the API's paths on the socket.
+        url: the API's address, what precedes its paths included.
+        credential: name of the API key among the gateway's credentials; the gateway alone sees the key.
+        paths: what an agent may ask for below the address, exactly these.
+    """
+
+    socket: SocketPath | None = None
+    base: BasePath = ""
+    url: Url | None = None
+    credential: CredentialName | None = None
+    paths: tuple[ApiPath, ...] = DEFAULT_PATHS
+
+    def address(self) -> str:
+        """Return what precedes an API path; on a unix socket the host's name means nothing."""
+        return self.url if self.url is not None else f"http://localhost{self.base}"
+
+    def problem(self) -> str | None:
+        """Return what is wrong between the keys, or None."""
+        if (self.socket is None) == (self.url is None):
+            return "exactly one of socket and url is needed"
+        if self.base and self.socket is None:
+            return "base belongs to socket; with url it is a part of the address"
+        return None
+
+
+EMBEDDED = Endpoint(socket="/run/nanoclaw-model/model.sock", base="/v1")
+"""The local model that comes with the package; there under the name ``embedded`` unless the file says otherwise."""
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the appliance may use of the machine. Sizes in bytes.
+
+    Attributes:
+        max_awake: sessions awake at once; others wait in a queue.
+        memory_budget: memory of all awake sessions together.
+        session_memory: memory of one session's container.
+        session_tasks: processes and threads of one session's container.
+        min_free_disk: below this much free disk no message is accepted.
+    """
+
+    max_awake: Awake = msgspec.field(default_factory=default_awake)
+    memory_budget: Budget = msgspec.field(default_factory=half_of_memory)
+    session_memory: MemorySize = 512 * MIB
+    session_tasks: Tasks = 256
+    min_free_disk: DiskSize = 500 * MIB
+
+
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds in time, in seconds.
+
+    Attributes:
+        idle: a session without work sleeps after this.
+        turn: a turn ends after this, whatever its container says.
+        ready: a container must be ready within this.
+        watchdog: a runner's event loop must show life within this.
+        silence: a model may be silent for this long; how long it writes has no bound.
+    """
+
+    idle: Seconds = 300.0
+    turn: Seconds = 1800.0
+    ready: Seconds = 20.0
+    watchdog: WatchdogSeconds = 60.0
+    silence: Seconds = 300.0
+
+
+class Images(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How container images are built.
+
+    Attributes:
+        base: the image below ours.
+        wheels: a directory of Python wheels, used instead of the package index.
+        build_network: podman's network of a build; podman's own choice where it is None.
+    """
+
+    base: ImageName = "docker.io/library/debian:trixie-slim"
+    wheels: AbsolutePath | None = None
+    build_network: NetworkName | None = None
+
+
+class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds of the agents' way out.
+
+    Attributes:
+        max_body: bytes of one request's body.
+        max_connections: connections of one agent group at once.
+        drain: seconds that running answers get when the gateway is stopped.
+    """
+
+    max_body: BodySize = 8 * MIB
+    max_connections: Connections = 16
+    drain: Seconds = 60.0
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file.
+
+    Attributes:
+        model: the model of groups that name none.
+        provider: the provider of groups that name none.
+        allow_scripted: whether a group may use the provider ``scripted``, which tests use to probe the sandbox.
+        endpoints: model endpoints by name; ``embedded`` is always among them.
+        log_level: least level that is logged.
+    """
+
+    model: ModelSpec = "embedded/smollm2"
+    provider: Word = "openai"
+    allow_scripted: Switch = False
+    endpoints: dict[EndpointName, Endpoint] = msgspec.field(default_factory=lambda: {"embedded": EMBEDDED})
+    limits: Limits = msgspec.field(default_factory=Limits)
+    timeouts: Timeouts = msgspec.field(default_factory=Timeouts)
+    images: Images = msgspec.field(default_factory=Images)
+    gateway: Gateway = msgspec.field(default_factory=Gateway)
+    log_level: Level = "info"
+
+    def resolve_model(self, spec: str | None = None) -> ModelChoice:
+        """Return the model that ``ENDPOINT/MODEL`` names, or the default one.
+
+        Raises:
+            InvalidName: not of that form.
+            NotFound: no such endpoint in the configuration.
+        """
+        text = self.model if spec is None else spec
+        try:
+            endpoint, model = msgspec.convert(text, ModelSpec).split("/", 1)
+        except msgspec.ValidationError:
+            raise InvalidName(f"not a model: {text[:80]!r}; expected ENDPOINT/MODEL like embedded/smollm2") from None
+        if endpoint not in self.endpoints:
+            known = ", ".join(sorted(self.endpoints))
+            raise NotFound(f"no model endpoint {endpoint!r} in the configuration; there are: {known}")
+        return ModelChoice(endpoint, model)
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Return what is wrong between keys, each as the key and the fault."""
+        found: list[tuple[str, str]] = []
+        try:
+            self.resolve_model()
+        except NotFound as error:
+            found.append(("model", error.message))
+        if self.provider == "scripted" and not self.allow_scripted:
+            found.append(("provider", "scripted needs allow_scripted: true"))
+        if self.limits.memory_budget < self.limits.session_memory:
+            found.append(("limits.memory_budget", "smaller than limits.session_memory: no session could ever wake"))
+        if self.timeouts.turn < self.timeouts.silence:
+            found.append(("timeouts.turn", "shorter than timeouts.silence"))
+        return found
