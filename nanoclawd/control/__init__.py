@@ -1,0 +1,1 @@
+"""The control socket: Varlink interfaces ``io.nanoclaw.*`` for operators, and what they need from the daemon's core."""
