@@ -1,0 +1,1 @@
+"""The test bed: builds, boots, enters and removes throwaway Debian machines."""

@@ -1,0 +1,165 @@
+"""A bed's life: up, status, down."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import cache, cgroups, host, images, machine, package, rootfs
+from .command import run
+from .settings import BED_SOURCES, BedError, Settings
+from .stages import Stages
+
+CONTAINERS_CONF = "[containers]\n# this machine delegates no pids controller\npids_limit = 0\n"
+
+
+@dataclass
+class Facts:
+    """What was put into a bed."""
+
+    rootfs: str = ""
+    package: str = ""
+
+
+def read_facts(settings: Settings) -> Facts:
+    """What was put into this bed; nothing, if there is none."""
+    try:
+        known = json.loads(settings.facts.read_text())
+    except FileNotFoundError:
+        return Facts()
+    return Facts(**known)
+
+
+def write_facts(settings: Settings, facts: Facts) -> None:
+    """Remember what was put into this bed."""
+    settings.facts.write_text(json.dumps(asdict(facts)) + "\n")
+
+
+def up(settings: Settings, *, install: bool) -> None:
+    """Have the bed booted, with the working tree's package in it if `install`."""
+    host.require_root()
+    if install and not package.can_be_built():
+        print(f"there is no {package.PACKAGING}/ yet: booting without the package", file=sys.stderr)
+        install = False
+    with cache.lock(settings.beds / f"{settings.name}.lock"):
+        leader = machine.leader(settings)
+        if leader is None:
+            stages = Stages(8 if install else 5)
+            leader = _boot(settings, stages)
+        else:
+            print(f"the bed {settings.name!r} is up already (`bed down` for a new one)", file=sys.stderr)
+            if not install:
+                return
+            stages = Stages(3)
+        if install:
+            _install(settings, leader, stages)
+
+
+def down(settings: Settings) -> None:
+    """Leave no process, mount, cgroup or file of the bed."""
+    host.require_root()
+    with cache.lock(settings.beds / f"{settings.name}.lock"):
+        stages = Stages(2)
+        with stages.stage(f"ending the machine of the bed {settings.name!r}"):
+            machine.end(settings)
+        with stages.stage("removing its files"):
+            cache.discard(settings.directory)
+
+
+def status(settings: Settings) -> list[dict[str, str | int | None]]:
+    """One row for each bed of this checkout."""
+    names = {path.name for path in settings.beds.glob("[a-z0-9]*") if path.is_dir()} if settings.beds.is_dir() else set()
+    rows: list[dict[str, str | int | None]] = []
+    for name in sorted(names | {settings.name}):
+        one = Settings(name, settings.home)
+        leader = machine.leader(one)
+        facts = read_facts(one)
+        state = "up" if leader is not None else "stopped" if one.directory.exists() else "absent"
+        rows.append(
+            {
+                "name": name,
+                "state": state,
+                "pid": leader,
+                "up_seconds": _age(leader),
+                "package": facts.package or None,
+                "root": str(one.root) if one.root.exists() else None,
+            }
+        )
+    return rows
+
+
+def _age(pid: int | None) -> int | None:
+    if pid is None:
+        return None
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def _boot(settings: Settings, stages: Stages) -> int:
+    with stages.stage("looking at this host"):
+        host.prepare(stages.note)
+    with stages.stage("the root file system"):
+        tree = rootfs.bed_tree(settings, stages.note)
+    with stages.stage("the container base image and wheels"):
+        base = rootfs.base_image(settings, stages.note)
+        wheels = rootfs.wheels(settings, stages.note)
+    with stages.stage(f"copying the root file system for the bed {settings.name!r}"):
+        machine.end(settings)  # an `up` that was killed may have left something half booted
+        cache.discard(settings.directory)
+        settings.directory.mkdir(parents=True)
+        _refuse_overlay(settings.directory)
+        run(["cp", "--archive", "--reflink=auto", tree, settings.root])
+        _add_files(settings.root)
+        write_facts(settings, Facts(rootfs=rootfs.recipe("bed").key))
+    with stages.stage("booting"):
+        leader = machine.boot(settings, base, wheels)
+        if "pids" not in Path(f"/proc/{leader}/root/sys/fs/cgroup/cgroup.controllers").read_text().split():
+            drop_ins = settings.root / "etc" / "containers" / "containers.conf.d"
+            drop_ins.mkdir(parents=True, exist_ok=True)
+            (drop_ins / "50-bed.conf").write_text(CONTAINERS_CONF)
+            stages.note("no cgroup controllers here: memory and task limits have no effect in the bed")
+    return leader
+
+
+def _install(settings: Settings, leader: int, stages: Stages) -> None:
+    with stages.stage("the package of the working tree"):
+        directory = package.build(settings, stages.note)
+    key = directory.name
+    facts = read_facts(settings)
+    if facts.package == key:
+        print(f"the bed has {key} already", file=sys.stderr)
+        return
+    with stages.stage(f"installing {key}"):
+        package.install(settings, leader, package.the_deb(directory))
+        facts.package = key
+        write_facts(settings, facts)
+    with stages.stage("container images of an earlier bed"):
+        if not images.restore(settings, stages.note):
+            stages.note("none to restore: `ncl setup` builds them")
+
+
+def _add_files(root: Path) -> None:
+    """Lay the files of tests/bed/files over the tree."""
+    files = BED_SOURCES / "files"
+    if files.is_dir():
+        run(["cp", "--recursive", "--no-target-directory", files, root])
+
+
+def _refuse_overlay(directory: Path) -> None:
+    """Raises BedError where podman could not keep its images: an overlay's upper directory on an overlay."""
+    kind = run(["stat", "--file-system", "--format=%T", directory]).strip()
+    if kind == "overlayfs":
+        raise BedError(f"{directory} is on overlayfs, where podman cannot keep images: set BED_HOME to another disk")
+
+
+def leftovers(settings: Settings) -> list[str]:
+    """What a bed that is down has left on the host; nothing, one hopes."""
+    found = [str(path) for path in cgroups.leftovers(settings.identity)]
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    found += [line.split()[1] for line in mounts if str(settings.directory) in line]
+    outer = machine.supervisor(settings)
+    return [*found, *([f"process {outer}"] if outer is not None else [])]

@@ -1,0 +1,79 @@
+"""Keeps the container images that a bed built, for the next bed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from . import cache, enter, rootfs
+from .command import run
+from .settings import BED_SOURCES, REPOSITORY, BedError, Settings
+
+STORE = Path(".local") / "share" / "containers" / "storage"
+OWNER = "nanoclaw"
+
+
+def key(settings: Settings) -> str:
+    """Differs when the images would, or when the ids their files belong to do."""
+    containerfile = REPOSITORY / "Containerfile"
+    contents = containerfile.read_text() if containerfile.is_file() else ""
+    pins = (BED_SOURCES / "wheels.txt").read_text()
+    return cache.key_of(contents, pins, rootfs.recipe("base").key, rootfs.recipe("bed").key, _identity(settings.root))
+
+
+def restore(settings: Settings, note: Callable[[str], None]) -> bool:
+    """Put the images of an earlier bed into this one, whose package is installed but has no images yet."""
+    home = _home(settings.root)
+    if home is None:
+        return False
+    kept = cache.entry(settings.cache, "images", key(settings)) / "storage"
+    store = home / STORE
+    if not kept.is_dir() or store.exists():
+        return False
+    note("restoring the container images")
+    parent = home
+    for name in STORE.parts[:-1]:
+        parent = parent / name
+        if not parent.exists():
+            parent.mkdir(mode=0o700)
+            run(["chown", "--reference", home, parent])
+    run(["cp", "--archive", "--reflink=auto", kept, store])
+    return True
+
+
+def save(settings: Settings, leader: int, note: Callable[[str], None]) -> Path:
+    """Keep this bed's images. Its containers should be idle.
+
+    Raises:
+        BedError: there are none.
+    """
+    home = _home(settings.root)
+    if home is None or not (home / STORE).is_dir():
+        raise BedError("this bed has no container images yet: run `tests/bed/bed exec -- ncl setup`, then try again")
+    user = enter.user_of(leader, OWNER)
+    # every container is gone for the next bed, so none may be remembered in the store
+    enter.capture(leader, ["runuser", "-u", user.name, "--", "podman", "ps", "--all", "--quiet"])
+
+    def build(directory: Path) -> None:
+        run(["cp", "--archive", "--reflink=auto", home / STORE, directory / "storage"])
+
+    return cache.obtain(settings.cache, "images", key(settings), build, note)
+
+
+def _identity(root: Path) -> str:
+    """The owner's ids in this bed: images of other ids would be unreadable."""
+    names = ("passwd", "subuid", "subgid")
+    lines = [line for name in names for line in _lines(root / "etc" / name) if line.startswith(f"{OWNER}:")]
+    return "\n".join(lines)
+
+
+def _home(root: Path) -> Path | None:
+    for line in _lines(root / "etc" / "passwd"):
+        fields = line.split(":")
+        if fields[0] == OWNER:
+            return root / fields[5].lstrip("/")
+    return None
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
