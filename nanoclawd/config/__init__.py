@@ -1,7 +1,5 @@
 """The configuration file ``/etc/nanoclawd/config.yaml``: what may stand in it, and how it is read."""
 
-from pathlib import Path
-
 from nanoclawd.config.load import load
 from nanoclawd.config.model import (
     Config,
@@ -13,6 +11,4 @@ from nanoclawd.config.model import (
     Timeouts,
 )
 
-CONFIG_PATH = Path("/etc/nanoclawd/config.yaml")
-
-__all__ = ["CONFIG_PATH", "Config", "Endpoint", "Gateway", "Images", "Limits", "ModelChoice", "Timeouts", "load"]
+__all__ = ["Config", "Endpoint", "Gateway", "Images", "Limits", "ModelChoice", "Timeouts", "load"]

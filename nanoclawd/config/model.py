@@ -132,12 +132,12 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         max_body: bytes of one request's body.
-        max_connections: connections of one agent group at once.
+        max_connections: connections of one agent group at once; enough for every session that can be awake by default.
         drain: seconds that running answers get when the gateway is stopped.
     """
 
     max_body: BodySize = 8 * MIB
-    max_connections: Connections = 16
+    max_connections: Connections = 64
     drain: Seconds = 60.0
 
 

@@ -1,0 +1,160 @@
+"""``python3 -m nanoclawd.gateway``: the service behind nanoclaw-gateway.socket."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from systemd import daemon
+
+from nanoclawd import config as configuration
+from nanoclawd import journal, paths
+from nanoclawd.config import Config
+from nanoclawd.errors import ConfigError, NanoclawError
+from nanoclawd.gateway.credentials import load_credentials
+from nanoclawd.gateway.policy import AgentDirectory, subordinate_ranges
+from nanoclawd.gateway.proxy import Proxy, peer_uid
+from nanoclawd.gateway.refusals import Refusal
+
+IDENTIFIER = "nanoclaw-gateway"
+KEEP_ALIVE_SECONDS = 15.0
+"""An idle connection of a container is closed after this; it counts against its group's bound."""
+
+MAX_HEADER_LINE_BYTES = 8 * 1024
+_STOP_MARGIN_SECONDS = 15.0
+_OVER_BOUND = (
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    b'{"error": {"message": "too many connections of this agent group at once", "type": "too_many_connections"}}'
+)
+
+log = logging.getLogger(__name__)
+
+
+class BoundedServer(web.Server):
+    """An HTTP server on a unix socket that counts the connections of each peer and turns away those over the bound."""
+
+    def __init__(self, proxy: Proxy, max_connections: int) -> None:
+        silent = logging.getLogger("aiohttp.server")
+        silent.disabled = True  # it writes what a container sends; the proxy writes what matters
+        super().__init__(
+            proxy.handle,
+            handler_cancellation=True,  # a caller that leaves ends its request at the endpoint
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            max_line_size=MAX_HEADER_LINE_BYTES,
+            max_field_size=MAX_HEADER_LINE_BYTES,
+            access_log=None,
+            logger=silent,
+            tcp_keepalive=False,
+        )
+        self._max_connections = max_connections
+        self._peers: dict[RequestHandler, int] = {}
+        self._counts: Counter[int] = Counter()
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Count the connection, or answer it at once and close it."""
+        super().connection_made(handler, transport)
+        try:
+            uid = peer_uid(transport)
+        except Refusal:
+            transport.close()
+            return
+        self._peers[handler] = uid
+        self._counts[uid] += 1
+        if self._counts[uid] > self._max_connections:
+            transport.write(_OVER_BOUND)
+            transport.close()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Count the connection's end."""
+        super().connection_lost(handler, exc)
+        uid = self._peers.pop(handler, None)
+        if uid is None:
+            return
+        self._counts[uid] -= 1
+        if not self._counts[uid]:
+            del self._counts[uid]
+
+
+def activated_socket() -> socket.socket:
+    """Return the socket that systemd passed.
+
+    Raises:
+        NanoclawError: not started by the socket unit.
+    """
+    descriptors = daemon.listen_fds(unset_environment=True)
+    if len(descriptors) != 1 or not daemon.is_socket_unix(descriptors[0], socket.SOCK_STREAM, 1):
+        raise NanoclawError("expected one listening unix socket", hint="systemctl start nanoclaw-gateway.socket")
+    return socket.socket(fileno=descriptors[0])
+
+
+async def serve(config: Config, agents: AgentDirectory, listening: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT; then accept no more and let running answers end.
+
+    What connects meanwhile waits in the socket unit's queue for the next gateway: the socket is systemd's.
+    """
+    loop = asyncio.get_running_loop()
+    journal.install_crash_policy(loop)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    names = sorted({endpoint.credential for endpoint in config.endpoints.values() if endpoint.credential})
+    async with Proxy(config, agents, load_credentials(names)) as proxy:
+        server = BoundedServer(proxy, config.gateway.max_connections)
+        # Not create_unix_server: it would remove the socket, which belongs to systemd, from the file system at the end.
+        listener = await loop.create_server(server, sock=listening, backlog=socket.SOMAXCONN)
+        daemon.notify("READY=1")
+        async with asyncio.TaskGroup() as tasks:
+            feeding = tasks.create_task(_feed_watchdog())
+            await stop.wait()
+            drain = config.gateway.drain
+            daemon.notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((drain + _STOP_MARGIN_SECONDS) * 1_000_000)}")
+            listener.close()
+            await asyncio.sleep(0)  # what was accepted in this turn of the loop begins its request
+            server.pre_shutdown()
+            await server.shutdown(drain)
+            feeding.cancel()
+
+
+async def _feed_watchdog() -> None:
+    """Tell systemd, twice in each interval of its watchdog, that the event loop turns."""
+    interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
+    while interval:
+        daemon.notify("WATCHDOG=1")
+        await asyncio.sleep(interval / 2)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the gateway; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="nanoclaw-gateway", description=__doc__)
+    parser.add_argument("--config", type=Path, default=paths.CONFIG_FILE, help="configuration file")
+    parser.add_argument("--agents", type=Path, default=paths.AGENTS_FILE, help="what the daemon publishes")
+    parser.add_argument("--subuid", type=Path, default=Path("/etc/subuid"), help="subordinate uids")
+    parser.add_argument("--user", default="nanoclaw", help="whose containers they are")
+    options = parser.parse_args(arguments)
+    journal.configure(IDENTIFIER)
+    journal.install_crash_policy()
+    try:
+        config = configuration.load(options.config)
+        journal.configure(IDENTIFIER, config.log_level)
+        agents = AgentDirectory(options.agents, subordinate_ranges(options.user, options.subuid))
+        listening = activated_socket()
+    except ConfigError as error:
+        for problem in error.problems:
+            log.critical("%s", problem)
+        return 1
+    except NanoclawError as error:
+        log.critical("%s%s", error.message, f"; try: {error.hint}" if error.hint else "")
+        return 1
+    asyncio.run(serve(config, agents, listening))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

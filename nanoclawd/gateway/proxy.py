@@ -1,0 +1,226 @@
+"""Forward a request to its endpoint and stream the answer back, chunk by chunk, with back-pressure both ways."""
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp import web
+
+from nanoclawd.config import Config, Endpoint
+from nanoclawd.gateway import refusals
+from nanoclawd.gateway.credentials import MAX_CREDENTIAL_BYTES, Credentials
+from nanoclawd.gateway.policy import AgentDirectory, Route, route
+from nanoclawd.gateway.refusals import Refusal
+from nanoclawd.journal import about
+
+CONNECT_SECONDS = 30.0
+SILENCE_MARGIN_SECONDS = 30.0
+"""The runner gives up on a silent model first, and says so in its own words."""
+
+REQUEST_SILENCE_SECONDS = 60.0
+"""A caller that sends nothing for this long in the middle of a body is cut off."""
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+
+# An endpoint's pool keeps a connection for less time than servers commonly do (5 s), so that no request is sent into
+# a connection that is being closed. A local socket is not kept at all: the embedded model counts connections to know
+# that it is idle.
+_KEEP_UPSTREAM_SECONDS = 4.0
+
+# Closed sets: what a container adds beyond them (authorization, cookies, forwarding headers) ends here.
+_REQUEST_HEADERS = ("Accept", "Content-Type")
+_RESPONSE_HEADERS = ("Content-Type", "Content-Encoding", "Cache-Control", "Retry-After", "X-Request-Id")
+_PEERCRED = struct.Struct("3i")  # pid, uid, gid
+
+log = logging.getLogger(__name__)
+
+
+def peer_uid(transport: asyncio.BaseTransport | None) -> int:
+    """Return the uid of the process that connected, as the kernel recorded it.
+
+    Raises:
+        Refusal: the connection is gone.
+    """
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    if connection is None:
+        raise Refusal(400, "disconnected", "the caller is gone")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
+    return int(_PEERCRED.unpack(credentials)[1])
+
+
+class _Body:
+    """A request's body on its way: counted, and remembered why it broke, because aiohttp wraps what a body raises."""
+
+    def __init__(self, request: web.BaseRequest, limit: int) -> None:
+        self._request = request
+        self._limit = limit
+        self.refusal: Refusal | None = None
+
+    def too_large(self) -> Refusal:
+        return Refusal(413, "body_too_large", f"the body is over the limit of {self._limit} bytes")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        total = 0
+        while True:
+            try:
+                async with asyncio.timeout(REQUEST_SILENCE_SECONDS):
+                    chunk = await self._request.content.readany()
+            except TimeoutError:
+                self.refusal = Refusal(408, "request_timeout", "the body stopped coming")
+                raise self.refusal from None
+            if not chunk:
+                return
+            total += len(chunk)
+            if total > self._limit:
+                self.refusal = self.too_large()
+                raise self.refusal
+            yield chunk
+
+
+class Proxy:
+    """The request handler, and the connections to the endpoints that it shares among requests."""
+
+    def __init__(self, config: Config, agents: AgentDirectory, credentials: Credentials) -> None:
+        self._config = config
+        self._agents = agents
+        self._credentials = credentials
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._refusals = refusals.RefusalLog()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; whatever goes wrong is an answer too."""
+        uid, group = -1, None
+        try:
+            uid = peer_uid(request.transport)
+            agent = self._agents.find(uid)
+            group = agent.group
+            return await self._forward(request, route(agent, request.method, request.raw_path, self._config.endpoints))
+        except Refusal as refusal:
+            self._refusals.write(uid, group, refusal)
+            return refusals.answer(refusal)
+        except Exception:
+            log.exception("a request failed inside the gateway", extra=about(group=group))
+            return refusals.answer(Refusal(500, "gateway_error", "the gateway failed; its journal says why"))
+
+    async def _forward(self, request: web.BaseRequest, to: Route) -> web.StreamResponse:
+        headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
+        # The body goes through as it comes, and it must be readable for redaction and for streaming.
+        headers["Accept-Encoding"] = "identity"
+        headers["User-Agent"] = "nanoclawd"
+        if to.endpoint.credential:
+            headers["Authorization"] = self._credentials.authorization(to.endpoint.credential)
+        body = _Body(request, self._config.gateway.max_body)
+        length = request.content_length
+        if length is not None and length > self._config.gateway.max_body:
+            raise body.too_large()
+        has_body = request.method == "POST" and request.can_read_body
+        if has_body and length is not None:
+            headers["Content-Length"] = str(length)
+        try:
+            async with self._session(to).request(
+                request.method,
+                to.url,
+                data=body.chunks() if has_body else None,
+                headers=headers,
+                allow_redirects=False,
+            ) as answer:
+                return await self._answer(request, to, answer)
+        except TimeoutError as error:
+            raise body.refusal or refusals.timed_out(to.name, to.endpoint) from error
+        except aiohttp.ClientError as error:
+            raise body.refusal or refusals.unreachable(to.name, to.endpoint, error) from error
+
+    async def _answer(self, request: web.BaseRequest, to: Route, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        if answer.status < 200 or 300 <= answer.status < 400:  # noqa: PLR2004  # HTTP's classes
+            raise Refusal(
+                502, "endpoint_redirects", f"endpoint {to.name} answers {answer.status}; that is not followed"
+            )
+        if answer.status == 401:  # noqa: PLR2004  # its body may quote a part of the key
+            raise refusals.credential_refused(to.name, to.endpoint)
+        headers = {name: answer.headers[name] for name in _RESPONSE_HEADERS if name in answer.headers}
+        if answer.status >= 400:  # noqa: PLR2004
+            # Read beyond the bound by a key's length, so that the cut cannot save a part of one from redaction.
+            text = await _read_bounded(answer.content, MAX_ERROR_BODY_BYTES + MAX_CREDENTIAL_BYTES)
+            body = self._credentials.redact(text)[:MAX_ERROR_BODY_BYTES]
+            return web.Response(status=answer.status, headers=headers, body=body)
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        if answer.content_length is not None:
+            response.content_length = answer.content_length
+        try:
+            await response.prepare(request)
+            await self._stream(request, response, to, answer.content)
+        except ConnectionResetError:
+            log.debug("the caller left in the middle of an answer of endpoint %s", to.name)
+        return response
+
+    async def _stream(
+        self, request: web.BaseRequest, response: web.StreamResponse, to: Route, content: aiohttp.StreamReader
+    ) -> None:
+        """Send the answer's body as it comes.
+
+        Raises:
+            ConnectionResetError: the caller is gone.
+        """
+        while True:
+            try:
+                chunk = await content.readany()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                refusal = refusals.broke_off(to.name, to.endpoint, error)
+                break
+            if not chunk:
+                await response.write_eof()
+                return
+            await response.write(chunk)
+        # A half-sent answer: nobody may take it for a whole one, and a reader of events gets the reason first.
+        log.warning("%s", refusal.message)
+        if response.content_type == "text/event-stream":
+            await response.write(b"data: " + refusals.error_object(refusal) + b"\n\n")
+        if request.transport is not None:
+            request.transport.close()  # after what is buffered, and without the chunk that marks the end
+
+    def _session(self, to: Route) -> aiohttp.ClientSession:
+        session = self._sessions.get(to.name)
+        if session is None:
+            session = self._sessions[to.name] = aiohttp.ClientSession(
+                connector=_connector(to.endpoint),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=None,
+                    sock_connect=CONNECT_SECONDS,
+                    sock_read=self._config.timeouts.silence + SILENCE_MARGIN_SECONDS,
+                ),
+            )
+        return session
+
+
+def _connector(endpoint: Endpoint) -> aiohttp.BaseConnector:
+    # No limit here: callers are bounded by their connections to us.
+    if endpoint.socket is not None:
+        return aiohttp.UnixConnector(path=endpoint.socket, limit=0, force_close=True)
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_UPSTREAM_SECONDS)
+
+
+async def _read_bounded(stream: aiohttp.StreamReader, limit: int) -> bytes:
+    """Return a stream's content, cut at the limit."""
+    content = b""
+    async for chunk in stream.iter_any():
+        content += chunk
+        if len(content) >= limit:
+            break
+    return content[:limit]
