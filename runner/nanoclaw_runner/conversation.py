@@ -1,0 +1,85 @@
+"""The runner's life: turns one after the other, and the end after a quiet time."""
+
+import asyncio
+import logging
+
+from nanoclaw_runner.contract.agent_config import AgentConfig
+from nanoclaw_runner.doorbell import Doorbell
+from nanoclaw_runner.intake import Batch, Intake
+from nanoclaw_runner.places import Places
+from nanoclaw_runner.providers import base, load
+from nanoclaw_runner.store.outbox import Outbox
+from nanoclaw_runner.supervision import Supervision
+from nanoclaw_runner.turn import Turn, prompt_of
+
+_log = logging.getLogger(__name__)
+
+
+class Conversation:
+    """Answers a session's messages until there have been none for the configured time."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        places: Places,
+        *,
+        intake: Intake,
+        outbox: Outbox,
+        doorbell: Doorbell,
+        supervision: Supervision,
+    ) -> None:
+        self._config = config
+        self._places = places
+        self._intake = intake
+        self._outbox = outbox
+        self._doorbell = doorbell
+        self._supervision = supervision
+        self._provider: base.Provider | None = None
+        self._turns = 0
+
+    async def run(self) -> None:
+        """Return after the idle time; the last look, right before, found nothing."""
+        loop = asyncio.get_running_loop()
+        idle_since = loop.time()
+        self._supervision.status(lambda: "idle")
+        while True:
+            batch = self._intake.take()
+            if batch is not None:
+                await self._answer(batch)
+                idle_since = loop.time()
+                continue
+            remaining = idle_since + self._config.idle_seconds - loop.time()
+            if remaining <= 0:
+                return
+            try:
+                async with asyncio.timeout(remaining):
+                    await self._intake.changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _answer(self, batch: Batch) -> None:
+        self._turns += 1
+        name = self._config.provider
+        state_key = f"continuation:{name.lower()}"
+        turn = Turn(self._intake, self._outbox, self._doorbell, self._supervision, state_key)
+        loop = asyncio.get_running_loop()
+        number, begun = self._turns, loop.time()
+        self._supervision.status(lambda: f"turn {number}: answering ({name}), {loop.time() - begun:.0f} s")
+        _log.info("turn %d: %d messages", number, len(batch.rows))
+        try:
+            provider = self._load()
+        except base.UnusableProviderError as error:
+            turn.refuse(batch, str(error))
+        else:
+            self._supervision.watch_silence(self._config.silence_seconds)
+            await turn.run(batch, provider.query(prompt_of(batch), self._outbox.state(state_key)))
+        finally:
+            self._supervision.stop_watching()
+        _log.info("turn %d: done in %.3f s", number, loop.time() - begun)
+        self._supervision.status(lambda: "idle")
+
+    def _load(self) -> base.Provider:
+        """Load the provider at the first turn: READY does not wait for its libraries."""
+        if self._provider is None:
+            self._provider = load(self._config, self._places)
+        return self._provider

@@ -1,0 +1,114 @@
+"""What comes next: the look at the inbox, the choice and the claim, and when to look again.
+
+Nothing here polls. A look follows a ring, a new connection, the end of a turn, the moment a row becomes due, or, while
+the host's file cannot be read, a short and growing pause.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from nanoclaw_runner.contract import clock
+from nanoclaw_runner.contract.rows import Address, InboundRow
+from nanoclaw_runner.selection import Candidate, select
+from nanoclaw_runner.store.inbox import Inbox, NotYetError
+from nanoclaw_runner.store.outbox import Outbox
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_TIMER_SECONDS = 3600.0
+"""A due time further away is looked at again by then: the wall clock may have been set meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Claimed rows that make one prompt, oldest first; at least one of them asks for an answer."""
+
+    rows: tuple[InboundRow, ...]
+
+    @property
+    def asked_by(self) -> InboundRow:
+        """The last row that asks: the answer goes where it came from."""
+        return next(row for row in reversed(self.rows) if row.trigger)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all rows."""
+        return tuple(row.id for row in self.rows)
+
+
+class Intake:
+    """Takes claimed batches out of the inbox.
+
+    Attributes:
+        changed: set whenever it is worth looking again.
+    """
+
+    def __init__(self, inbox: Inbox, outbox: Outbox, limit: int) -> None:
+        self.changed = asyncio.Event()
+        self._inbox = inbox
+        self._outbox = outbox
+        self._limit = limit
+        self._fresh = True
+        self._highest_seen = 0
+        self._pause = FIRST_PAUSE_SECONDS
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self) -> Batch | None:
+        """Look, choose and claim; None when nothing asks for an answer right now."""
+        self.changed.clear()
+        try:
+            look = self._inbox.look(self._choose, now=clock.now_text(), fresh=self._fresh)
+        except NotYetError as error:
+            _log.info("not yet: %s", error)
+            self._look_again_in(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+            return None
+        self._pause = FIRST_PAUSE_SECONDS
+        self._look_again_in(_seconds_until(look.next_due) if look.next_due else None)
+        if not look.rows:
+            return None
+        batch = Batch(rows=look.rows)
+        self._outbox.claim(batch.ids)
+        self._fresh = False
+        self._highest_seen = max(self._highest_seen, batch.rows[-1].seq)
+        return batch
+
+    def highest_seq(self) -> int:
+        """Return the inbox's greatest sequence number, or the greatest one seen while the file cannot be read."""
+        try:
+            self._highest_seen = self._inbox.highest_seq()
+        except NotYetError as error:
+            _log.info("not yet: %s", error)
+        return self._highest_seen
+
+    def reply_address(self, batch: Batch) -> Address | None:
+        """Return where the answer to a batch goes: where it was asked, else the session's own chat."""
+        if batch.asked_by.address is not None:
+            return batch.asked_by.address
+        try:
+            return self._inbox.routing()
+        except NotYetError as error:
+            _log.warning("an answer has no address: %s", error)
+            return None
+
+    def _choose(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        done = self._outbox.acknowledged(candidate.id for candidate in candidates)
+        return select((candidate for candidate in candidates if candidate.id not in done), self._limit)
+
+    def _look_again_in(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.changed.set)
+
+
+def _seconds_until(due: str) -> float:
+    ahead = (clock.parse(due) - datetime.now(UTC)).total_seconds()
+    # A millisecond late rather than early: an early look finds nothing and arms the timer again.
+    return min(max(ahead, 0.0) + 0.001, LONGEST_TIMER_SECONDS)

@@ -1,0 +1,86 @@
+"""What a provider is: something that answers prompts and says what it is doing meanwhile."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from nanoclaw_runner.prompt import Prompt
+
+
+class UnusableProviderError(Exception):
+    """The configured provider cannot be used; the message is for the person in the chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """The conversation has a name under which it can be continued after a restart."""
+
+    continuation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Something happened that has no other event: a sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something happened that a person may want to know."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The text so far of the answer being written."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An answer.
+
+    Attributes:
+        text: what is said; empty means that nothing is.
+        covers: how many of the prompts not answered yet, oldest first, this answers.
+    """
+
+    text: str
+    covers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The query has failed; nothing follows.
+
+    Attributes:
+        message: words for the person in the chat.
+        retryable: the same query may succeed later.
+    """
+
+    message: str
+    retryable: bool = False
+
+
+type Event = Init | Activity | Progress | Partial | Result | Error
+
+
+class Query(Protocol):
+    """One open exchange with a model."""
+
+    def push(self, prompt: Prompt) -> None:
+        """Add a prompt that arrived meanwhile; a later result covers it."""
+
+    def events(self) -> AsyncGenerator[Event]:
+        """Give what happens; called once. It may wait for further prompts and need not end by itself."""
+
+    async def close(self) -> None:
+        """End the exchange, finished or not."""
+
+
+class Provider(Protocol):
+    """A way to reach a model; one object serves all turns of a runner."""
+
+    def query(self, prompt: Prompt, continuation: str | None) -> Query:
+        """Begin an exchange, continuing the named conversation where there is one."""

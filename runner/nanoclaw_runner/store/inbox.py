@@ -1,0 +1,147 @@
+"""``inbound.db``: the host's file, read through a read-only mount.
+
+Each read opens the file anew, finishes its statements at once and closes: nothing is held across an await. So a commit
+of the host's is blocked for no longer than a read takes, and a replaced or grown file is seen as it is now.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from json import dumps
+from pathlib import Path
+
+import apsw
+
+from nanoclaw_runner.contract.clock import normalised
+from nanoclaw_runner.contract.rows import Address, InboundRow
+from nanoclaw_runner.selection import Candidate
+from nanoclaw_runner.store import whole_number
+
+WINDOW_ROWS = 1000
+"""Rows of either sort (asking, context) that one look takes in; a prompt has far fewer."""
+
+_NOT_YET = (apsw.BusyError, apsw.ReadOnlyError, apsw.CantOpenError)
+
+_DUE = f"(process_after IS NULL OR {normalised('process_after')} <= :now)"
+# Questions oldest first and context newest first, each within its own window, so that neither hides the other.
+_CANDIDATES = f"""
+SELECT * FROM (
+  SELECT id, seq, trigger, on_wake FROM messages_in
+  WHERE status = 'pending' AND kind <> 'system' AND trigger = 1 AND (on_wake = 0 OR :fresh) AND {_DUE}
+  ORDER BY seq LIMIT {WINDOW_ROWS})
+UNION ALL SELECT * FROM (
+  SELECT id, seq, trigger, on_wake FROM messages_in
+  WHERE status = 'pending' AND kind <> 'system' AND trigger = 0 AND (on_wake = 0 OR :fresh) AND {_DUE}
+  ORDER BY seq DESC LIMIT {WINDOW_ROWS})
+"""
+_NEXT_DUE = f"""
+SELECT min({normalised("process_after")}) FROM messages_in
+WHERE status = 'pending' AND kind <> 'system' AND trigger = 1 AND {normalised("process_after")} > :now
+"""
+_ROWS = """
+SELECT id, seq, kind, timestamp, content, trigger, on_wake, tries, channel_type, platform_id, thread_id
+FROM messages_in WHERE id IN (SELECT value FROM json_each(?)) ORDER BY seq
+"""
+
+
+class NotYetError(Exception):
+    """The host is writing, or has yet to mend its file: look again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at the inbox gave.
+
+    Attributes:
+        rows: the chosen rows, oldest first.
+        next_due: the earliest due time that is still ahead, in the contract's one format.
+    """
+
+    rows: tuple[InboundRow, ...]
+    next_due: str | None
+
+
+class Inbox:
+    """Reads of ``inbound.db``, one fresh connection each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def look(self, choose: Callable[[Sequence[Candidate]], Sequence[Candidate]], *, now: str, fresh: bool) -> Look:
+        """Return the rows that ``choose`` takes of those that are pending and due.
+
+        Args:
+            choose: narrows the candidates down; it runs while the file is open, so it must be quick and not await.
+            now: the present moment in the contract's one format.
+            fresh: also show the rows that only a fresh container sees.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._open() as connection:
+            found = connection.execute(_CANDIDATES, {"now": now, "fresh": int(fresh)}).fetchall()
+            candidates = [_candidate(*row) for row in found]
+            chosen = [candidate.id for candidate in choose(candidates)] if candidates else []
+            rows = connection.execute(_ROWS, (dumps(chosen),)).fetchall() if chosen else []
+            next_due = connection.execute(_NEXT_DUE, {"now": now}).get
+        return Look(rows=tuple(_row(row) for row in rows), next_due=str(next_due) if next_due else None)
+
+    def highest_seq(self) -> int:
+        """Return the greatest sequence number the host has given, 0 in an empty inbox.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._open() as connection:
+            highest = connection.execute("SELECT max(seq) FROM messages_in").get
+        return whole_number(highest)
+
+    def routing(self) -> Address | None:
+        """Return where this session belongs, for an answer to a row without an address of its own.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._open() as connection:
+            found = connection.execute(
+                "SELECT channel_type, platform_id, thread_id FROM session_routing WHERE id = 1"
+            ).fetchall()
+        return _address(*found[0]) if found else None
+
+    @contextmanager
+    def _open(self) -> Iterator[apsw.Connection]:
+        try:
+            connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
+            try:
+                # A file that shrinks under a mapping is a SIGBUS, and a mapping can show stale pages (F-206).
+                connection.execute("PRAGMA mmap_size = 0").fetchall()
+                yield connection
+            finally:
+                connection.close()
+        except _NOT_YET as error:
+            raise NotYetError(f"{self._path.name}: {error}") from error
+
+
+def _candidate(identifier: object, seq: object, trigger: object, on_wake: object) -> Candidate:
+    return Candidate(str(identifier), whole_number(seq), bool(trigger), bool(on_wake))
+
+
+def _row(values: tuple[object, ...]) -> InboundRow:
+    identifier, seq, kind, timestamp, content, trigger, on_wake, tries, *address = values
+    return InboundRow(
+        id=str(identifier),
+        seq=whole_number(seq),
+        kind=str(kind),
+        timestamp=str(timestamp),
+        content=str(content),
+        trigger=bool(trigger),
+        on_wake=bool(on_wake),
+        tries=whole_number(tries),
+        address=_address(*address),
+    )
+
+
+def _address(channel_type: object, platform_id: object, thread_id: object) -> Address | None:
+    if not isinstance(channel_type, str) or not isinstance(platform_id, str):
+        return None
+    return Address(channel_type, platform_id, thread_id if isinstance(thread_id, str) else None)

@@ -1,0 +1,154 @@
+"""``outbound.db``: the container's file; the runner is its writer.
+
+The host only reads it, and never rolls back its journal: whatever a killed runner left half-written is undone here,
+before READY.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from json import dumps
+from pathlib import Path
+
+import apsw
+
+from nanoclaw_runner.contract import CONTRACT_VERSION
+from nanoclaw_runner.contract.clock import now_text
+from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.schema import apply_session_pragmas
+from nanoclaw_runner.contract.sequence import next_container_seq
+from nanoclaw_runner.store import whole_number
+
+BUSY_MILLISECONDS = 5000
+"""How long a statement waits for another process of this container, or for a read of the host's."""
+
+_INSERT_REPLY = """
+INSERT INTO messages_out (id, seq, in_reply_to, timestamp, kind, channel_type, platform_id, thread_id, content)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SET_ACK = """
+INSERT INTO processing_ack (message_id, status, changed_at) VALUES (?, ?, ?)
+ON CONFLICT (message_id) DO UPDATE SET status = excluded.status, changed_at = excluded.changed_at
+"""
+_SET_STATE = """
+INSERT INTO session_state (key, value, changed_at) VALUES (?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at
+"""
+
+
+class ContractError(Exception):
+    """The database is of a contract that this runner does not speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A row of ``messages_out`` that is yet to be written."""
+
+    content: str
+    in_reply_to: str | None = None
+    address: Address | None = None
+    kind: str = "chat"
+
+
+class Outbox:
+    """The one connection that writes ``outbound.db``."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file and roll back what a killed runner left.
+
+        Raises:
+            apsw.Error: the file is missing, locked for too long or no database.
+            ContractError: the file is newer than this runner.
+        """
+        self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+        apply_session_pragmas(self._connection)
+        # The first write lock is what rolls a hot journal back.
+        with self._writing():
+            version = whole_number(self._connection.execute("PRAGMA user_version").get)
+        if version > CONTRACT_VERSION:
+            raise ContractError(f"{path.name} has contract {version}, this runner speaks {CONTRACT_VERSION}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def drop_claims(self) -> list[str]:
+        """Forget what a runner before this one had begun and not finished; return those ids (F-90)."""
+        with self._writing():
+            found = self._connection.execute(
+                "DELETE FROM processing_ack WHERE status = 'processing' RETURNING message_id"
+            ).fetchall()
+        return [str(row[0]) for row in found]
+
+    def acknowledged(self, ids: Iterable[str]) -> set[str]:
+        """Return those of the ids that have any acknowledgement (F-89)."""
+        found = self._connection.execute(
+            "SELECT message_id FROM processing_ack WHERE message_id IN (SELECT value FROM json_each(?))",
+            (dumps(list(ids)),),
+        ).fetchall()
+        return {str(row[0]) for row in found}
+
+    def claim(self, ids: Iterable[str]) -> None:
+        """Say that these messages are being worked on."""
+        with self._writing():
+            self._acknowledge(ids, "processing")
+
+    def finish(self, replies: Sequence[Reply], completed: Iterable[str], highest_in: int) -> None:
+        """Write replies and acknowledge what they answer, both or neither.
+
+        Args:
+            replies: rows in the order in which they are to be delivered.
+            completed: ids of the messages that are done.
+            highest_in: the greatest sequence number of the inbox.
+        """
+        with self._writing():
+            highest_out = whole_number(self._connection.execute("SELECT max(seq) FROM messages_out").get)
+            for reply in replies:
+                highest_out = next_container_seq(highest_in, highest_out)
+                self._insert(reply, highest_out)
+            self._acknowledge(completed, "completed")
+
+    def state(self, key: str) -> str | None:
+        """Return a value of ``session_state``."""
+        found = self._connection.execute("SELECT value FROM session_state WHERE key = ?", (key,)).get
+        return found if isinstance(found, str) else None
+
+    def set_state(self, key: str, value: str) -> None:
+        """Keep a value in ``session_state``."""
+        with self._writing():
+            self._connection.execute(_SET_STATE, (key, value, now_text()))
+
+    def _insert(self, reply: Reply, seq: int) -> None:
+        address = reply.address
+        self._connection.execute(
+            _INSERT_REPLY,
+            (
+                f"out-{os.urandom(12).hex()}",
+                seq,
+                reply.in_reply_to,
+                now_text(),
+                reply.kind,
+                address.channel_type if address else None,
+                address.platform_id if address else None,
+                address.thread_id if address else None,
+                reply.content,
+            ),
+        )
+
+    def _acknowledge(self, ids: Iterable[str], status: str) -> None:
+        moment = now_text()
+        self._connection.executemany(_SET_ACK, [(identifier, status, moment) for identifier in ids])
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        # IMMEDIATE: the numbers that are read here must still be the highest when the rows are written (W-12).
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise

@@ -1,0 +1,186 @@
+"""A stage for a real runner: real databases, a real doorbell socket, a real notify socket, a real process."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import apsw
+
+from nanoclaw_runner.contract import clock, doorbell, schema, sequence
+from nanoclaw_runner.contract.agent_config import AgentConfig, to_json
+from nanoclaw_runner.places import Places
+
+PATIENCE_SECONDS = 20.0
+"""How long a test waits for what must happen; only a failing test uses it up."""
+
+_LAUNCH = """
+import os, sys
+from pathlib import Path
+os.dup2(int(sys.argv[1]), 3)
+os.environ["LISTEN_PID"] = str(os.getpid())
+from nanoclaw_runner.__main__ import main
+from nanoclaw_runner.places import Places
+sys.exit(main(Places.beneath(Path(sys.argv[2]))))
+"""
+
+
+def chat(text: str, sender: str = "Ada") -> str:
+    return json.dumps({"text": text, "sender": sender, "senderId": f"cli:{sender.lower()}"})
+
+
+@dataclass
+class Host:
+    """The host's hands: it writes the inbox, reads the outbox, rings, and hears sd_notify."""
+
+    root: Path
+    places: Places = field(init=False)
+    notifications: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.places = Places.beneath(self.root)
+        for path in (self.places.inbound_db, self.places.outbound_db, self.places.agent_config):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self.places.home.mkdir(parents=True)
+        for path, ddl in (
+            (self.places.inbound_db, schema.INBOUND_DDL),
+            (self.places.outbound_db, schema.OUTBOUND_DDL),
+        ):
+            connection = apsw.Connection(str(path))
+            schema.create(connection, ddl)
+            connection.close()
+        self.inbound = apsw.Connection(str(self.places.inbound_db))
+        self.inbound.set_busy_timeout(5000)
+        schema.apply_session_pragmas(self.inbound)
+        self.doorbell_path = self.root / "doorbell"
+        self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listening.bind(str(self.doorbell_path))
+        self.listening.listen(16)
+        self.notify_path = self.root / "notify"
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(str(self.notify_path))
+        self.connections: list[socket.socket] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.configure()
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        for connection in (*self.connections, self.listening, self.notify):
+            connection.close()
+        self.inbound.close()
+
+    def configure(self, **changes: object) -> None:
+        values = {"provider": "scripted", "idle_seconds": 60.0, **changes}
+        self.places.agent_config.write_text(to_json(AgentConfig(**values)))  # type: ignore[arg-type]
+
+    def insert(
+        self,
+        text: str,
+        *,
+        identifier: str | None = None,
+        trigger: bool = True,
+        on_wake: bool = False,
+        process_after: str | None = None,
+        status: str = "pending",
+        kind: str = "chat",
+        content: str | None = None,
+        thread: str | None = None,
+        platform: str | None = "terminal",
+    ) -> str:
+        highest = self.inbound.execute("SELECT max(seq) FROM messages_in").get or 0
+        seq = sequence.next_host_seq(highest)
+        identifier = identifier or f"in-{seq}"
+        self.inbound.execute(
+            "INSERT INTO messages_in (id, seq, kind, timestamp, status, process_after, series_id, trigger, on_wake,"
+            " channel_type, platform_id, thread_id, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(identifier, seq, kind, clock.now_text(), status, process_after, identifier, int(trigger)),
+                *(int(on_wake), "cli" if platform else None, platform, thread, content or chat(text)),
+            ),
+        )
+        return identifier
+
+    def start(self, **environment: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _LAUNCH, str(self.listening.fileno()), str(self.root)],
+            pass_fds=[self.listening.fileno()],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).parents[3] / "runner"),
+                "LISTEN_FDS": "1",
+                "NOTIFY_SOCKET": str(self.notify_path),
+                **environment,
+            },
+            stderr=subprocess.PIPE,
+        )
+        self.processes.append(process)
+        return process
+
+    def start_ready(self, **environment: str) -> subprocess.Popen[bytes]:
+        process = self.start(**environment)
+        self.await_notification("READY=1")
+        return process
+
+    def connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.connect(str(self.doorbell_path))
+        connection.settimeout(PATIENCE_SECONDS)
+        self.connections.append(connection)
+        return connection
+
+    def await_notification(self, expected: str) -> str:
+        """Return the next notification that has the words, and keep all that came before."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            readable, _, _ = select.select([self.notify], [], [], deadline - time.monotonic())
+            if not readable:
+                break
+            words = self.notify.recv(4096).decode()
+            self.notifications.append(words)
+            if expected in words:
+                return words
+        raise AssertionError(f"no notification with {expected!r}, but {self.notifications}")
+
+    def outbound(self, query: str) -> list[tuple[object, ...]]:
+        connection = apsw.Connection(str(self.places.outbound_db), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(5000)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    def replies(self) -> list[str]:
+        return [json.loads(str(row[0]))["text"] for row in self.outbound("SELECT content FROM messages_out ORDER BY seq")]
+
+    def acks(self) -> dict[str, str]:
+        return {str(row[0]): str(row[1]) for row in self.outbound("SELECT message_id, status FROM processing_ack")}
+
+    def await_ring_until(self, connection: socket.socket, true: Callable[[], bool]) -> None:
+        """Look again at each ring until something is so."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not true():
+            connection.settimeout(max(deadline - time.monotonic(), 0.01))
+            frame = connection.recv(doorbell.MAX_FRAME_BYTES + 1)
+            assert frame, "the runner is gone"
+
+    def await_replies(self, connection: socket.socket, count: int) -> list[str]:
+        self.await_ring_until(connection, lambda: len(self.replies()) >= count)
+        return self.replies()
+
+
+def end(process: subprocess.Popen[bytes]) -> float:
+    """Send SIGTERM and return how long the process took."""
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(PATIENCE_SECONDS)
+    return time.monotonic() - begun
