@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def status(settings: Settings) -> list[dict[str, str | int | None]]:
                 "pid": leader,
                 "up_seconds": _age(leader),
                 "package": facts.package or None,
-                "root": str(one.root) if one.root.exists() else None,
+                "root": str(machine.root(leader)) if leader is not None else None,
             }
         )
     return rows
@@ -107,18 +108,15 @@ def _boot(settings: Settings, stages: Stages) -> int:
     with stages.stage("the container base image and wheels"):
         base = rootfs.base_image(settings, stages.note)
         wheels = rootfs.wheels(settings, stages.note)
-    with stages.stage(f"copying the root file system for the bed {settings.name!r}"):
+    with stages.stage(f"laying out the bed {settings.name!r}"):
         machine.end(settings)  # an `up` that was killed may have left something half booted
         cache.discard(settings.directory)
-        settings.directory.mkdir(parents=True)
-        _refuse_overlay(settings.directory)
-        run(["cp", "--archive", "--reflink=auto", tree, settings.root])
-        _add_files(settings.root)
-        write_facts(settings, Facts(rootfs=rootfs.recipe("bed").key))
+        _lay_out(settings, tree)
     with stages.stage("booting"):
         leader = machine.boot(settings, base, wheels)
-        if "pids" not in Path(f"/proc/{leader}/root/sys/fs/cgroup/cgroup.controllers").read_text().split():
-            drop_ins = settings.root / "etc" / "containers" / "containers.conf.d"
+        root = machine.root(leader)
+        if "pids" not in (root / "sys/fs/cgroup/cgroup.controllers").read_text().split():
+            drop_ins = root / "etc" / "containers" / "containers.conf.d"
             drop_ins.mkdir(parents=True, exist_ok=True)
             (drop_ins / "50-bed.conf").write_text(CONTAINERS_CONF)
             stages.note("no cgroup controllers here: memory and task limits have no effect in the bed")
@@ -134,19 +132,32 @@ def _install(settings: Settings, leader: int, stages: Stages) -> None:
         print(f"the bed has {key} already", file=sys.stderr)
         return
     with stages.stage(f"installing {key}"):
-        package.install(settings, leader, package.the_deb(directory))
+        package.install(leader, package.the_deb(directory))
         facts.package = key
         write_facts(settings, facts)
     with stages.stage("container images of an earlier bed"):
-        if not images.restore(settings, stages.note):
+        if not images.restore(settings, leader, stages.note):
             stages.note("none to restore: `ncl setup` builds them")
 
 
-def _add_files(root: Path) -> None:
-    """Lay the files of tests/bed/files over the tree."""
+def _lay_out(settings: Settings, tree: Path) -> None:
+    """Make the directories of a new bed: its own files over the cached tree, and a /var that is no overlay."""
+    settings.directory.mkdir(parents=True)
+    _refuse_overlay(settings.directory)
+    settings.tree.symlink_to(tree)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    for name in ("root", "work"):
+        (settings.directory / name).mkdir()
+    run(["cp", "--archive", "--reflink=auto", tree / "var", settings.var])
+    etc = settings.changes / "etc"
+    etc.mkdir(parents=True)
+    (etc / "machine-id").write_text(uuid.uuid4().hex + "\n")  # without one it is a "first boot", which asks questions
+    (etc / "hostname").write_text(settings.name + "\n")
+    (etc / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {settings.name}\n")
     files = BED_SOURCES / "files"
     if files.is_dir():
-        run(["cp", "--recursive", "--no-target-directory", files, root])
+        run(["cp", "--recursive", "--no-target-directory", files, settings.changes])
+    write_facts(settings, Facts(rootfs=rootfs.recipe("bed").key))
 
 
 def _refuse_overlay(directory: Path) -> None:

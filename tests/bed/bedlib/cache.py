@@ -66,7 +66,8 @@ def obtain(cache: Path, kind: str, key: str, build: Callable[[Path], None], note
     """The cached directory of this kind and key, built if need be.
 
     `build` fills an empty directory that gets its name only when it is whole. Entries of the same kind with other
-    keys are removed, unless they were wanted so recently that another command may be reading them.
+    keys are removed, unless a bed stands on them or they were wanted so recently that another command may be reading
+    them.
     """
     directory = entry(cache, kind, key)
     if directory.is_dir():
@@ -81,7 +82,8 @@ def obtain(cache: Path, kind: str, key: str, build: Callable[[Path], None], note
         build(unfinished)
         unfinished.rename(directory)
         os.utime(directory)
+        in_use = {tree.resolve().parent for tree in cache.parent.glob("beds/*/tree")}
         for old in cache.glob(f"{kind}-*"):
-            if old != directory and old.stat().st_mtime < time.time() - RECENT:
+            if old != directory and old not in in_use and old.stat().st_mtime < time.time() - RECENT:
                 discard(old)
     return directory

@@ -19,7 +19,8 @@ environment:
 
 in the bed:
   /src                                    this checkout, read-only
-  /usr/local/share/nanoclaw-bed/base      base.tar, for `podman import`
+  /out                                    BED_HOME/out/BED_NAME, for files that outlive the bed
+  /usr/local/share/nanoclaw-bed/base.tar  base of the images, for `podman import`
   /usr/local/share/nanoclaw-bed/wheels    wheels for image builds
 
 exit status: that of the command; 1 if the bed itself fails, 2 for a wrong command line
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="show the beds of this checkout")
     status.add_argument("--json", action="store_true", help="as JSON")
+    status.add_argument("--names", action="store_true", help="only the names of beds that exist")
     status.set_defaults(run=_status)
 
     build = commands.add_parser("builder", help="run a command where the package is built, in /src: builder -- CMD…")
@@ -109,6 +111,9 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> None:
     rows = bed.status(settings)
     if arguments.json:
         print(json.dumps(rows, indent=2))
+        return
+    if arguments.names:
+        print("\n".join(str(row["name"]) for row in rows if row["state"] != "absent"))
         return
     print(f"{'NAME':<20} {'STATE':<8} {'PID':>7} {'UP (s)':>7}  PACKAGE")
     for row in rows:

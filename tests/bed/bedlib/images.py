@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from . import cache, enter, rootfs
+from . import cache, enter, machine, rootfs
 from .command import run
 from .settings import BED_SOURCES, REPOSITORY, BedError, Settings
 
@@ -13,20 +13,21 @@ STORE = Path(".local") / "share" / "containers" / "storage"
 OWNER = "nanoclaw"
 
 
-def key(settings: Settings) -> str:
+def key(root: Path) -> str:
     """Differs when the images would, or when the ids their files belong to do."""
     containerfile = REPOSITORY / "Containerfile"
     contents = containerfile.read_text() if containerfile.is_file() else ""
     pins = (BED_SOURCES / "wheels.txt").read_text()
-    return cache.key_of(contents, pins, rootfs.recipe("base").key, rootfs.recipe("bed").key, _identity(settings.root))
+    return cache.key_of(contents, pins, rootfs.recipe("base").key, rootfs.recipe("bed").key, _identity(root))
 
 
-def restore(settings: Settings, note: Callable[[str], None]) -> bool:
-    """Put the images of an earlier bed into this one, whose package is installed but has no images yet."""
-    home = _home(settings.root)
+def restore(settings: Settings, leader: int, note: Callable[[str], None]) -> bool:
+    """Put the images of an earlier bed into this one, if its package is installed and it has no images yet."""
+    root = machine.root(leader)
+    home = _home(root)
     if home is None:
         return False
-    kept = cache.entry(settings.cache, "images", key(settings)) / "storage"
+    kept = cache.entry(settings.cache, "images", key(root)) / "storage"
     store = home / STORE
     if not kept.is_dir() or store.exists():
         return False
@@ -42,26 +43,27 @@ def restore(settings: Settings, note: Callable[[str], None]) -> bool:
 
 
 def save(settings: Settings, leader: int, note: Callable[[str], None]) -> Path:
-    """Keep this bed's images. Its containers should be idle.
+    """Keep this bed's images for later beds.
 
     Raises:
-        BedError: there are none.
+        BedError: there are none, or they are in use.
     """
-    home = _home(settings.root)
+    root = machine.root(leader)
+    home = _home(root)
     if home is None or not (home / STORE).is_dir():
         raise BedError("this bed has no container images yet: run `tests/bed/bed exec -- ncl setup`, then try again")
-    user = enter.user_of(leader, OWNER)
-    # every container is gone for the next bed, so none may be remembered in the store
-    enter.capture(leader, ["runuser", "-u", user.name, "--", "podman", "ps", "--all", "--quiet"])
+    running = ["runuser", "--user", OWNER, "--", "podman", "ps", "--all", "--quiet"]
+    if enter.capture(leader, running).strip():
+        raise BedError("the bed has containers: wait until its sessions are asleep, then try again")
 
     def build(directory: Path) -> None:
         run(["cp", "--archive", "--reflink=auto", home / STORE, directory / "storage"])
 
-    return cache.obtain(settings.cache, "images", key(settings), build, note)
+    return cache.obtain(settings.cache, "images", key(root), build, note)
 
 
 def _identity(root: Path) -> str:
-    """The owner's ids in this bed: images of other ids would be unreadable."""
+    """The owner's ids in this bed: with other ids the images would be unreadable."""
     names = ("passwd", "subuid", "subgid")
     lines = [line for name in names for line in _lines(root / "etc" / name) if line.startswith(f"{OWNER}:")]
     return "\n".join(lines)

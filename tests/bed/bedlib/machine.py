@@ -8,13 +8,19 @@ import signal
 import socket
 import subprocess
 import time
-import uuid
 from pathlib import Path
 
 from . import cgroups
 from .settings import REPOSITORY, BedError, Settings
 
 SHARE = "/usr/local/share/nanoclaw-bed"
+# In a mount namespace of its own, so that the kernel undoes the mounts. Relative paths: they may hold any character.
+MOUNT = """
+set -e
+cd "$1"; shift
+mount -t overlay -o lowerdir=tree,upperdir=changes,workdir=work overlay root
+mount --bind var root/var
+"""
 BOOT_LIMIT = 60.0
 END_LIMIT = 20.0
 
@@ -51,6 +57,11 @@ def leader(settings: Settings) -> int | None:
     return None
 
 
+def root(leader: int) -> Path:
+    """The root file system of a booted bed, as seen from the host."""
+    return Path(f"/proc/{leader}/root")
+
+
 def require_leader(settings: Settings) -> int:
     """The bed's PID 1.
 
@@ -70,9 +81,6 @@ def boot(settings: Settings, base: Path, wheels: Path) -> int:
     Raises:
         BedError: it did not come up.
     """
-    (settings.root / "etc" / "machine-id").write_text(uuid.uuid4().hex + "\n")  # none would mean "first boot": questions
-    (settings.root / "etc" / "hostname").write_text(settings.name + "\n")
-    (settings.root / "etc" / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {settings.name}\n")
     address = f"\0{settings.identity}.{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, settings.console.open("wb") as console:
         notify.bind(address)
@@ -118,18 +126,21 @@ def end(settings: Settings) -> None:
 
 def _nspawn(settings: Settings, base: Path, wheels: Path) -> list[str]:
     words = [
-        *("systemd-nspawn", f"--directory={settings.root}", f"--machine={settings.identity}"),
+        *("systemd-nspawn", f"--directory={settings.directory}/root", f"--machine={settings.identity}"),
         *(f"--hostname={settings.name}", "--boot", "--notify-ready=yes", "--register=no", "--link-journal=no"),
         *("--console=pipe", "--private-network", "--capability=all", "--system-call-filter=@mount @keyring bpf"),
-        *(f"--bind-ro={REPOSITORY}:/src", f"--bind-ro={base}:{SHARE}/base", f"--bind-ro={wheels}:{SHARE}/wheels"),
+        *(f"--bind-ro={REPOSITORY}:/src", f"--bind={settings.out}:/out"),
+        *(f"--bind-ro={base}/base.tar:{SHARE}/base.tar", f"--bind-ro={wheels}:{SHARE}/wheels"),
         *(f"--bind={device}" for device in ("/dev/fuse", "/dev/net/tun") if Path(device).exists()),
     ]
-    if cgroups.host_runs_systemd():
-        return words  # systemd gives it a scope of its own
-    group = cgroups.make(settings.identity)
-    # the shell is in the cgroup before nspawn begins, so that two beds never share one
-    enter = f'echo 0 >"{group}/cgroup.procs" && exec "$@"'
-    return ["/bin/sh", "-c", enter, "sh", *words, "--keep-unit"]
+    script = MOUNT
+    if not cgroups.host_runs_systemd():  # which would give it a scope of its own
+        group = cgroups.make(settings.identity)
+        # the shell is in the cgroup before nspawn begins, so that two beds never share one
+        script += f'echo 0 >"{group}/cgroup.procs"\n'
+        words.append("--keep-unit")
+    script += 'exec "$@"\n'
+    return ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", str(settings.directory), *words]
 
 
 def _await_ready(settings: Settings, notify: socket.socket, process: subprocess.Popen[bytes]) -> None:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import builder, cache, enter
+from . import builder, cache, enter, machine
 from .rootfs import builder_tree
 from .settings import REPOSITORY, BedError, Settings
 
@@ -97,14 +97,14 @@ def lint(settings: Settings, directory: Path, note: Callable[[str], None]) -> st
     return builder.capture(root, ["sh", "-c", words], directory)
 
 
-def install(settings: Settings, leader: int, deb: Path) -> None:
+def install(leader: int, deb: Path) -> None:
     """Install a .deb in a booted bed, as its administrator would.
 
     Raises:
         BedError: apt or a maintainer script failed.
     """
     inside = Path("/var/cache/nanoclaw-bed") / deb.name
-    outside = settings.root / str(inside).lstrip("/")
+    outside = machine.root(leader) / str(inside).lstrip("/")
     outside.parent.mkdir(exist_ok=True)
     shutil.copyfile(deb, outside)
     options = ["--yes", "--quiet", "--reinstall", "--allow-downgrades", "--no-install-recommends"]

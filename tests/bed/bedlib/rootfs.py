@@ -13,8 +13,8 @@ from .command import run
 from .settings import BED_SOURCES, Settings
 
 # raise it when the way of building changes and the recipe does not show it
-REVISION = 1
-MOUNT_POINTS = ("src", "build")
+REVISION = 3
+MOUNT_POINTS = ("src", "build", "out")
 UNWANTED_UNITS = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -22,6 +22,7 @@ UNWANTED_UNITS = (
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "fstrim.timer",
+    "systemd-modules-load.service",  # the host's modules are the host's
 )
 
 

@@ -45,9 +45,24 @@ class Settings:
         return self.beds / self.name
 
     @property
-    def root(self) -> Path:
-        """This bed's root file system."""
-        return self.directory / "root"
+    def tree(self) -> Path:
+        """A link to the cached tree under this bed's root file system."""
+        return self.directory / "tree"
+
+    @property
+    def changes(self) -> Path:
+        """What this bed's root file system has other than the cached tree."""
+        return self.directory / "changes"
+
+    @property
+    def var(self) -> Path:
+        """This bed's /var: no overlay, because podman's image store cannot lie on one."""
+        return self.directory / "var"
+
+    @property
+    def out(self) -> Path:
+        """Where the bed leaves files for the host; it outlives the bed."""
+        return self.home / "out" / self.name
 
     @property
     def facts(self) -> Path:

@@ -1,0 +1,39 @@
+# Everything runs in throwaway Debian 13 machines that tests/bed/bed makes, as root, on Debian 12 or 13.
+# Nothing else needs to be installed. `tests/bed/bed --help` says more.
+
+BED := tests/bed/bed
+MSG ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-unit test-system deb lint format bench clean
+
+help:            ## list these targets
+	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: ## boot the appliance and chat with it; MSG='…' asks one question
+	@BED_NAME=$${BED_NAME:-run} tests/bed/run '$(subst ','\'',$(MSG))'
+
+test: lint test-unit test-system ## all checks and tests, the system tests in a fresh bed
+
+lint: ## ruff and mypy
+	@$(BED) builder -- tests/bed/lint
+
+format: ## let ruff lay out the sources
+	@$(BED) builder -- sh -c 'ruff format . && ruff check --fix .'
+
+test-unit: ## unit and property tests, without a bed (TESTS='-k name' narrows them)
+	@$(BED) builder -- python3 -m pytest tests/unit $(TESTS)
+
+test-system: ## system tests in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
+	@BED_NAME=$${BED_NAME:-test} tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system $(TESTS)
+
+bench: ## measure, in a fresh bed; the result is build/bench.json
+	@BED_NAME=$${BED_NAME:-bench} tests/bed/in-fresh-bed python3 /src/tests/bench --json /out/bench.json
+	@cp build/bed/out/$${BED_NAME:-bench}/bench.json build/bench.json
+
+deb: ## build the Debian package into build/, checked by lintian
+	@$(BED) deb
+
+clean: ## remove all beds, caches and what was built
+	@for bed in $$($(BED) status --names); do BED_NAME=$$bed $(BED) down; done
+	rm -rf build
