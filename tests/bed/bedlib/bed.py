@@ -73,7 +73,7 @@ def down(settings: Settings) -> None:
 
 def status(settings: Settings) -> list[dict[str, str | int | None]]:
     """One row for each bed of this checkout."""
-    names = {path.name for path in settings.beds.glob("[a-z0-9]*") if path.is_dir()} if settings.beds.is_dir() else set()
+    names = {path.name for path in settings.beds.glob("[a-z0-9]*") if path.is_dir()}
     rows: list[dict[str, str | int | None]] = []
     for name in sorted(names | {settings.name}):
         one = Settings(name, settings.home)

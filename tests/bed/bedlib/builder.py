@@ -21,7 +21,9 @@ mount -t tmpfs tmpfs "$root/tmp"
 mount -t tmpfs tmpfs "$root/run"
 mount --bind "$source" "$root/src"
 if [ -n "$build" ]; then mount --bind "$build" "$root/build"; fi
-if [ -e /etc/resolv.conf ] && [ -e "$root/etc/resolv.conf" ]; then mount --bind /etc/resolv.conf "$root/etc/resolv.conf"; fi
+for file in /etc/resolv.conf /etc/hosts; do
+    if [ -e "$file" ] && [ -e "$root$file" ]; then mount --bind "$file" "$root$file"; fi
+done
 exec chroot "$root" "$@"
 """
 

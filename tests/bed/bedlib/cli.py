@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nbed: interrupted; `tests/bed/bed up` starts again, `tests/bed/bed down` removes what is left", file=sys.stderr)
+        print("\nbed: interrupted; `bed up` starts again, `bed down` removes what is left", file=sys.stderr)
         return 130
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -149,8 +150,8 @@ def _await_ready(settings: Settings, notify: socket.socket, process: subprocess.
     try:
         while True:
             remaining = deadline - time.monotonic()
-            ready, _, _ = select.select([notify, ended], [], [], max(remaining, 0.0))
-            if notify in ready:
+            ready, _, _ = select.select([notify.fileno(), ended], [], [], max(remaining, 0.0))
+            if notify.fileno() in ready:
                 if b"READY=1" in notify.recv(4096).split(b"\n"):
                     return
                 continue
@@ -173,10 +174,8 @@ def _kill(*pids: int) -> None:
         for limit in (END_LIMIT, END_LIMIT):
             if not watched:
                 return
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(next(iter(watched)), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             deadline = time.monotonic() + limit
             while watched and (remaining := deadline - time.monotonic()) > 0:
                 for gone in select.select(list(watched), [], [], remaining)[0]:

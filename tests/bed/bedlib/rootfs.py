@@ -87,8 +87,9 @@ def builder_tree(settings: Settings, note: Callable[[str], None]) -> Path:
         run(
             [
                 *("chroot", root, "sh", "-c"),
-                "python3 -m pip install --quiet --no-index --no-deps --ignore-installed --break-system-packages"
-                " --root-user-action=ignore /var/cache/wheels/*.whl",
+                'exec python3 -m pip install "$@" /var/cache/wheels/*.whl',
+                *("sh", "--quiet", "--no-index", "--no-deps", "--ignore-installed", "--break-system-packages"),
+                "--root-user-action=ignore",
             ]
         )
 
@@ -126,7 +127,9 @@ def _debootstrap(made: Recipe, target: Path, note: Callable[[str], None]) -> Non
                 *("mmdebstrap", "--mode=root", "--variant=minbase", f"--aptopt={options.name}"),
                 f"--include={','.join(made.packages)}",
                 *(f"--dpkgopt=path-exclude={pattern}" for pattern in made.exclude),
-                *(made.suite, target, *host.debian_sources(made.suite)),
+                made.suite,
+                target,
+                *host.debian_sources(made.suite),
             ],
             note=note,
             keep=lambda line: line.startswith(("I: running", "I: downloading", "I: extracting", "I: installing")),
