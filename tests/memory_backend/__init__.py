@@ -1,0 +1,280 @@
+"""A backend of the control socket that lives in memory: real groups, sessions and a chat, without containers.
+
+``python3 -m memory_backend SOCKET [STATE]`` serves it; with STATE it survives its own restart, as the daemon does.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from nanoclaw_runner.contract.clock import now_text
+from nanoclawd.control.api import ChatScreen, ClientGone, Refused
+from nanoclawd.control.values import (
+    ApplianceStatus,
+    BuildEvent,
+    BuildProgress,
+    BusySession,
+    ChatEvent,
+    Component,
+    ComponentState,
+    EventType,
+    Group,
+    GroupSettings,
+    Image,
+    ImageState,
+    Limits,
+    Peer,
+    Sent,
+    Session,
+    SessionState,
+    TurnState,
+)
+from nanoclawd.doctor.finding import Finding, Severity
+from nanoclawd.errors import AlreadyExists, InvalidName, NotFound
+
+STARTED = "2026-04-16T14:37:00.000Z"
+NASTY = "\x1b[31mred\x1b[0m\x07 \u202egnirts\u202c \x1b]0;title\x07end"
+
+
+@dataclass
+class State:
+    groups: dict[str, Group] = field(default_factory=dict)
+    sent: dict[str, Sent] = field(default_factory=dict)
+    undelivered: dict[str, list[ChatEvent]] = field(default_factory=dict)
+    images: dict[str, ImageState] = field(default_factory=dict)
+
+
+class Memory:
+    """The backend. It is its own appliance, groups, sessions, images and chat, since names don't collide but five."""
+
+    def __init__(self, state_file: Path | None = None) -> None:
+        self.state_file = state_file
+        self.state = State(images={"agent": ImageState.MISSING, "model": ImageState.PRESENT})
+        if state_file and state_file.exists():
+            self._load(state_file)
+        self.peers: list[Peer] = []
+        self.screens: dict[str, list[ChatScreen]] = {}
+        self.screens_changed = asyncio.Event()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.quarantined = True
+        self.appliance = _Appliance(self)
+        self.groups = _Groups(self)
+        self.sessions = _Sessions(self)
+        self.images = _Images(self)
+        self.chat = _Chat(self)
+
+    def group(self, name: str) -> Group:
+        if name not in self.state.groups:
+            raise NotFound(f"there is no group {name}", hint=f"ncl groups create {name}")
+        return self.state.groups[name]
+
+    async def screens_are(self, group: str, count: int) -> list[ChatScreen]:
+        """Wait until so many screens are attached; return them."""
+        async with asyncio.timeout(10):
+            while len(self.screens.get(group, [])) != count:
+                self.screens_changed.clear()
+                await self.screens_changed.wait()
+        return self.screens.get(group, [])
+
+    def save(self) -> None:
+        if self.state_file:
+            self.state_file.write_text(json.dumps(asdict(self.state)))
+
+    def _load(self, path: Path) -> None:
+        found = json.loads(path.read_text())
+        self.state.groups = {name: Group(**value) for name, value in found["groups"].items()}
+        self.state.sent = {
+            token: Sent(value["message_id"], TurnState(value["state"])) for token, value in found["sent"].items()
+        }
+        self.state.undelivered = {
+            group: [ChatEvent(**{**event, "type": EventType(event["type"])}) for event in events]
+            for group, events in found["undelivered"].items()
+        }
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+@dataclass
+class _Part:
+    all: Memory
+
+
+class _Appliance(_Part):
+    async def status(self) -> ApplianceStatus:
+        return ApplianceStatus(
+            version="0.1.0",
+            pid=4242,
+            started_at=STARTED,
+            uptime=3723.5,
+            groups=len(self.all.state.groups),
+            sessions=2,
+            busy=[
+                BusySession("aaaabbbbcccc", "main", SessionState.AWAKE, STARTED, status=NASTY),
+                BusySession("aaaaddddeeee", "main", SessionState.WAITING, STARTED, reason="max_awake reached", place=1),
+            ],
+            limits=Limits(8, 1, 1, 2**31, 2**28, 500 * 2**20, 2**34),
+            components=[Component("gateway", ComponentState.OK, "listening")],
+            problems=[Finding("disk", Severity.WARNING, "Little room", "3 % free", "df -h /var/lib/nanoclaw")],
+        )
+
+    async def doctor(self) -> Sequence[Finding]:
+        return [Finding("daemon", Severity.OK, "Daemon", "runs")]
+
+
+class _Groups(_Part):
+    async def list(self) -> Sequence[Group]:
+        return [self.all.state.groups[name] for name in sorted(self.all.state.groups)]
+
+    async def get(self, name: str) -> Group:
+        return self.all.group(name)
+
+    async def create(self, peer: Peer, name: str, settings: GroupSettings) -> Group:
+        self.all.peers.append(peer)
+        if not name.isalnum():
+            raise InvalidName(f"{name!r} can't be a group's name: letters and digits only")
+        if name in self.all.state.groups:
+            raise AlreadyExists(f"there is a group {name} already")
+        group = Group(name, settings.provider or "openai", settings.model or "embedded/smollm2", "", STARTED)
+        self.all.state.groups[name] = replace(group, instructions=settings.instructions or "")
+        self.all.save()
+        return self.all.state.groups[name]
+
+    async def update(self, peer: Peer, name: str, settings: GroupSettings) -> Group:
+        given = {key: value for key, value in asdict(settings).items() if value is not None}
+        self.all.state.groups[name] = replace(self.all.group(name), **given)
+        return self.all.state.groups[name]
+
+    async def delete(self, peer: Peer, name: str, *, force: bool) -> None:
+        self.all.group(name)
+        if not force:
+            raise Refused(f"{name} has sessions", hint=f"ncl groups delete {name} --force")
+        del self.all.state.groups[name]
+
+    async def restart(self, peer: Peer, name: str) -> int:
+        self.all.group(name)
+        return 1
+
+
+class _Sessions(_Part):
+    async def list(self, group: str | None) -> Sequence[Session]:
+        return [self._first(), self._second()]
+
+    def _first(self) -> Session:
+        return Session(
+            "aaaabbbbcccc", "main", "terminal", "root", SessionState.AWAKE, "nanoclaw-main@aaaabbbbcccc.service",
+            STARTED, STARTED, status=NASTY,
+        )  # fmt: skip
+
+    def _second(self) -> Session:
+        return Session(
+            "aaaaddddeeee", "main", "terminal", "joe",
+            SessionState.QUARANTINED if self.all.quarantined else SessionState.ASLEEP,
+            "nanoclaw-main@aaaaddddeeee.service", STARTED,
+        )  # fmt: skip
+
+    async def get(self, session_id: str) -> Session:
+        fitting = [one for one in (self._first(), self._second()) if one.id.startswith(session_id)]
+        if not fitting:
+            raise NotFound(f"there is no session {session_id}", hint="ncl sessions list")
+        if len(fitting) > 1:
+            raise InvalidName(f"{session_id} fits several sessions")
+        return fitting[0]
+
+    async def stop(self, peer: Peer, session_id: str) -> Session:
+        return replace(await self.get(session_id), state=SessionState.STOPPING)
+
+    async def reset(self, peer: Peer, session_id: str) -> tuple[Session, str | None]:
+        session = await self.get(session_id)
+        if session.state is not SessionState.QUARANTINED:
+            raise Refused("the session is in good order")
+        self.all.quarantined = False
+        return await self.get(session_id), "/var/lib/nanoclaw/damaged/1"
+
+
+class _Images(_Part):
+    async def list(self) -> Sequence[Image]:
+        return [Image(name, f"localhost/nanoclaw-{name}:1", state) for name, state in self.all.state.images.items()]
+
+    async def build(self, peer: Peer, name: str | None) -> AsyncGenerator[BuildProgress]:
+        names = [name] if name else list(self.all.state.images)
+        for number, image in enumerate(names, start=1):
+            if image not in self.all.state.images:
+                raise NotFound(f"there is no image {image}", hint="ncl images list")
+            yield BuildProgress(BuildEvent.STAGE, image, number, len(names), "installing")
+            yield BuildProgress(BuildEvent.LINE, image, number, len(names), NASTY)
+            self.all.state.images[image] = ImageState.PRESENT
+            yield BuildProgress(BuildEvent.DONE, image, number, len(names))
+
+
+class _Chat(_Part):
+    async def send(self, peer: Peer, group: str, text: str, client_token: str) -> Sent:
+        self.all.group(group)
+        if text == "!bug":
+            raise RuntimeError("a fault of ours")
+        if client_token not in self.all.state.sent:
+            self.all.state.sent[client_token] = Sent(f"m{len(self.all.state.sent)}")
+            self.all.save()
+            self.all.spawn(self._turn(group, text, client_token))
+        return self.all.state.sent[client_token]
+
+    async def _turn(self, group: str, text: str, token: str) -> None:
+        about = self.all.state.sent[token].message_id
+        if text == "!hang":
+            return
+        if text == "!fail":
+            await self._deliver(group, ChatEvent(EventType.NOTICE, f"n-{about}", about, "it broke", now_text()))
+            await self._finish(group, token, TurnState.FAILED)
+            return
+        if text == "!wait":
+            self._hint(group, ChatEvent(EventType.WAITING, None, about, "no free place", now_text(), place=1))
+        if text == "!ansi":
+            text = NASTY
+        self._hint(group, ChatEvent(EventType.STATUS, text=NASTY, timestamp=now_text()))
+        self._hint(group, ChatEvent(EventType.PARTIAL, None, about, "ec", now_text()))
+        await self._deliver(group, ChatEvent(EventType.MESSAGE, f"r-{about}", about, f"echo: {text}", now_text()))
+        await self._finish(group, token, TurnState.COMPLETED)
+
+    async def _finish(self, group: str, token: str, state: TurnState) -> None:
+        self.all.state.sent[token] = replace(self.all.state.sent[token], state=state)
+        self.all.save()
+        about = self.all.state.sent[token].message_id
+        await self._show(group, ChatEvent(EventType.TURN, None, about, "", now_text(), state=state))
+
+    async def _deliver(self, group: str, event: ChatEvent) -> None:
+        if not await self._show(group, event):
+            self.all.state.undelivered.setdefault(group, []).append(event)
+            self.all.save()
+
+    async def _show(self, group: str, event: ChatEvent) -> bool:
+        results = await asyncio.gather(
+            *(screen.show(event) for screen in self.all.screens.get(group, [])), return_exceptions=True
+        )
+        return any(not isinstance(result, ClientGone) for result in results)
+
+    def _hint(self, group: str, event: ChatEvent) -> None:
+        for screen in self.all.screens.get(group, []):
+            screen.hint(event)
+
+    @asynccontextmanager
+    async def attach(self, peer: Peer, group: str, screen: ChatScreen) -> AsyncIterator[None]:
+        self.all.group(group)
+        self.all.screens.setdefault(group, []).append(screen)
+        self.all.screens_changed.set()
+        self.all.spawn(self._catch_up(group))
+        try:
+            yield
+        finally:
+            self.all.screens[group].remove(screen)
+            self.all.screens_changed.set()
+
+    async def _catch_up(self, group: str) -> None:
+        events, self.all.state.undelivered[group] = self.all.state.undelivered.get(group, []), []
+        for event in events:
+            await self._deliver(group, event)
+        self.all.save()

@@ -1,0 +1,23 @@
+"""Serve the in-memory backend until SIGTERM."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from memory_backend import Memory
+from nanoclawd.control.server import ControlServer, listening_socket
+
+
+async def main(path: str, state: str | None = None) -> None:
+    server = ControlServer(Memory(Path(state) if state else None))
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await server.start(listening_socket(path))
+    print("ready", flush=True)
+    await stop.wait()
+    await server.stop()
+
+
+Path(sys.argv[1]).unlink(missing_ok=True)
+asyncio.run(main(*sys.argv[1:]))
