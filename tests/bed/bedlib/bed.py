@@ -48,7 +48,7 @@ def up(settings: Settings, *, install: bool) -> None:
         install = False
     with cache.lock(settings.beds / f"{settings.name}.lock"):
         leader = machine.leader(settings)
-        if leader is None:
+        if leader is None or not settings.facts.exists():
             stages = Stages(8 if install else 5)
             leader = _boot(settings, stages)
         else:
@@ -79,11 +79,10 @@ def status(settings: Settings) -> list[dict[str, str | int | None]]:
         one = Settings(name, settings.home)
         leader = machine.leader(one)
         facts = read_facts(one)
-        state = "up" if leader is not None else "stopped" if one.directory.exists() else "absent"
         rows.append(
             {
                 "name": name,
-                "state": state,
+                "state": _state(one, leader),
                 "pid": leader,
                 "up_seconds": _age(leader),
                 "package": facts.package or None,
@@ -91,6 +90,12 @@ def status(settings: Settings) -> list[dict[str, str | int | None]]:
             }
         )
     return rows
+
+
+def _state(settings: Settings, leader: int | None) -> str:
+    if leader is not None:
+        return "up" if settings.facts.exists() else "booting"
+    return "stopped" if settings.directory.exists() else "absent"
 
 
 def _age(pid: int | None) -> int | None:
@@ -115,11 +120,14 @@ def _boot(settings: Settings, stages: Stages) -> int:
     with stages.stage("booting"):
         leader = machine.boot(settings, base, wheels)
         root = machine.root(leader)
+        # the facts are written last: a bed without them is one whose `up` was killed
+        facts = Facts(rootfs=rootfs.recipe("bed").key)
         if "pids" not in (root / "sys/fs/cgroup/cgroup.controllers").read_text().split():
             drop_ins = root / "etc" / "containers" / "containers.conf.d"
             drop_ins.mkdir(parents=True, exist_ok=True)
             (drop_ins / "50-bed.conf").write_text(CONTAINERS_CONF)
             stages.note("no cgroup controllers here: memory and task limits have no effect in the bed")
+        write_facts(settings, facts)
     return leader
 
 
@@ -157,7 +165,6 @@ def _lay_out(settings: Settings, tree: Path) -> None:
     files = BED_SOURCES / "files"
     if files.is_dir():
         run(["cp", "--recursive", "--no-target-directory", files, settings.changes])
-    write_facts(settings, Facts(rootfs=rootfs.recipe("bed").key))
 
 
 def _refuse_overlay(directory: Path) -> None:

@@ -15,6 +15,7 @@ from . import cgroups
 from .settings import REPOSITORY, BedError, Settings
 
 SHARE = "/usr/local/share/nanoclaw-bed"
+LAUNCHERS = (b"unshare", b"sh", b"systemd-nspawn")  # each becomes the next
 # In a mount namespace of its own, so that the kernel undoes the mounts. Relative paths: they may hold any character.
 MOUNT = """
 set -e
@@ -27,7 +28,7 @@ END_LIMIT = 20.0
 
 
 def supervisor(settings: Settings) -> int | None:
-    """The process id of the nspawn that runs this bed."""
+    """The process id of the nspawn that runs this bed, or of what is about to become it."""
     mark = f"--machine={settings.identity}"
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -36,7 +37,7 @@ def supervisor(settings: Settings) -> int | None:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # it ended while we looked
-        if words[0].endswith(b"systemd-nspawn") and mark.encode() in words:
+        if mark.encode() in words and words[0] in LAUNCHERS:
             return int(entry.name)
     return None
 
