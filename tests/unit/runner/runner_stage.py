@@ -160,7 +160,9 @@ class Host:
             connection.close()
 
     def replies(self) -> list[str]:
-        return [json.loads(str(row[0]))["text"] for row in self.outbound("SELECT content FROM messages_out ORDER BY seq")]
+        return [
+            json.loads(str(row[0]))["text"] for row in self.outbound("SELECT content FROM messages_out ORDER BY seq")
+        ]
 
     def acks(self) -> dict[str, str]:
         return {str(row[0]): str(row[1]) for row in self.outbound("SELECT message_id, status FROM processing_ack")}

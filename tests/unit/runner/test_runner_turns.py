@@ -15,7 +15,8 @@ def test_a_message_is_answered_and_acknowledged(host: Host):
     connection.send(doorbell.RING)
     assert host.await_replies(connection, 1) == ["echo: hello\necho: world"]
     ((seq, in_reply_to, timestamp, deliver_after, kind, channel, platform, thread),) = host.outbound(
-        "SELECT seq, in_reply_to, timestamp, deliver_after, kind, channel_type, platform_id, thread_id FROM messages_out"
+        "SELECT seq, in_reply_to, timestamp, deliver_after, kind, channel_type, platform_id, thread_id"
+        " FROM messages_out"
     )
     assert (seq, in_reply_to, deliver_after, kind) == (3, "in-2", None, "chat")
     assert (channel, platform, thread) == ("cli", "terminal", "t-7")

@@ -1,0 +1,199 @@
+"""Any endpoint that speaks OpenAI's chat completions, reached through the gateway's socket.
+
+There is no bound on how long an answer takes, only on silence. The client library is imported here and nowhere else.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncGenerator
+from importlib import import_module
+from typing import Any
+
+import openai
+from openai.types.chat import ChatCompletionMessageParam
+
+from nanoclaw_runner.contract.agent_config import AgentConfig
+from nanoclaw_runner.places import Places
+from nanoclaw_runner.prompt import Prompt
+from nanoclaw_runner.providers import base
+from nanoclaw_runner.providers.openai_history import Exchange, History
+
+# The library moves from httpx to httpx2; a client of ours must be of the one that it uses itself.
+_httpx: Any = import_module(openai.Timeout.__module__.partition(".")[0])
+
+CONNECT_SECONDS = 10.0
+ATTEMPTS = 3
+PAUSE_SECONDS = 1.0
+"""Before the second attempt; twice as long before the third."""
+
+SILENCE_SHARE = 0.9
+"""The request gives up before the stall detector does: the person gets a sentence rather than a repeated turn."""
+
+MAX_ANSWER_CHARACTERS = 1024 * 1024
+"""A model that never ends is ended here; the row is cut at its own limit."""
+
+_TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504})
+_BAD_REQUEST = 400
+_CONTINUATION = re.compile(r"[0-9a-f]{24}")
+
+
+class OpenAIChat:
+    """The provider."""
+
+    def __init__(self, config: AgentConfig, places: Places) -> None:
+        timeout = _httpx.Timeout(
+            connect=CONNECT_SECONDS,
+            read=config.silence_seconds * SILENCE_SHARE,
+            write=config.silence_seconds * SILENCE_SHARE,
+            pool=CONNECT_SECONDS,
+        )
+        transport = _httpx.AsyncHTTPTransport(uds=str(places.gateway_socket))
+        self._client = openai.AsyncOpenAI(
+            base_url=f"http://gateway/{config.endpoint}/",
+            api_key="held-by-the-gateway",
+            # Attempts are made here, where each is a sign of life.
+            max_retries=0,
+            timeout=timeout,
+            http_client=_httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False),
+        )
+        self._config = config
+        self._directory = places.home / "openai"
+
+    def query(self, prompt: Prompt, continuation: str | None) -> base.Query:
+        """Begin an exchange; a continuation that is none of ours begins a new conversation."""
+        if continuation is None or not _CONTINUATION.fullmatch(continuation):
+            continuation = os.urandom(12).hex()
+        history = History(self._directory / f"{continuation}.jsonl")
+        return _Query(self._client, self._config, prompt, history=history, continuation=continuation)
+
+
+def create(config: AgentConfig, places: Places) -> OpenAIChat:
+    """Return the provider."""
+    return OpenAIChat(config, places)
+
+
+class _Query:
+    def __init__(
+        self, client: openai.AsyncOpenAI, config: AgentConfig, prompt: Prompt, *, history: History, continuation: str
+    ) -> None:
+        self._client = client
+        self._config = config
+        self._history = history
+        self._continuation = continuation
+        self._prompts: asyncio.Queue[Prompt] = asyncio.Queue()
+        self._prompts.put_nowait(prompt)
+
+    def push(self, prompt: Prompt) -> None:
+        self._prompts.put_nowait(prompt)
+
+    async def close(self) -> None:
+        """The stream ends with its generator."""
+
+    async def events(self) -> AsyncGenerator[base.Event]:
+        yield base.Init(self._continuation)
+        while True:
+            prompts = [await self._prompts.get()]
+            while not self._prompts.empty():
+                prompts.append(self._prompts.get_nowait())
+            asked = "\n".join(prompt.rendered() for prompt in prompts)
+            references = [prompt.reference for prompt in prompts]
+            answer = ""
+            async for event in self._ask(asked, self._history.recent(without=references)):
+                if isinstance(event, base.Partial):
+                    answer = event.text
+                yield event
+                if isinstance(event, base.Error):
+                    return
+            if answer.strip():
+                self._history.add(Exchange(reference=references[-1], user=asked, assistant=answer))
+            yield base.Result(answer, covers=len(prompts))
+
+    async def _ask(self, asked: str, past: list[Exchange]) -> AsyncGenerator[base.Event]:
+        """Ask until there is an answer or a reason why there is none.
+
+        A failure before the first word is tried again; after it, the person has seen the beginning of an answer.
+        """
+        attempt = 1
+        begun = False
+        while True:
+            try:
+                async for event in self._stream(asked, past):
+                    begun = begun or isinstance(event, base.Partial)
+                    yield event
+                return
+            except (openai.OpenAIError, _httpx.HTTPError) as error:
+                if _past_is_too_long(error) and past:
+                    past = past[len(past) // 2 + 1 :]
+                    yield base.Progress("the conversation is longer than the model can hold: its beginning is left out")
+                    continue
+                if begun or attempt == ATTEMPTS or not _is_transient(error):
+                    yield base.Error(self._words(error), retryable=_is_transient(error))
+                    return
+                yield base.Progress(f"{self._words(error)}; trying again")
+            await asyncio.sleep(PAUSE_SECONDS * attempt)
+            attempt += 1
+
+    async def _stream(self, asked: str, past: list[Exchange]) -> AsyncGenerator[base.Event]:
+        stream = await self._client.chat.completions.create(
+            model=self._config.model, messages=self._messages(asked, past), stream=True
+        )
+        parts: list[str] = []
+        length = 0
+        async with stream:
+            async for chunk in stream:
+                piece = chunk.choices[0].delta.content if chunk.choices else None
+                if not piece:
+                    yield base.Activity()
+                    continue
+                parts.append(piece)
+                length += len(piece)
+                yield base.Partial("".join(parts))
+                if length > MAX_ANSWER_CHARACTERS:
+                    return
+
+    def _messages(self, asked: str, past: list[Exchange]) -> list[ChatCompletionMessageParam]:
+        messages: list[ChatCompletionMessageParam] = []
+        if self._config.instructions:
+            messages.append({"role": "system", "content": self._config.instructions})
+        for exchange in past:
+            messages.append({"role": "user", "content": exchange.user})
+            messages.append({"role": "assistant", "content": exchange.assistant})
+        messages.append({"role": "user", "content": asked})
+        return messages
+
+    def _words(self, error: Exception) -> str:
+        """Return what went wrong as a person can read it."""
+        model = f"the model {self._config.endpoint}/{self._config.model}"
+        if isinstance(error, (openai.APITimeoutError, _httpx.TimeoutException)):
+            return f"{model} gave no sign for {self._config.silence_seconds * SILENCE_SHARE:.0f} s"
+        if isinstance(error, openai.APIStatusError):
+            return f"{model} refused (HTTP {error.status_code}): {_message_of(error)}"
+        if isinstance(error, (openai.APIConnectionError, _httpx.HTTPError)):
+            return f"{model} cannot be reached: {error.__cause__ or error}"
+        return f"{model} failed: {_message_of(error)}"
+
+
+def _message_of(error: Exception) -> str:
+    """Prefer the sentence in the endpoint's error object to the library's rendering of it."""
+    body = getattr(error, "body", None)
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        if isinstance(inner, dict) and isinstance(inner.get("message"), str):
+            return str(inner["message"])
+    return str(error)
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, (openai.APITimeoutError, _httpx.TimeoutException)):
+        return False
+    if isinstance(error, openai.APIStatusError):
+        # The gateway says so where it knows that asking again is in vain.
+        return error.status_code in _TRANSIENT and error.response.headers.get("x-should-retry") != "false"
+    return isinstance(error, (openai.APIConnectionError, _httpx.HTTPError))
+
+
+def _past_is_too_long(error: Exception) -> bool:
+    if not isinstance(error, openai.APIStatusError) or error.status_code != _BAD_REQUEST:
+        return False
+    return "context" in _message_of(error).lower()
