@@ -63,21 +63,23 @@ def execute(leader: int, user: User, words: Sequence[str]) -> NoReturn:
     os.execvp(argv[0], argv)
 
 
-def capture(leader: int, words: Sequence[str]) -> str:
-    """Run a command in the bed as root and return what it printed.
+def capture(leader: int, words: Sequence[str], *, user: str = "root") -> str:
+    """Run a command in the bed and return what it printed.
 
     Raises:
         BedError: it failed.
     """
+    account = user_of(leader, user)
+    neighbour = _neighbour(leader, account)
     result = subprocess.run(
-        command(leader, user_of(leader, "root"), words),
+        command(leader, account, words),
         check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        preexec_fn=lambda: cgroups.join(leader),
+        preexec_fn=lambda: cgroups.join(neighbour),
     )
     if result.returncode != 0:
         raise BedError(f"in the bed, `{' '.join(words)}` failed ({result.returncode}):\n{result.stdout.rstrip()}")
@@ -91,11 +93,10 @@ def _neighbour(leader: int, user: User) -> int:
     its own part of the tree.
     """
     unit = f"user@{user.uid}.service/init.scope"
-    for mounted in (Path(f"/proc/{leader}/root/sys/fs/cgroup"),):
-        procs = mounted / f"user.slice/user-{user.uid}.slice" / unit / "cgroup.procs"
-        try:
-            first = procs.read_text().split()
-        except OSError:
-            return leader
-    # the ids are read in our own pid namespace, so they are the host's
-    return int(first[0]) if first and first[0] != "0" else leader
+    procs = Path(f"/proc/{leader}/root/sys/fs/cgroup/user.slice/user-{user.uid}.slice", unit, "cgroup.procs")
+    try:
+        # whoever reads them gets the ids of his own pid namespace: here the host's
+        first = procs.read_text().split()[:1]
+    except OSError:
+        return leader
+    return int(first[0]) if first else leader

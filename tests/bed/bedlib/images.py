@@ -52,8 +52,7 @@ def save(settings: Settings, leader: int, note: Callable[[str], None]) -> Path:
     home = _home(root)
     if home is None or not (home / STORE).is_dir():
         raise BedError("this bed has no container images yet: run `tests/bed/bed exec -- ncl setup`, then try again")
-    running = ["runuser", "--user", OWNER, "--", "podman", "ps", "--all", "--quiet"]
-    if enter.capture(leader, running).strip():
+    if enter.capture(leader, ["podman", "ps", "--all", "--quiet"], user=OWNER).strip():
         raise BedError("the bed has containers: wait until its sessions are asleep, then try again")
 
     def build(directory: Path) -> None:
