@@ -1,0 +1,50 @@
+"""``ncl doctor``."""
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from nanoclawd.cli import outcome, show
+from nanoclawd.cli.client import Client, socket_path
+from nanoclawd.cli.outcome import CommandError
+from nanoclawd.doctor.finding import Finding, Severity
+from nanoclawd.doctor.run import run_host_checks
+
+_MARKS = {"ok": "ok     ", "warning": "WARNING", "error": "ERROR  "}
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """Print all findings; fail if any is an error."""
+    findings = [asdict(finding) for finding in run_host_checks()]
+    known = {finding["id"] for finding in findings}
+    findings += [finding for finding in _of_daemon(socket_path(given.socket)) if finding["id"] not in known]
+    if given.json:
+        show.as_json(findings)
+    else:
+        for finding in findings:
+            show.say(f"{_MARKS[finding['severity']]}  {finding['title']}: {finding['detail']}")
+            if finding.get("fix") and finding["severity"] != Severity.OK:
+                show.say(f"         Try: {finding['fix']}")
+    failed = any(finding["severity"] == Severity.ERROR for finding in findings)
+    return outcome.ERROR if failed else outcome.OK
+
+
+def _of_daemon(path: str) -> list[dict[str, Any]]:
+    """Return what the daemon finds, and whether it can be asked at all."""
+    try:
+        with Client(path) as client:
+            findings: list[dict[str, Any]] = client.call("Appliance.Doctor")["findings"]
+            images = client.call("Images.List")["images"]
+    except CommandError as error:
+        return [asdict(Finding("control-socket", Severity.ERROR, "Control socket", error.message, error.hint))]
+    reached = Finding("control-socket", Severity.OK, "Control socket", f"nanoclawd answers at {path}")
+    return [asdict(reached), *findings, *(asdict(_of_image(image)) for image in images)]
+
+
+def _of_image(image: dict[str, Any]) -> Finding:
+    name = str(image["name"])
+    if image["state"] == "present":
+        return Finding(f"image-{name}", Severity.OK, f"Image {name}", str(image["reference"]))
+    severity = Severity.WARNING if image["state"] == "building" else Severity.ERROR
+    detail = image.get("detail") or f"it is {image['state']}"
+    return Finding(f"image-{name}", severity, f"Image {name}", str(detail), f"ncl images build {name}")

@@ -1,0 +1,68 @@
+"""``ncl sessions logs``: journalctl with the caller's own rights, its lines cleaned."""
+
+import argparse
+import contextlib
+import json
+import pwd
+import subprocess
+from collections.abc import Iterable
+
+from nanoclawd.cli import outcome, show
+from nanoclawd.cli.client import Client, socket_path
+from nanoclawd.cli.outcome import CommandError
+
+SERVICE_USER = "nanoclaw"
+_MAX_LINE_BYTES = 64 * 1024
+
+
+def logs(given: argparse.Namespace) -> int:
+    """Print a session's log: what its unit wrote, and what the daemon wrote about it."""
+    with Client(socket_path(given.socket)) as client:
+        session = client.call("Sessions.Get", id=given.id)["session"]
+    command = [
+        "journalctl",
+        "--no-pager",
+        f"--lines={given.lines}",
+        f"--output={'json' if given.json else 'short-iso'}",
+        *(["--follow"] if given.follow else []),
+        *matches(session["id"], session["unit"]),
+    ]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as journal:
+            if journal.stdout is None:
+                raise RuntimeError("Popen made no pipe")
+            try:
+                _print(iter(lambda: journal.stdout.readline(_MAX_LINE_BYTES), b""), as_json=given.json)  # type: ignore[union-attr]  # checked above
+            except (KeyboardInterrupt, BrokenPipeError):
+                journal.terminate()
+                with contextlib.suppress(KeyboardInterrupt):
+                    journal.wait()
+                raise
+    except FileNotFoundError:
+        raise CommandError(outcome.ERROR, "journalctl is missing") from None
+    return outcome.OK if journal.returncode == 0 else outcome.ERROR
+
+
+def matches(session_id: str, unit: str) -> list[str]:
+    """Return journalctl's matches. Only the daemon's own records are believed to be about a session by their field."""
+    try:
+        uid = pwd.getpwnam(SERVICE_USER).pw_uid
+    except KeyError:
+        raise CommandError(outcome.ERROR, f"there is no user {SERVICE_USER}", "sudo systemd-sysusers") from None
+    return [
+        f"_SYSTEMD_USER_UNIT={unit}",
+        f"_UID={uid}",
+        "+",
+        f"NANOCLAW_SESSION={session_id}",
+        "_SYSTEMD_UNIT=nanoclawd.service",
+    ]
+
+
+def _print(lines: Iterable[bytes], *, as_json: bool) -> None:
+    for line in lines:
+        text = line.decode(errors="replace").rstrip("\n")
+        if not as_json:
+            show.say(text)
+            continue
+        with contextlib.suppress(ValueError):
+            print(json.dumps(json.loads(text)), flush=True)

@@ -1,0 +1,74 @@
+"""Output: JSON for programs, tables for people."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from nanoclawd.cli.clean import clean, clean_line
+
+_MINUTE = 60
+_HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
+_STEP = 1024
+
+
+def as_json(value: object) -> None:
+    """Print JSON. Everything beyond ASCII is escaped, and so no text in it can act on a terminal."""
+    print(json.dumps(value, indent=2))
+
+
+def say(text: str) -> None:
+    """Print lines for a person."""
+    print(clean(text), flush=True)
+
+
+def complain(text: str) -> None:
+    """Print lines on standard error."""
+    print(clean(text), file=sys.stderr, flush=True)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
+    """Print a table, or one line where there are no rows."""
+    if not rows:
+        print(empty)
+        return
+    from tabulate import tabulate  # 30 ms that --help need not pay
+
+    cells = [[clean_line("" if cell is None else str(cell), 80) for cell in row] for row in rows]
+    print(tabulate(cells, headers=[name.upper() for name in head], tablefmt="plain", disable_numparse=True))
+
+
+def size(count: int | None) -> str:
+    """Return bytes in a unit for people."""
+    if count is None:
+        return "unknown"
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < _STEP:
+            return f"{value:.0f} {unit}"
+        value /= _STEP
+    return f"{value:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in its two greatest units."""
+    whole = int(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def ago(moment: str | None) -> str:
+    """Return how long ago a moment was."""
+    if not moment:
+        return "never"
+    try:
+        passed = datetime.now(UTC) - datetime.fromisoformat(moment)
+    except (ValueError, TypeError):
+        return moment
+    return f"{duration(max(passed.total_seconds(), 0))} ago"

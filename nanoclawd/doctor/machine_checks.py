@@ -1,0 +1,126 @@
+"""The checks of the machine: cgroups, journal, SELinux, disk, the gateway's socket."""
+
+import shutil
+import stat
+
+from nanoclawd.doctor.checks import Check
+from nanoclawd.doctor.finding import Finding
+
+_NEEDED_CONTROLLERS = frozenset({"memory", "pids"})
+_LITTLE_DISK = 2 * 1024**3
+_NO_DISK = 500 * 1024**2
+_STATE_ROOT = "/var/lib/nanoclaw"
+_GATEWAY_SOCKET = "/run/nanoclaw-gateway/gateway.sock"
+_SELINUX_MODULE = "nanoclaw"
+
+
+class Cgroups(Check):
+    """Limits of a session's memory and processes need their controllers; Raspberry Pi OS boots with memory off."""
+
+    id = "cgroups"
+    title = "Cgroup controllers"
+
+    def run(self) -> Finding:
+        """Compare what the kernel offers, and what is handed to the user manager, with what is needed."""
+        offered = self.host.text("/sys/fs/cgroup/cgroup.controllers")
+        if offered is None:
+            return self.error(
+                "cgroups v2 are not mounted",
+                "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1",
+            )
+        lacking = _NEEDED_CONTROLLERS - set(offered.split())
+        if lacking:
+            return self.warn(
+                f"the kernel runs without {' and '.join(sorted(lacking))}: sessions are not limited there",
+                "sudo sed -i 's/$/ cgroup_enable=memory/' /boot/firmware/cmdline.txt && sudo reboot",
+            )
+        uid = self.host.uid()
+        delegated = self.host.text(f"/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers")
+        if delegated is None:
+            return self.ok("memory and pids are there; the user manager is not running")
+        lacking = _NEEDED_CONTROLLERS - set(delegated.split())
+        if lacking:
+            return self.warn(
+                f"{' and '.join(sorted(lacking))} not delegated to the user manager: sessions are not limited there",
+                "sudo systemctl set-property user@.service Delegate=yes",
+            )
+        return self.ok("memory and pids are delegated to the user manager")
+
+
+class Journal(Check):
+    """A volatile journal forgets at each boot why something failed; Raspberry Pi OS has one."""
+
+    id = "journal"
+    title = "Journal"
+
+    def run(self) -> Finding:
+        """Look for this machine's directory of journal files on disk."""
+        machine = (self.host.text("/etc/machine-id") or "").strip()
+        if machine and self.host.path(f"/var/log/journal/{machine}").is_dir():
+            return self.ok("kept over reboots")
+        return self.warn(
+            "kept in memory only: logs are gone after a reboot",
+            "sudo mkdir -p /etc/systemd/journald.conf.d && printf '[Journal]\\nStorage=persistent\\n' | "
+            "sudo tee /etc/systemd/journald.conf.d/90-nanoclaw.conf && sudo systemctl restart systemd-journald",
+        )
+
+
+class Selinux(Check):
+    """SELinux refuses a container's use of a host's unix socket without our policy module."""
+
+    id = "selinux"
+    title = "SELinux"
+
+    def run(self) -> Finding:
+        """Look whether it enforces, and for the module."""
+        if (self.host.text("/sys/fs/selinux/enforce") or "0").strip() != "1":
+            return self.ok("not enforcing on this machine")
+        store = self.host.path("/var/lib/selinux")
+        try:
+            installed = any(store.glob(f"*/active/modules/*/{_SELINUX_MODULE}"))
+        except OSError:
+            installed = False
+        if installed:
+            return self.ok(f"enforcing, module {_SELINUX_MODULE} is installed")
+        return self.warn(
+            f"enforcing, and the module {_SELINUX_MODULE} is not seen (only root sees them all)",
+            f"sudo semodule -l | grep {_SELINUX_MODULE} || "
+            f"sudo semodule -i /usr/share/selinux/packages/{_SELINUX_MODULE}.pp",
+        )
+
+
+class Disk(Check):
+    """Nothing is accepted that cannot be stored."""
+
+    id = "disk"
+    title = "Disk"
+
+    def run(self) -> Finding:
+        """Measure what is free where the state lies."""
+        try:
+            free = shutil.disk_usage(self.host.path(_STATE_ROOT)).free
+        except OSError as error:
+            return self.error(f"{_STATE_ROOT}: {error.strerror}", "sudo systemd-tmpfiles --create")
+        detail = f"{free / 1024**3:.1f} GiB free for {_STATE_ROOT}"
+        if free < _NO_DISK:
+            return self.error(detail, f"df -h {_STATE_ROOT}")
+        if free < _LITTLE_DISK:
+            return self.warn(detail, f"df -h {_STATE_ROOT}")
+        return self.ok(detail)
+
+
+class Gateway(Check):
+    """The gateway's socket is the agents' only way out."""
+
+    id = "gateway-socket"
+    title = "Gateway"
+
+    def run(self) -> Finding:
+        """Look for the socket; who may connect is no matter here."""
+        try:
+            there = stat.S_ISSOCK(self.host.path(_GATEWAY_SOCKET).stat().st_mode)
+        except OSError:
+            there = False
+        if there:
+            return self.ok(f"listens at {_GATEWAY_SOCKET}")
+        return self.error(f"{_GATEWAY_SOCKET} is missing", "sudo systemctl start nanoclaw-gateway.socket")

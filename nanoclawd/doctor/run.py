@@ -1,0 +1,25 @@
+"""Runs the host's checks. Blocking, a second at most: the daemon calls it off its loop."""
+
+from nanoclawd.doctor.checks import Check, Linger, Podman, SubordinateIds, User, UserManager
+from nanoclawd.doctor.finding import Finding
+from nanoclawd.doctor.machine_checks import Cgroups, Disk, Gateway, Journal, Selinux
+from nanoclawd.doctor.places import Host
+
+HOST_CHECKS: tuple[type[Check], ...] = (
+    Podman,
+    User,
+    SubordinateIds,
+    Linger,
+    UserManager,
+    Cgroups,
+    Journal,
+    Selinux,
+    Disk,
+    Gateway,
+)
+
+
+def run_host_checks(host: Host | None = None) -> list[Finding]:
+    """Return the findings of all checks, good ones too."""
+    looked_at = host or Host()
+    return [check(looked_at).run() for check in HOST_CHECKS]
