@@ -27,6 +27,9 @@ IDENTIFIER = "nanoclaw-gateway"
 KEEP_ALIVE_SECONDS = 15.0
 """An idle connection of a container is closed after this; it counts against its group's bound."""
 
+LINGERING_SECONDS = 2.0
+"""What a caller still sends of a refused body is read for this long, so that it gets to read the refusal."""
+
 MAX_HEADER_LINE_BYTES = 8 * 1024
 _STOP_MARGIN_SECONDS = 15.0
 _OVER_BOUND = (
@@ -47,6 +50,7 @@ class BoundedServer(web.Server):
             proxy.handle,
             handler_cancellation=True,  # a caller that leaves ends its request at the endpoint
             keepalive_timeout=KEEP_ALIVE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
             max_line_size=MAX_HEADER_LINE_BYTES,
             max_field_size=MAX_HEADER_LINE_BYTES,
             access_log=None,

@@ -1,0 +1,124 @@
+"""A gateway on a real unix socket before a real HTTP server on loopback."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from nanoclawd.config import Config, Endpoint, Gateway
+from nanoclawd.gateway.__main__ import BoundedServer
+from nanoclawd.gateway.credentials import Credentials
+from nanoclawd.gateway.policy import AgentDirectory, SubordinateRange
+from nanoclawd.gateway.proxy import Proxy
+
+KEY = "sk-test-0123456789abcdef"
+FIRST_UID = 100_000
+"""Host uid of in-container uid 2; in-container uid 1 is the test's own, so that it can call in person."""
+
+MAIN_UID, OTHER_UID, STRANGER_UID = FIRST_UID + 1000, FIRST_UID + 1001, FIRST_UID + 1002
+MAX_BODY = 64 * 1024
+
+type Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Upstream:
+    """A model server: keeps what it was sent, answers what the test says."""
+
+    url: str = ""
+    answer: Answering | None = None
+    headers: list[dict[str, str]] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.headers.append(dict(request.headers))
+        self.targets.append(request.raw_path)
+        try:
+            if self.answer:
+                return await self.answer(request)
+            self.bodies.append(await request.read())
+            return web.json_response({"ok": True})
+        except asyncio.CancelledError:
+            self.gone.set()
+            raise
+
+
+@dataclass
+class Running:
+    """A gateway at work."""
+
+    socket: Path
+    agents_file: Path
+    upstream: Upstream
+
+    def publish(self, agents: list[dict[str, object]]) -> None:
+        new = self.agents_file.with_suffix(".new")
+        new.write_text(json.dumps({"version": 1, "agents": agents}))
+        new.rename(self.agents_file)
+
+    def client(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            base_url="http://gateway/", connector=aiohttp.UnixConnector(str(self.socket), limit=0)
+        )
+
+    async def raw(self, data: bytes) -> bytes:
+        """Send bytes as they are; return everything until the end of the connection."""
+        reader, writer = await asyncio.open_unix_connection(str(self.socket))
+        writer.write(data)
+        await writer.drain()
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+
+AGENTS: list[dict[str, object]] = [
+    {"uid": 1, "group": "tests", "endpoints": ["plain", "keyed", "keyless", "dead", "unknown", "embedded"]},
+    {"uid": 1002, "group": "main", "endpoints": ["plain"]},
+    {"uid": 1003, "group": "other", "endpoints": ["keyed"]},
+]
+
+
+def config_for(url: str, place: Path) -> Config:
+    return Config(
+        endpoints={
+            "plain": Endpoint(url=url),
+            "keyed": Endpoint(url=url, credential="api-key"),
+            "keyless": Endpoint(url=url, credential="absent-key"),
+            "dead": Endpoint(socket=str(place / "nobody.sock"), base="/v1"),
+            "embedded": Endpoint(socket="/run/nanoclaw-model/model.sock", base="/v1"),
+            "forbidden": Endpoint(url=url),
+        },
+        gateway=Gateway(max_body=MAX_BODY, max_connections=4),
+    )
+
+
+@asynccontextmanager
+async def running(
+    config: Config, ranges: list[SubordinateRange], upstream: Upstream, place: Path
+) -> AsyncIterator[Running]:
+    """A gateway that listens in a place until the block ends."""
+    path, agents_file = place / "gateway.sock", place / "agents.json"
+    async with Proxy(config, AgentDirectory(agents_file, ranges), Credentials({"api-key": KEY})) as proxy:
+        server = BoundedServer(proxy, config.gateway.max_connections)
+        listener = await asyncio.get_running_loop().create_unix_server(server, str(path))
+        path.chmod(0o666)
+        found = Running(path, agents_file, upstream)
+        found.publish(AGENTS)
+        try:
+            yield found
+        finally:
+            listener.close()
+            await server.shutdown(0.1)
+
+
+def error_of(body: bytes) -> dict[str, str]:
+    decoded = msgspec.json.decode(body, type=dict[str, dict[str, str]])
+    return decoded["error"]
