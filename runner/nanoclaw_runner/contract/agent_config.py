@@ -53,7 +53,7 @@ def from_json(text: str) -> AgentConfig:
     """
     found = json.loads(text)
     if not isinstance(found, dict):
-        raise ValueError("agent.json does not hold an object")
+        raise ValueError("agent.json does not hold an object")  # noqa: TRY004  # a malformed file, not a caller's mistake
     values: dict[str, object] = {}
     for field in fields(AgentConfig):
         if field.name not in found:

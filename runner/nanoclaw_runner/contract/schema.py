@@ -111,7 +111,7 @@ OUTBOUND_DDL: tuple[str, ...] = (
 def apply_session_pragmas(connection: apsw.Connection) -> None:
     """Set what both sides rely on: rollback journal, EXTRA durability, no memory mapping.
 
-    EXTRA, because FULL does not sync the directory after the journal's unlink (sqlite.org/pragma.html#pragma_synchronous).
+    EXTRA, because FULL does not sync the directory after the journal's unlink (sqlite.org/pragma.html, synchronous).
     No mapping, because a file that shrinks under a mapping is a SIGBUS.
     """
     for pragma in ("journal_mode = DELETE", "synchronous = EXTRA", "mmap_size = 0"):

@@ -1,0 +1,98 @@
+"""Everything that a group needs to be able to start, made from its row and the configuration. Idempotent."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanoclaw_runner.contract.agent_config import AgentConfig, to_json
+from nanoclawd.atomic_file import write_atomically
+from nanoclawd.config import Config
+from nanoclawd.errors import NanoclawError
+from nanoclawd.paths import AGENTS_FILE, StatePaths
+from nanoclawd.store.agent_groups import AgentGroup
+from nanoclawd.supervision.quadlets import SessionTemplate, UnitFiles
+
+DEFAULT_INSTRUCTIONS = "You are {name}, a helpful assistant in a chat."
+    " Answer in the language of the question, in plain words, and be brief."
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the whole appliance has published for its groups."""
+
+    runner: str
+    image: str
+
+
+class Provisioner:
+    """Writes what groups need. Blocking: used off the loop."""
+
+    def __init__(self, paths: StatePaths, units: UnitFiles, config: Config) -> None:
+        self._paths = paths
+        self._units = units
+        self._config = config
+        self._timezone = local_timezone()
+
+    def write(self, group: AgentGroup, published: Published) -> bool:
+        """Make a group's directories and files; True when the user manager has to be reloaded."""
+        for directory, mode in (
+            (self._paths.sessions_of(group.folder), 0o750),
+            (self._paths.workspace(group.folder), 0o770),
+        ):
+            directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(mode)
+        write_atomically(self._paths.agent_json(group.folder), to_json(self._agent_config(group)), mode=0o644)
+        timeouts, limits = self._config.timeouts, self._config.limits
+        return self._units.write_group(
+            SessionTemplate(
+                group=group.folder,
+                uid=group.uid,
+                image=published.image,
+                runner=published.runner,
+                timezone=self._timezone,
+                watchdog_seconds=int(timeouts.watchdog),
+                ready_seconds=int(timeouts.ready),
+                memory_bytes=limits.session_memory,
+                tasks=limits.session_tasks,
+            )
+        )
+
+    def publish_agents(self, groups: list[AgentGroup]) -> None:
+        """Tell the gateway which uid is whose, and what each may reach (an endpoint that has gone: nothing)."""
+        agents = [{"uid": group.uid, "group": group.folder, "endpoints": self._endpoints(group)} for group in groups]
+        write_atomically(AGENTS_FILE, json.dumps({"version": 1, "agents": agents}) + "\n", mode=0o644)
+
+    def _endpoints(self, group: AgentGroup) -> list[str]:
+        try:
+            return [self._config.resolve_model(group.model).endpoint]
+        except NanoclawError:
+            return []
+
+    def _agent_config(self, group: AgentGroup) -> AgentConfig:
+        try:
+            endpoint, model = self._config.resolve_model(group.model)
+        except NanoclawError:
+            # The configuration has lost this group's endpoint: the gateway will say so, in the chat.
+            endpoint, _, model = (group.model or "").partition("/")
+        timeouts = self._config.timeouts
+        return AgentConfig(
+            group=group.folder,
+            assistant_name=group.name,
+            provider=group.provider or self._config.provider,
+            endpoint=endpoint,
+            model=model,
+            instructions=group.instructions or DEFAULT_INSTRUCTIONS.format(name=group.name),
+            timezone=self._timezone,
+            idle_seconds=timeouts.idle,
+            silence_seconds=timeouts.silence,
+        )
+
+
+def local_timezone(localtime: Path = Path("/etc/localtime")) -> str:
+    """Return the machine's time zone by its IANA name, UTC where it has none (localtime(5): a link into zoneinfo)."""
+    try:
+        target = localtime.readlink().as_posix()
+    except OSError:
+        return "UTC"
+    _, found, name = target.partition("zoneinfo/")
+    return name if found and name else "UTC"

@@ -1,0 +1,120 @@
+"""Puts the daemon's parts together, starts them in order, and stops them without disturbing a conversation."""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+from nanoclawd.agents.provision import Provisioner, Published
+from nanoclawd.agents.service import AgentService
+from nanoclawd.channels.terminal import TerminalChannel
+from nanoclawd.config import Config
+from nanoclawd.delivery.service import DeliveryService
+from nanoclawd.errors import NanoclawError
+from nanoclawd.images.service import ImageService
+from nanoclawd.paths import SHARE, StatePaths
+from nanoclawd.routing.router import Router
+from nanoclawd.sessions.actor import Surroundings
+from nanoclawd.sessions.jobs import SessionJobs
+from nanoclawd.sessions.outbound import OutboundReader
+from nanoclawd.sessions.registry import Sessions
+from nanoclawd.store import agent_groups
+from nanoclawd.store.database import Database
+from nanoclawd.supervision import runner_tree
+from nanoclawd.supervision.admission import Admission, Bounds
+from nanoclawd.supervision.quadlets import UnitFiles
+from nanoclawd.supervision.user_manager import UserManager
+
+log = logging.getLogger(__name__)
+
+_BUS_PATIENCE_SECONDS = 20.0
+
+
+class Appliance:
+    """All parts of the daemon but its control socket."""
+
+    def __init__(self, config: Config, paths: StatePaths, share: Path = SHARE) -> None:
+        self.config = config
+        self.paths = paths
+        self.runtime_directory = runtime_directory()
+        limits = config.limits
+        self.database = Database(paths.central_db)
+        self.manager = UserManager(f"unix:path={self.runtime_directory}/bus")
+        self.admission = Admission(
+            Bounds(limits.max_awake, limits.memory_budget, limits.session_memory, limits.min_free_disk), paths.root
+        )
+        self.sessions = Sessions(paths, self.database)
+        self.terminal = TerminalChannel()
+        self.router = Router(self.database, self.sessions)
+        units = UnitFiles(share / "quadlets", paths)
+        self.images = ImageService(config, paths, self.database, self.manager, units, share)
+        self.agents = AgentService(
+            config, paths, self.database, self.sessions, self.manager, units, Provisioner(paths, units, config)
+        )
+        self._jobs = SessionJobs()
+        self._runner = ""
+
+    async def start(self) -> None:
+        """Open the database, meet the user manager, publish, and carry on where the last daemon stopped.
+
+        Raises:
+            NanoclawError: a prerequisite is missing; the error says which.
+        """
+        await self.database.open()
+        await self.manager.start()
+        await self.manager.wait_connected(_BUS_PATIENCE_SECONDS)
+        self._runner = await asyncio.to_thread(runner_tree.publish, self.paths.runner_trees)
+        if await self.images.write_units():
+            await self.manager.reload()
+        self.images.published = self.publish
+        await self.publish()
+        self.terminal.attached = self.sessions.attached
+        self.sessions.bind(
+            Surroundings(
+                database=self.database,
+                manager=self.manager,
+                admission=self.admission,
+                jobs=self._jobs,
+                reader=OutboundReader(),
+                port=DeliveryService([self.terminal]),
+                timeouts=self.config.timeouts,
+                runtime_directory=self.runtime_directory,
+                image_present=lambda: self.images.present("agent"),
+                slept=self.sessions.slept,
+            )
+        )
+        resumed = await self.sessions.resume()
+        log.info("%d sessions have something to carry on with", resumed)
+        await self._start_model_socket()
+        await self._prune_runners()
+
+    async def publish(self) -> None:
+        """Have the next start of every session use the present runner and the newest image."""
+        await self.agents.publish(Published(self._runner, await self.images.reference("agent")))
+
+    async def stop(self) -> None:
+        """Let everything go; containers and conversations go on."""
+        self.sessions.close()
+        await self.manager.stop()
+        self._jobs.close()
+        await self.database.close()
+
+    async def group_count(self) -> int:
+        """Return how many groups there are."""
+        return len(await self.database.run(agent_groups.every))
+
+    async def _start_model_socket(self) -> None:
+        try:
+            await self.images.start_model_socket()
+        except NanoclawError as error:
+            log.warning("the embedded model's socket did not start: %s", error)
+
+    async def _prune_runners(self) -> None:
+        """Old trees go when no container can use them any more: when none runs."""
+        if not self.sessions.actors:
+            await asyncio.to_thread(runner_tree.prune, self.paths.runner_trees, {self._runner})
+
+
+def runtime_directory() -> Path:
+    """Return the user's runtime directory, where the bus and the doorbells are (XDG_RUNTIME_DIR, set by the unit)."""
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")

@@ -1,0 +1,81 @@
+"""What only the daemon can see of the appliance's health."""
+
+from nanoclawd.control.values import Component, ComponentState
+from nanoclawd.core.appliance import Appliance
+from nanoclawd.doctor.finding import Finding, Severity
+from nanoclawd.errors import NanoclawError
+from nanoclawd.images.service import STAGES
+from nanoclawd.paths import GATEWAY_DIRECTORY
+from nanoclawd.sessions.state import Phase
+
+
+async def components(appliance: Appliance) -> list[Component]:
+    """Return the parts beside the daemon."""
+    gateway = (GATEWAY_DIRECTORY / "gateway.sock").exists()
+    try:
+        model = await appliance.manager.state("nanoclaw-model.service")
+        socket = await appliance.manager.state("nanoclaw-model.socket")
+        manager = Component("user-manager", ComponentState.OK, "answers on its bus")
+    except NanoclawError as error:
+        return [Component("user-manager", ComponentState.FAILED, error.message, error.hint)]
+    if model.active == "active":
+        model_state = Component("model", ComponentState.OK, "the embedded model is loaded")
+    elif model.active == "failed" or socket.active == "failed":
+        model_state = Component(
+            "model",
+            ComponentState.FAILED,
+            f"failed: {model.result}",
+            "systemctl --user -M nanoclaw@ status nanoclaw-model",
+        )
+    elif model.active == "activating":
+        model_state = Component("model", ComponentState.STARTING, "is being loaded")
+    else:
+        model_state = Component("model", ComponentState.IDLE, "starts when it is asked")
+    return [
+        Component("gateway", ComponentState.OK, "listens")
+        if gateway
+        else Component(
+            "gateway", ComponentState.MISSING, "its socket is not there", "systemctl start nanoclaw-gateway.socket"
+        ),
+        model_state,
+        manager,
+    ]
+
+
+async def appliance_findings(appliance: Appliance, *, thorough: bool = False) -> list[Finding]:
+    """Run the daemon's checks; the thorough ones start processes."""
+    findings = [_disk(appliance), _quarantine(appliance)]
+    if thorough:
+        findings += [await _image(appliance, stage) for stage in STAGES]
+    return findings
+
+
+def _disk(appliance: Appliance) -> Finding:
+    free, bound = appliance.admission.free_disk(), appliance.config.limits.min_free_disk
+    if free >= bound:
+        return Finding("disk", Severity.OK, "Free disk", f"{free >> 20} MiB are free")
+    return Finding(
+        "disk",
+        Severity.ERROR,
+        "Free disk",
+        f"{free >> 20} MiB are free; below {bound >> 20} MiB no message is accepted",
+        f"df -h {appliance.paths.root}",
+    )
+
+
+def _quarantine(appliance: Appliance) -> Finding:
+    ids = [actor.ref.id for actor in appliance.sessions.actors if actor.snapshot.phase is Phase.QUARANTINED]
+    if not ids:
+        return Finding("quarantine", Severity.OK, "Quarantine", "no session at work is in quarantine")
+    return Finding(
+        "quarantine", Severity.WARNING, "Quarantine", f"in quarantine: {', '.join(ids)}", f"ncl sessions reset {ids[0]}"
+    )
+
+
+async def _image(appliance: Appliance, stage: str) -> Finding:
+    title = f"Image of the {stage}"
+    if appliance.images.is_building(stage):
+        return Finding(f"image-{stage}", Severity.WARNING, title, "is being built")
+    if await appliance.images.present(stage):
+        return Finding(f"image-{stage}", Severity.OK, title, await appliance.images.reference(stage))
+    return Finding(f"image-{stage}", Severity.ERROR, title, "is missing", f"ncl images build {stage}")

@@ -1,0 +1,98 @@
+"""Every path of the appliance, from one root that is resolved once at start (a symlink to another disk is normal)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+DEFAULT_STATE_ROOT = Path("/var/lib/nanoclaw")
+CONFIG_FILE = Path("/etc/nanoclawd/config.yaml")
+CONTROL_SOCKET = Path("/run/nanoclawd/control.sock")
+AGENTS_FILE = Path("/run/nanoclaw-agents/agents.json")
+GATEWAY_DIRECTORY = Path("/run/nanoclaw-gateway")
+MODEL_DIRECTORY = Path("/run/nanoclaw-model")
+SHARE = Path("/usr/share/nanoclawd")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPaths:
+    """A session's own directories (design: session directories)."""
+
+    root: Path
+
+    @property
+    def inbound(self) -> Path:
+        """Mounted read-only in the container."""
+        return self.root / "in"
+
+    @property
+    def inbound_db(self) -> Path:
+        """Written by the host only."""
+        return self.root / "in" / "inbound.db"
+
+    @property
+    def outbound(self) -> Path:
+        """Mounted read-write in the container; sticky."""
+        return self.root / "out"
+
+    @property
+    def outbound_db(self) -> Path:
+        """Written by the container only."""
+        return self.root / "out" / "outbound.db"
+
+    @property
+    def home(self) -> Path:
+        """The agent's home: CLI state and transcripts."""
+        return self.root / "home"
+
+
+@dataclass(frozen=True, slots=True)
+class StatePaths:
+    """What is below the state root."""
+
+    root: Path
+
+    @classmethod
+    def resolve(cls, root: Path = DEFAULT_STATE_ROOT) -> Self:
+        """Follow the root's links once; everything beneath is opened without following any."""
+        return cls(root.resolve())
+
+    @property
+    def central_db(self) -> Path:
+        """The central database."""
+        return self.root / "central.db"
+
+    def session(self, group: str, session_id: str) -> SessionPaths:
+        """A session's directories."""
+        return SessionPaths(self.root / "sessions" / group / session_id)
+
+    def sessions_of(self, group: str) -> Path:
+        """Where a group's sessions are."""
+        return self.root / "sessions" / group
+
+    def workspace(self, group: str) -> Path:
+        """A group's workspace, shared by its sessions."""
+        return self.root / "groups" / group
+
+    def agent_json(self, group: str) -> Path:
+        """What the group's runners are told."""
+        return self.root / "agents" / group / "agent.json"
+
+    @property
+    def runner_trees(self) -> Path:
+        """Published runner trees, one per content hash."""
+        return self.root / "runner"
+
+    @property
+    def image_contexts(self) -> Path:
+        """Build contexts."""
+        return self.root / "images"
+
+    @property
+    def quadlets(self) -> Path:
+        """Where the user manager's quadlet generator looks."""
+        return self.root / ".config" / "containers" / "systemd"
+
+    @property
+    def user_units(self) -> Path:
+        """Where the user manager looks for plain units."""
+        return self.root / ".config" / "systemd" / "user"

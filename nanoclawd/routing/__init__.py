@@ -1,0 +1,1 @@
+"""Routing: from a chat's event to the sessions of the agents that hear it."""

@@ -1,0 +1,1 @@
+"""Time: one timer for everything that is due."""

@@ -1,0 +1,1 @@
+"""Sessions: their directories and databases, and the state machine that keeps one container per session."""

@@ -1,0 +1,71 @@
+"""Why a container ended, in words that a person can act on."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from nanoclawd.supervision.user_manager import UnitState
+
+_PODMAN_COULD_NOT = 125
+"""podman-run(1), exit status: the error is podman's own."""
+
+
+class Ended(Enum):
+    """Who ended a container."""
+
+    BY_ITSELF = "by itself"
+    BY_OPERATOR = "by the operator"
+    FOR_RESTART = "for a restart"
+    FOR_ROOM = "to make room"
+    FOR_TIME = "for its time"
+    FOR_BOUND = "for a bound"
+    FOR_DAMAGE = "for damage"
+
+    @property
+    def blameless(self) -> bool:
+        """Whether the message that it worked on gets its next try for nothing."""
+        return self in (Ended.FOR_RESTART, Ended.FOR_ROOM)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a person is told, and what the operator can run."""
+
+    what: str
+    hint: str
+
+    def sentence(self) -> str:
+        """Return both as one text."""
+        return f"{self.what} The operator can run: {self.hint}"
+
+
+def start_trouble(unit: UnitState, session_id: str, *, image_present: bool, ready_seconds: float) -> Trouble:
+    """Say why a container was never ready."""
+    if not image_present:
+        return Trouble("I can't start: the agent's container image is missing.", "ncl images build")
+    logs = f"ncl sessions logs {session_id}"
+    if unit.result == "timeout":
+        return Trouble(f"I can't start: my container was not ready within {ready_seconds:g} s.", logs)
+    if unit.exit_status == _PODMAN_COULD_NOT:
+        return Trouble("I can't start: podman could not make my container.", f"ncl doctor; {logs}")
+    return Trouble(f"I can't start: my container ended before it was ready ({describe(unit)}).", logs)
+
+
+def describe(unit: UnitState) -> str:
+    """Say how a unit ended, in systemd's words (systemd.exec(5), $SERVICE_RESULT)."""
+    if unit.result == "success":
+        return "it ended without an error"
+    if unit.result == "watchdog":
+        return "it hung and the watchdog ended it"
+    if unit.result == "oom-kill":
+        return "it ran out of memory"
+    if unit.result == "exit-code":
+        return f"exit status {unit.exit_status}"
+    return unit.result
+
+
+def given_up(tries: int, unit: UnitState, session_id: str) -> str:
+    """Tell a person that a message will not be answered."""
+    return (
+        f"I could not answer this: my container ended {tries} times while I worked on it; the last time"
+        f" {describe(unit)}. The operator can run: ncl sessions logs {session_id}"
+    )

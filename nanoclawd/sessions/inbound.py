@@ -1,0 +1,313 @@
+"""The host's own ``inbound.db`` of a session: work for the agent, delivery outcomes, notices.
+
+Used from :class:`~nanoclawd.sessions.jobs.SessionJobs` only, one call at a time per session. A read lock that the
+container takes through its read-only mount blocks our commit, therefore a write waits 250 ms at most and is retried by
+the caller.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from nanoclaw_runner.contract.clock import normalised, now_text
+from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.schema import apply_session_pragmas
+from nanoclaw_runner.contract.sequence import next_host_seq
+
+BUSY_TIMEOUT_MS: Final = 250
+MAX_TRIES: Final = 5
+FIRST_BACKOFF_SECONDS: Final = 5
+
+_WATERMARK = "outbound_watermark"
+_PENDING = f"""SELECT id, tries, trigger, {normalised("process_after")}, timestamp,
+  channel_type, platform_id, thread_id, content
+FROM messages_in WHERE status = 'pending' ORDER BY seq LIMIT 1000"""
+
+
+def backoff_seconds(tries: int) -> int:
+    """Return the wait after a number of earlier tries: 5, 10, 20, 40, 80 s (F-96)."""
+    return FIRST_BACKOFF_SECONDS << min(tries, MAX_TRIES - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to store for the agent. ``content`` is JSON."""
+
+    id: str
+    content: str
+    address: Address
+    kind: str = "chat"
+    trigger: bool = True
+    on_wake: bool = False
+    process_after: str | None = None
+    platform_message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A stored message that the agent has not finished."""
+
+    id: str
+    tries: int
+    trigger: bool
+    process_after: str | None
+    timestamp: str
+    address: Address | None
+    content: str
+
+    def due(self, moment: str) -> bool:
+        """Tell whether it may run at a moment (one format of time)."""
+        return self.process_after is None or self.process_after <= moment
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is known of an outbound row's or notice's delivery.
+
+    ``status`` is pending, sending, delivered, failed or unknown.
+    """
+
+    message_out_id: str
+    status: str
+    attempts: int = 0
+    next_attempt_at: str | None = None
+    platform_message_id: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The host's own words to a person."""
+
+    id: str
+    text: str
+    address: Address
+    timestamp: str
+    in_reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What became of a message whose container died: another try, or the end."""
+
+    message: Pending
+    failed: bool
+
+
+class Inbound:
+    """An open ``inbound.db``. Opening it rolls back our own hot journal, if a crash left one."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        apply_session_pragmas(self._connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def append(self, message: NewMessage) -> bool:
+        """Store a message; False when its id is stored already (the platform told it twice).
+
+        Raises:
+            apsw.BusyError: the container holds a lock.
+            apsw.FullError: the disk is full; nothing was written.
+        """
+        with self._connection as connection:
+            highest = connection.execute("SELECT coalesce(max(seq), 0) FROM messages_in").get
+            connection.execute(
+                "INSERT OR IGNORE INTO messages_in (id, seq, kind, timestamp, process_after, series_id, trigger,"
+                " on_wake, channel_type, platform_id, thread_id, platform_message_id, content)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    message.id,
+                    next_host_seq(highest),
+                    message.kind,
+                    now_text(),
+                    message.process_after,
+                    message.id,
+                    int(message.trigger),
+                    int(message.on_wake),
+                    message.address.channel_type,
+                    message.address.platform_id,
+                    message.address.thread_id,
+                    message.platform_message_id,
+                    message.content,
+                ),
+            )
+            return bool(connection.changes())
+
+    def pending(self) -> list[Pending]:
+        """Read the unfinished messages, oldest first (1000 at most: later ones follow)."""
+        return [
+            Pending(
+                id=row[0],
+                tries=row[1],
+                trigger=bool(row[2]),
+                process_after=row[3],
+                timestamp=row[4],
+                address=_address(row[5], row[6], row[7]),
+                content=row[8],
+            )
+            for row in self._connection.execute(_PENDING)
+        ]
+
+    def status_of(self, message_id: str) -> str | None:
+        """Return a message's status, or None where it is unknown."""
+        row = self._connection.execute("SELECT status FROM messages_in WHERE id = ?", (message_id,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def retry(self, messages: Iterable[Pending]) -> list[Retry]:
+        """Count a failed try for messages: postponed by the back-off, or failed after the fifth (F-96, F-97)."""
+        outcomes: list[Retry] = []
+        with self._connection as connection:
+            for message in messages:
+                failed = message.tries >= MAX_TRIES
+                outcomes.append(Retry(message, failed))
+                if failed:
+                    self._finish(message.id, "failed")
+                    continue
+                connection.execute(
+                    "UPDATE messages_in SET tries = tries + 1, process_after = ? WHERE id = ?",
+                    (now_text(plus_seconds=backoff_seconds(message.tries)), message.id),
+                )
+        return outcomes
+
+    def fail(self, message_ids: Iterable[str]) -> None:
+        """End messages that will not be answered (the caller tells the person)."""
+        with self._connection:
+            for message_id in message_ids:
+                self._finish(message_id, "failed")
+
+    def bring_forward(self, latest: str) -> None:
+        """After a clock jump: no retry waits beyond a moment. Only retries: a time that somebody chose stays."""
+        self._connection.execute(
+            f"UPDATE messages_in SET process_after = ?1 WHERE status = 'pending' AND tries > 0"
+            f" AND {normalised('process_after')} > ?1",
+            (latest,),
+        )
+
+    def record(
+        self,
+        deliveries: Iterable[Delivery],
+        *,
+        acks: Mapping[str, str] | None = None,
+        watermark: int | None = None,
+    ) -> None:
+        """Write delivery states, finished messages and the watermark, in one commit."""
+        with self._connection as connection:
+            for delivery in deliveries:
+                connection.execute(
+                    "INSERT INTO delivered (message_out_id, status, attempts, next_attempt_at, platform_message_id,"
+                    " reason, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (message_out_id) DO UPDATE"
+                    " SET status = ?2, attempts = ?3, next_attempt_at = ?4, platform_message_id = ?5, reason = ?6,"
+                    " changed_at = ?7",
+                    (
+                        delivery.message_out_id,
+                        delivery.status,
+                        delivery.attempts,
+                        delivery.next_attempt_at,
+                        delivery.platform_message_id,
+                        delivery.reason,
+                        now_text(),
+                    ),
+                )
+            for message_id, status in (acks or {}).items():
+                self._finish(message_id, status)
+            if watermark is not None:
+                self._set_state(_WATERMARK, str(watermark))
+
+    def deliveries(self, message_out_ids: Iterable[str]) -> dict[str, Delivery]:
+        """Read what is known of some outbound rows' deliveries."""
+        rows = self._connection.execute(
+            "SELECT message_out_id, status, attempts, next_attempt_at, platform_message_id, reason FROM delivered"
+            " WHERE message_out_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(message_out_ids)),),
+        )
+        return {row[0]: Delivery(*row) for row in rows}
+
+    def watermark(self) -> int:
+        """Return the seq up to which every outbound row has its final outcome."""
+        row = self._connection.execute("SELECT value FROM host_state WHERE key = ?", (_WATERMARK,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def reset_watermark(self) -> None:
+        """Begin again at the first row: ``outbound.db`` is a new file."""
+        self._set_state(_WATERMARK, "0")
+
+    def add_notice(self, notice: Notice) -> None:
+        """Store words of the host; the same id twice is one notice."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO notices (id, position, timestamp, in_reply_to, channel_type, platform_id, thread_id,"
+            " text) VALUES (?, (SELECT coalesce(max(position), 0) + 1 FROM notices), ?, ?, ?, ?, ?, ?)",
+            (
+                notice.id,
+                notice.timestamp,
+                notice.in_reply_to,
+                notice.address.channel_type,
+                notice.address.platform_id,
+                notice.address.thread_id,
+                notice.text,
+            ),
+        )
+
+    def undelivered_notices(self) -> list[Notice]:
+        """Read the notices without a final outcome, oldest first."""
+        rows = self._connection.execute(
+            "SELECT n.id, n.text, n.channel_type, n.platform_id, n.thread_id, n.timestamp, n.in_reply_to"
+            " FROM notices n LEFT JOIN delivered d ON d.message_out_id = n.id"
+            " WHERE d.status IS NULL OR d.status NOT IN ('delivered', 'failed') ORDER BY n.position LIMIT 200"
+        )
+        return [
+            Notice(
+                id=row[0], text=row[1], address=Address(row[2], row[3], row[4]), timestamp=row[5], in_reply_to=row[6]
+            )
+            for row in rows
+        ]
+
+    def next_due(self, looked_at: str) -> str | None:
+        """Return when a trigger row, or a delivery that was postponed beyond the last look, is due; None for never.
+
+        A delivery that was due at that look and was not made waits for its chat to be reachable, not for a time.
+        """
+        row = self._connection.execute(
+            f"SELECT min(t) FROM (SELECT min(coalesce({normalised('process_after')}, timestamp)) AS t FROM messages_in"
+            " WHERE status = 'pending' AND trigger = 1 UNION ALL"
+            " SELECT min(next_attempt_at) FROM delivered WHERE status IN ('pending', 'unknown')"
+            " AND next_attempt_at > ?)",
+            (looked_at,),
+        ).fetchone()
+        return None if row is None or row[0] is None else str(row[0])
+
+    def set_routing(self, address: Address | None) -> None:
+        """Project the session's own chat for the agent's tools (F-125)."""
+        place = (
+            (None, None, None) if address is None else (address.channel_type, address.platform_id, address.thread_id)
+        )
+        row = self._connection.execute("SELECT channel_type, platform_id, thread_id FROM session_routing").fetchone()
+        if row == place:
+            return
+        self._connection.execute(
+            "INSERT INTO session_routing (id, channel_type, platform_id, thread_id) VALUES (1, ?1, ?2, ?3)"
+            " ON CONFLICT (id) DO UPDATE SET channel_type = ?1, platform_id = ?2, thread_id = ?3",
+            place,
+        )
+
+    def _finish(self, message_id: str, status: str) -> None:
+        self._connection.execute(
+            "UPDATE messages_in SET status = ? WHERE id = ? AND status = 'pending'", (status, message_id)
+        )
+
+    def _set_state(self, key: str, value: str) -> None:
+        self._connection.execute(
+            "INSERT INTO host_state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+            (key, value),
+        )
+
+
+def _address(channel_type: str | None, platform_id: str | None, thread_id: str | None) -> Address | None:
+    return None if channel_type is None or platform_id is None else Address(channel_type, platform_id, thread_id)

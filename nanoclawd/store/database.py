@@ -1,0 +1,87 @@
+"""``central.db``: one connection, one thread, write-ahead log, durable commits.
+
+SQLite is blocking, so the connection lives in a thread of its own (one writer and a queue, as datasette does it) and
+the event loop awaits the answer. All of the appliance's tables are small; every statement here is indexed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import apsw
+
+from nanoclawd.errors import NanoclawError
+from nanoclawd.store import migrations
+
+BUSY_TIMEOUT_MS = 5000
+"""A backup tool may hold the file for a moment (W-42)."""
+
+
+class Database:
+    """The central database, used as ``await database.run(function, *arguments)``.
+
+    A function gets the connection first. One that writes more than a row wraps itself in ``with connection:``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="central-db")
+        self._connection: apsw.Connection | None = None
+
+    async def open(self) -> None:
+        """Open or create the file and bring its schema up to date.
+
+        Raises:
+            SchemaTooNew: a newer version of the appliance has used this file.
+            NanoclawError: the file can't be opened or is not a database.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+
+    async def run[T, **P](self, function: Callable[..., T], *arguments: object) -> T:
+        """Run a function with the connection in the database's thread.
+
+        Raises:
+            NanoclawError: the database was not opened.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._call, function, arguments)
+
+    async def close(self) -> None:
+        """Close the file; waits for what is under way."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    def _open(self) -> None:
+        try:
+            self._connection = connect(self._path)
+        except (apsw.Error, OSError) as error:
+            raise NanoclawError(
+                f"{self._path}: the central database can't be opened: {error}",
+                hint=f"ls -l {self._path}; journalctl -u nanoclawd",
+            ) from error
+
+    def _call[T](self, function: Callable[..., T], arguments: tuple[object, ...]) -> T:
+        if self._connection is None:
+            raise NanoclawError("the central database is not open: call Database.open() first")
+        return function(self._connection, *arguments)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def connect(path: Path) -> apsw.Connection:
+    """Open ``central.db`` with the pragmas that the appliance relies on, and migrate it.
+
+    Raises:
+        SchemaTooNew: a newer version of the appliance has used this file.
+        apsw.Error: the file can't be opened or is not a database.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    migrations.apply(connection)
+    return connection

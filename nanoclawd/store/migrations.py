@@ -1,0 +1,62 @@
+"""Named, transactional migrations of ``central.db``.
+
+A migration is known by its name; its place in :data:`MIGRATIONS` is its order. Each runs in one transaction with its
+line in ``schema_version``. A ledger with a name that this version doesn't know comes from a newer appliance: refused,
+because to write into a schema one doesn't understand loses data.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apsw
+
+from nanoclaw_runner.contract.clock import now_text
+from nanoclawd.errors import SchemaTooNew
+from nanoclawd.store.schema import INITIAL
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step: its name for ever, and the statements that it runs."""
+
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: tuple[Migration, ...] = (Migration("initial-schema", INITIAL),)
+
+_LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (
+  version INTEGER PRIMARY KEY NOT NULL,
+  name TEXT NOT NULL UNIQUE,
+  applied TEXT NOT NULL
+) STRICT"""
+
+
+def apply(connection: apsw.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> list[str]:
+    """Run the migrations that this file has not seen, in order, and return their names.
+
+    Raises:
+        SchemaTooNew: the file names a migration that is not in the list.
+        apsw.Error: a migration failed; nothing of it has remained.
+    """
+    connection.execute(_LEDGER)
+    done = {str(row[0]) for row in connection.execute("SELECT name FROM schema_version")}
+    unknown = sorted(done - {migration.name for migration in migrations})
+    if unknown:
+        raise SchemaTooNew(
+            f"the central database was made by a newer nanoclawd (unknown migration: {', '.join(unknown)})",
+            hint="apt install nanoclawd, or restore the backup that was made before the upgrade",
+        )
+    return [_run(connection, migration) for migration in migrations if migration.name not in done]
+
+
+def _run(connection: apsw.Connection, migration: Migration) -> str:
+    with connection:
+        for statement in migration.statements:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO schema_version (version, name, applied)"
+            " SELECT coalesce(max(version), 0) + 1, ?, ? FROM schema_version",
+            (migration.name, now_text()),
+        )
+    return migration.name

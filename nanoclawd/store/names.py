@@ -1,0 +1,47 @@
+"""Names and ids, each from a closed alphabet, because they become unit names, paths and container names."""
+
+import re
+import secrets
+import string
+
+from nanoclawd.errors import InvalidName
+
+GROUP_NAME_RULE = (
+    "a group's name has 1 to 31 characters of a-z, 0-9 and '-', begins and ends with a letter or digit, "
+    "and is not model, gateway, image or build"
+)
+_GROUP_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?")
+_RESERVED = frozenset({"model", "gateway", "image", "build"})
+_ID_ALPHABET = string.digits + string.ascii_lowercase
+SESSION_ID_LENGTH = 12
+_SESSION_ID = re.compile(r"[0-9a-z]{12}")
+
+
+def check_group_name(name: str) -> str:
+    """Return the name when it keeps the rule.
+
+    Raises:
+        InvalidName: it doesn't; the error says the rule.
+    """
+    if _GROUP_NAME.fullmatch(name) is None or name in _RESERVED:
+        raise InvalidName(f"{name[:40]!r} can't be a group's name: {GROUP_NAME_RULE}")
+    return name
+
+
+def is_session_id(text: str) -> bool:
+    """Tell whether a text has the form of a session's id."""
+    return _SESSION_ID.fullmatch(text) is not None
+
+
+def new_session_id() -> str:
+    """Return a random session id (12 characters, 62 bits)."""
+    return _random(SESSION_ID_LENGTH)
+
+
+def new_id(prefix: str) -> str:
+    """Return a random id like ``ag-3k9x0m2p7q1z``."""
+    return f"{prefix}-{_random(12)}"
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(length))

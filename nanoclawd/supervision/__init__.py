@@ -1,0 +1,1 @@
+"""systemd's side of a session: the user manager's bus, quadlets, doorbells, and who may be awake."""

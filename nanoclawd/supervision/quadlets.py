@@ -1,0 +1,139 @@
+"""Unit files that the daemon writes: one template quadlet and socket per agent group, the model's, the image builds'.
+
+A session needs no file and no reload: it is an instance (house rule 4). Values come from closed alphabets, because a
+newline, ``%``, ``:`` or ``,`` in one would be an injection; all else goes into ``agent.json``.
+"""
+
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nanoclawd.atomic_file import write_atomically
+from nanoclawd.errors import InvalidName
+from nanoclawd.paths import StatePaths
+
+_SAFE: Final = re.compile(r"[A-Za-z0-9/._@:+-]+")
+_NUMBER: Final = re.compile(r"[0-9]+")
+MAX_FILE_BYTES: Final = 256 * 1024 * 1024
+"""Largest file in a container; an outbound database beyond it would not be read anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTemplate:
+    """What a group's session quadlet says. Seconds and bytes."""
+
+    group: str
+    uid: int
+    image: str
+    runner: str
+    timezone: str
+    watchdog_seconds: int
+    ready_seconds: int
+    memory_bytes: int
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBuild:
+    """What an image's build quadlet says."""
+
+    stage: str
+    tag: str
+    base_image: str
+    context: Path
+    wheels: Path
+    network: str
+
+
+class UnitFiles:
+    """Renders templates and puts them where the user manager looks. Every method says whether anything changed."""
+
+    def __init__(self, templates: Path, state: StatePaths) -> None:
+        self._templates = templates
+        self._state = state
+
+    def write_group(self, template: SessionTemplate) -> bool:
+        """Write a group's quadlet and socket.
+
+        Raises:
+            InvalidName: a value has a character that a unit file would not keep literal.
+        """
+        values = {
+            "group": template.group,
+            "uid": str(template.uid),
+            "image": template.image,
+            "state": str(self._state.root),
+            "runner": template.runner,
+            "timezone": template.timezone,
+            "watchdog_seconds": str(template.watchdog_seconds),
+            "watchdog_usec": str(template.watchdog_seconds * 1_000_000),
+            "ready_seconds": str(template.ready_seconds),
+            "memory_bytes": str(template.memory_bytes),
+            "tasks": str(template.tasks),
+            "file_bytes": str(MAX_FILE_BYTES),
+        }
+        name = f"nanoclaw-{template.group}@"
+        container = self._write("session.container", self._state.quadlets / f"{name}.container", values)
+        socket = self._write("session.socket", self._state.user_units / f"{name}.socket", {"group": template.group})
+        return container or socket
+
+    def remove_group(self, group: str) -> bool:
+        """Remove a group's unit files."""
+        name = f"nanoclaw-{group}@"
+        found = False
+        for path in (self._state.quadlets / f"{name}.container", self._state.user_units / f"{name}.socket"):
+            found = found or path.exists()
+            path.unlink(missing_ok=True)
+        return found
+
+    def groups(self) -> set[str]:
+        """Return the groups that have a quadlet."""
+        return {
+            path.name[len("nanoclaw-") : -len("@.container")]
+            for path in self._state.quadlets.glob("nanoclaw-*@.container")
+        }
+
+    def write_model(self, image: str, share: Path, idle_seconds: int) -> bool:
+        """Write the embedded model's units."""
+        container = self._write(
+            "model.container", self._state.quadlets / "nanoclaw-model.container", {"image": image, "share": str(share)}
+        )
+        socket = self._write("model.socket", self._state.user_units / "nanoclaw-model.socket", {})
+        proxy = self._write(
+            "model-proxy.service",
+            self._state.user_units / "nanoclaw-model-proxy.service",
+            {"idle_seconds": str(idle_seconds)},
+        )
+        return container or socket or proxy
+
+    def write_build(self, build: ImageBuild) -> bool:
+        """Write an image's build quadlet."""
+        values = {
+            "stage": build.stage,
+            "tag": build.tag,
+            "base_image": build.base_image,
+            "context": str(build.context),
+            "wheels": str(build.wheels),
+            "network": build.network,
+        }
+        return self._write("image.build", self._state.quadlets / f"nanoclaw-image-{build.stage}.build", values)
+
+    def _write(self, template: str, target: Path, values: Mapping[str, str]) -> bool:
+        text = (self._templates / template).read_text(encoding="utf-8")
+        return write_atomically(target, render(text, values))
+
+
+def render(template: str, values: Mapping[str, str]) -> str:
+    """Fill a template's placeholders; its heading comment, which explains them, is left out.
+
+    Raises:
+        InvalidName: a value has a character that a unit file would not keep literal.
+    """
+    for name, value in values.items():
+        if _SAFE.fullmatch(value) is None:
+            raise InvalidName(f"{name}: {value[:60]!r} can't stand in a unit file")
+    body = template[template.index("\n[") + 1 :]
+    return "# Written by nanoclawd; changes here are overwritten.\n\n" + string.Template(body).substitute(values)
