@@ -25,6 +25,7 @@ log = logging.getLogger("test")
 # A journal of the test's own: the real library writes to the real path, in a mount namespace where /run is empty.
 JOURNAL = """
 import json, os, socket, subprocess, sys
+subprocess.run(["mount", "--make-rprivate", "/run"], check=True)  # nothing below gets out of this namespace
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
 os.makedirs("/run/systemd/journal")
 journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -60,7 +61,7 @@ ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.pat
 def journal_of(code: str, **environment: str) -> list[dict[str, str]]:
     """Return the records that a program sends to the journal."""
     done = subprocess.run(
-        ["unshare", "--mount", sys.executable, "-c", JOURNAL, PREAMBLE + code],
+        ["unshare", "--mount", "--propagation=unchanged", sys.executable, "-c", JOURNAL, PREAMBLE + code],
         env=ENVIRONMENT | environment,
         check=True,
         capture_output=True,
