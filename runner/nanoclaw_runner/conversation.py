@@ -65,7 +65,6 @@ class Conversation:
         loop = asyncio.get_running_loop()
         number, begun = self._turns, loop.time()
         self._supervision.status(lambda: f"turn {number}: answering ({name}), {loop.time() - begun:.0f} s")
-        _log.info("turn %d: %d messages", number, len(batch.rows))
         try:
             provider = self._load()
         except base.UnusableProviderError as error:
@@ -75,7 +74,7 @@ class Conversation:
             await turn.run(batch, provider.query(prompt_of(batch), self._outbox.state(state_key)))
         finally:
             self._supervision.stop_watching()
-        _log.info("turn %d: done in %.3f s", number, loop.time() - begun)
+        _log.info("turn %d: %d messages, %.3f s", number, turn.messages, loop.time() - begun)
         self._supervision.status(lambda: "idle")
 
     def _load(self) -> base.Provider:

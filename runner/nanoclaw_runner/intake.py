@@ -64,7 +64,8 @@ class Intake:
         try:
             look = self._inbox.look(self._choose, now=clock.now_text(), fresh=self._fresh)
         except NotYetError as error:
-            _log.info("not yet: %s", error)
+            # Usual while messages come in quick succession: the end of a turn meets the host's next commit.
+            _log.debug("not yet: %s", error)
             self._look_again_in(self._pause)
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
             return None

@@ -14,6 +14,8 @@ _log = logging.getLogger(__name__)
 
 MAX_STATUS_CHARACTERS = 200
 STATUS_SPACING_SECONDS = 1.0
+STATUS_BURST = 4
+"""So many lines may follow at once (a turn begins right after the start), then one a second."""
 
 
 def clean_status(text: str) -> str:
@@ -37,7 +39,8 @@ class Supervision:
         self._loop = asyncio.get_running_loop()
         self._describe: Callable[[], str] = lambda: "starting"
         self._last_status = ""
-        self._last_status_at = float("-inf")
+        self._status_allowance = float(STATUS_BURST)
+        self._status_counted_at = self._loop.time()
         self._status_timer: asyncio.TimerHandle | None = None
         self._silence_seconds = 0.0
         self._last_sign = 0.0
@@ -59,12 +62,17 @@ class Supervision:
         """Show what is being done; the words are asked for again whenever a line is sent."""
         self._describe = describe
         if self._status_timer is not None:
+            self._status_timer.cancel()
+            self._status_timer = None
+        now = self._loop.time()
+        earned = (now - self._status_counted_at) / STATUS_SPACING_SECONDS
+        self._status_allowance = min(self._status_allowance + earned, STATUS_BURST)
+        self._status_counted_at = now
+        if self._status_allowance < 1:
+            wait = (1 - self._status_allowance) * STATUS_SPACING_SECONDS
+            self._status_timer = self._loop.call_later(wait, self._send_status)
             return
-        due = self._last_status_at + STATUS_SPACING_SECONDS
-        if due <= self._loop.time():
-            self._send_status()
-            return
-        self._status_timer = self._loop.call_at(due, self._send_status)
+        self._send_status()
 
     def watch_silence(self, seconds: float) -> None:
         """Begin to judge the provider: without a sign for so many seconds the turn has stalled."""
@@ -73,8 +81,10 @@ class Supervision:
         self._check_silence()
 
     def sign_of_life(self) -> None:
-        """Note that the provider did something."""
+        """Note that the provider did something; its turn's status is shown anew within a second."""
         self._last_sign = self._loop.time()
+        if self._status_timer is None:
+            self._status_timer = self._loop.call_later(STATUS_SPACING_SECONDS, self._send_status)
 
     def stop_watching(self) -> None:
         """Stop judging the provider."""
@@ -96,7 +106,8 @@ class Supervision:
         words = clean_status(self._describe())
         if words == self._last_status:
             return
-        self._last_status, self._last_status_at = words, self._loop.time()
+        self._last_status = words
+        self._status_allowance -= 1
         self._notifier.notify(f"STATUS={words}")
 
     def _check_silence(self) -> None:

@@ -25,7 +25,11 @@ def prompt_of(batch: Batch) -> Prompt:
 
 
 class Turn:
-    """Answers one batch, and those that arrive while it is being answered."""
+    """Answers one batch, and those that arrive while it is being answered.
+
+    Attributes:
+        messages: how many rows it has dealt with.
+    """
 
     def __init__(
         self, intake: Intake, outbox: Outbox, doorbell: Doorbell, supervision: Supervision, state_key: str
@@ -45,6 +49,7 @@ class Turn:
         self._supervision = supervision
         self._state_key = state_key
         self._open: deque[Batch] = deque()
+        self.messages = 0
 
     async def run(self, batch: Batch, query: base.Query) -> None:
         """Follow the query until every prompt given to it is answered or has failed."""
@@ -122,6 +127,7 @@ class Turn:
     def _write(self, replies: list[Reply], covered: list[Batch]) -> None:
         self._doorbell.forget_partial()
         ids = [identifier for batch in covered for identifier in batch.ids]
+        self.messages += len(ids)
         self._outbox.finish(replies, ids, self._intake.highest_seq())
         self._doorbell.ring()
 

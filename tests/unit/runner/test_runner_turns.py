@@ -48,6 +48,7 @@ def test_a_follow_up_joins_the_turn(host: Host):
     assert [row[0] for row in host.outbound("SELECT in_reply_to FROM messages_out ORDER BY seq")] == ["in-2", "in-4"]
     turns = [line for line in _stderr(host).splitlines() if "messages" in line]
     assert len(turns) == 1
+    assert "turn 1: 2 messages" in turns[0]
 
 
 def _stderr(host: Host) -> str:
