@@ -55,5 +55,5 @@ def run(
                 note(line.strip())
     if process.returncode != 0:
         tail = "".join(deque(lines, TAIL))
-        raise BedError(f"`{' '.join(words[:6])} …` failed ({process.returncode}):\n{tail}{hint}".rstrip())
+        raise BedError(f"{words[0]} failed ({process.returncode}):\n{tail}{hint}".rstrip())
     return "".join(lines)
