@@ -221,7 +221,11 @@ def main(arguments: list[str]) -> int:
         case ["install"]:
             install(USER)
         case ["stop"]:
-            stop_user(USER)
+            try:
+                stop_user(USER)
+            except SetupError as error:
+                print(f"nanoclawd: {error}", file=sys.stderr)  # noqa: T201
+                return 1
         case _:
             print("usage: host-setup install|stop", file=sys.stderr)  # noqa: T201
             return 2

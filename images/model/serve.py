@@ -20,6 +20,7 @@ CONTEXT_TOKENS = int(os.environ.get("MODEL_CONTEXT", "8192"))
 PARALLEL = int(os.environ.get("MODEL_PARALLEL", "2"))
 MODEL_NAME = "smollm2"
 ANSWER_SECONDS = 60.0
+WATCHDOG_SECONDS = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
 
 
 def weights() -> Path:
@@ -62,17 +63,15 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(SOCKET))
 
 
-def answers() -> bool:
-    """Ask the model for one token over the socket that its users use."""
+def answers(method: str, path: str, body: bytes | None = None) -> bool:
+    """Ask over the socket that the model's users use, and tell whether it was answered."""
     connection = UnixConnection("model", timeout=ANSWER_SECONDS)
     with contextlib.closing(connection):
-        connection.request(
-            "POST",
-            "/v1/completions",
-            body=b'{"prompt": "Hello", "max_tokens": 1}',
-            headers={"Content-Type": "application/json"},
-        )
-        return connection.getresponse().status == http.HTTPStatus.OK
+        try:
+            connection.request(method, path, body=body, headers={"Content-Type": "application/json"})
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
 
 
 def notify(state: str) -> None:
@@ -93,11 +92,14 @@ def main() -> int:
     SOCKET.unlink(missing_ok=True)
     notify("STATUS=loading the model")
     server = xllamacpp.Server(parameters())
-    if not answers():
+    if not answers("POST", "/v1/completions", b'{"prompt": "Hello", "max_tokens": 1}'):
         notify("STATUS=the model does not answer")
         return 1
     notify(f"READY=1\nSTATUS=serving {MODEL_NAME}")
-    stop.wait()
+    # Whoever is being answered does not delay this: the server has threads for connections.
+    while not stop.wait(WATCHDOG_SECONDS / 2 or None):
+        if answers("GET", "/health"):
+            notify("WATCHDOG=1")
     notify("STOPPING=1")
     # Its destructor waits for open connections, which a client may hold for ever; there is no state to save.
     SOCKET.unlink(missing_ok=True)
