@@ -12,8 +12,10 @@ from nanoclawd.paths import AGENTS_FILE, StatePaths
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.supervision.quadlets import SessionTemplate, UnitFiles
 
-DEFAULT_INSTRUCTIONS = "You are {name}, a helpful assistant in a chat."
+DEFAULT_INSTRUCTIONS = (
+    "You are {name}, a helpful assistant in a chat."
     " Answer in the language of the question, in plain words, and be brief."
+)
 
 
 @dataclass(frozen=True, slots=True)

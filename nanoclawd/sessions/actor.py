@@ -1,8 +1,8 @@
 """One session's life: asleep → waiting → waking → awake → stopping, with one container and one doorbell at most.
 
 An actor exists while its session has something to do; a sleeping session is rows and files only. All of its work runs
-in one task, so that its steps never overlap; other tasks only set flags and kick it. systemd starts containers and keeps a
-second one from existing; the actor decides when, how often, and what the person is told.
+in one task, so that its steps never overlap; other tasks only set flags and kick it. systemd starts containers and
+keeps a second one from existing; the actor decides when, how often, and what the person is told.
 """
 
 import asyncio
