@@ -1,6 +1,7 @@
 """The command line."""
 
 import argparse
+import sys
 from importlib import import_module
 from typing import NoReturn
 
@@ -12,7 +13,7 @@ DEFAULT_TIMEOUT = 300.0
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.print_usage()
+        self.print_usage(sys.stderr)
         self.exit(USAGE, f"ncl: {message}\nTry: {self.prog} --help\n")
 
 

@@ -46,6 +46,6 @@ def _one(given: argparse.Namespace, link: Link, text: str) -> int:
 
 def _standard_input() -> str:
     try:
-        return sys.stdin.buffer.read().decode()
+        return sys.stdin.buffer.read().decode().rstrip("\n")
     except UnicodeDecodeError:
         raise CommandError(outcome.REFUSED, "standard input is not UTF-8") from None

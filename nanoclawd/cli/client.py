@@ -14,7 +14,12 @@ DEFAULT_SOCKET = "/run/nanoclawd/control.sock"
 SOCKET_VARIABLE = "NANOCLAW_CONTROL_SOCKET"
 CALL_SECONDS = 60.0
 
-_CODES = {"Refused": outcome.REFUSED, "InvalidName": outcome.REFUSED, "TooLarge": outcome.REFUSED}
+_CODES = {
+    "Refused": outcome.REFUSED,
+    "InvalidName": outcome.REFUSED,
+    "TooLarge": outcome.REFUSED,
+    "InvalidParameter": outcome.REFUSED,
+}
 
 
 class Client:
@@ -120,8 +125,10 @@ def read_reply(frame: bytes) -> tuple[dict[str, Any], bool]:
         return parameters, bool(reply.get("continues"))
     name = str(error).rpartition(".")[2]
     message = parameters.get("message")
-    if message is None:
-        message = f"{error} {parameters.get('parameter', '')}".strip()
+    if name == "InvalidParameter":
+        message = f"nanoclawd does not take this {parameters.get('parameter')}: too long, or of the wrong kind"
+    elif message is None:
+        message = f"nanoclawd answered {error}: is it of another version than ncl?"
     raise CommandError(_CODES.get(name, outcome.ERROR), str(message), parameters.get("hint"))
 
 

@@ -86,7 +86,7 @@ class SubordinateIds(Check):
             return self.ok(f"{self.host.user} has a range of at least {_ENOUGH_IDS} ids")
         return self.error(
             f"{self.host.user} has no range of {_ENOUGH_IDS} ids in /etc/{' and /etc/'.join(lacking)}",
-            "sudo dpkg-reconfigure nanoclawd",
+            "sudo /usr/libexec/nanoclawd/host-setup install",
         )
 
     def _longest(self, path: str) -> int:

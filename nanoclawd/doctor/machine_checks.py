@@ -11,6 +11,7 @@ _LITTLE_DISK = 2 * 1024**3
 _NO_DISK = 500 * 1024**2
 _STATE_ROOT = "/var/lib/nanoclaw"
 _GATEWAY_SOCKET = "/run/nanoclaw-gateway/gateway.sock"
+_PI_COMMAND_LINE = "/boot/firmware/cmdline.txt"
 _SELINUX_MODULE = "nanoclaw"
 
 
@@ -24,15 +25,13 @@ class Cgroups(Check):
         """Compare what the kernel offers, and what is handed to the user manager, with what is needed."""
         offered = self.host.text("/sys/fs/cgroup/cgroup.controllers")
         if offered is None:
-            return self.error(
-                "cgroups v2 are not mounted",
-                "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1",
-            )
+            return self.error("cgroups v2 are not mounted: the kernel was booted with the old hierarchy")
         lacking = _NEEDED_CONTROLLERS - set(offered.split())
         if lacking:
+            on_pi = self.host.path(_PI_COMMAND_LINE).exists()
             return self.warn(
                 f"the kernel runs without {' and '.join(sorted(lacking))}: sessions are not limited there",
-                "sudo sed -i 's/$/ cgroup_enable=memory/' /boot/firmware/cmdline.txt && sudo reboot",
+                f"sudo sed -i 's/$/ cgroup_enable=memory/' {_PI_COMMAND_LINE} && sudo reboot" if on_pi else None,
             )
         uid = self.host.uid()
         delegated = self.host.text(f"/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers")

@@ -81,7 +81,9 @@ class Memory:
 
     def save(self) -> None:
         if self.state_file:
-            self.state_file.write_text(json.dumps(asdict(self.state)))
+            fresh = self.state_file.with_suffix(".new")
+            fresh.write_text(json.dumps(asdict(self.state)))
+            fresh.replace(self.state_file)  # a kill in between must not leave half a file
 
     def _load(self, path: Path) -> None:
         found = json.loads(path.read_text())
@@ -226,6 +228,7 @@ class _Chat(_Part):
     async def _turn(self, group: str, text: str, token: str) -> None:
         about = self.all.state.sent[token].message_id
         if text == "!hang":
+            self._hint(group, ChatEvent(EventType.WAITING, None, about, "for ever", now_text()))
             return
         if text == "!fail":
             await self._deliver(group, ChatEvent(EventType.NOTICE, f"n-{about}", about, "it broke", now_text()))

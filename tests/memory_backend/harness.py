@@ -17,15 +17,16 @@ class Client:
         self.reader = reader
         self.writer = writer
 
-    def post(self, method: str, parameters: dict | None = None, **flags: bool) -> None:
+    def post(self, method: str, parameters: dict[str, Any] | None = None, **flags: bool) -> None:
         call = {"method": f"io.nanoclaw.{method}", "parameters": parameters or {}, **flags}
         self.writer.write(json.dumps(call).encode() + b"\0")
 
-    async def reply(self) -> dict:
+    async def reply(self) -> dict[str, Any]:
         async with asyncio.timeout(10):
-            return json.loads((await self.reader.readuntil(b"\0"))[:-1])
+            reply: dict[str, Any] = json.loads((await self.reader.readuntil(b"\0"))[:-1])
+        return reply
 
-    async def call(self, method: str, parameters: dict | None = None, **flags: bool) -> dict:
+    async def call(self, method: str, parameters: dict[str, Any] | None = None, **flags: bool) -> dict[str, Any]:
         self.post(method, parameters, **flags)
         return await self.reply()
 

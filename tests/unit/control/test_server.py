@@ -174,7 +174,7 @@ async def _show_much(screen: ChatScreen) -> None:
 
 
 async def test_waiting_events_are_bounded(tmp_path: Path):
-    async with serving(tmp_path, write_seconds=5, waiting_events=10) as running, running.client() as slow:
+    async with serving(tmp_path, write_seconds=0.5, waiting_events=10) as running, running.client() as slow:
         await slow.call("Groups.Create", {"name": "main"})
         await slow.call("Chat.Attach", {"group": "main"}, more=True)
         slow.writer.transport.pause_reading()
