@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import pwd
 import socket
 import struct
@@ -126,6 +127,8 @@ def socket_from_systemd() -> socket.socket:
     from systemd import daemon  # here, so that tests of the server need no systemd library
 
     passed: dict[int, str] = daemon.listen_fds_with_names(unset_environment=True)
+    for variable in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
+        os.environ.pop(variable, None)  # the library cleans the process's environment, not Python's copy for children
     fitting = [fd for fd in passed if daemon.is_socket(fd, socket.AF_UNIX, socket.SOCK_STREAM, 1)]
     named = [fd for fd in fitting if passed[fd] == SOCKET_NAME]
     for fd in named or fitting:

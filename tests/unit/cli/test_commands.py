@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import socket
 import stat
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from memory_backend.process import Daemon
+from nanoclawd.cli import logs
+from nanoclawd.cli.__main__ import main
 
 DANGEROUS = (b"\x1b", b"\x07", "\u202e".encode(), b"\x9b")
 
@@ -66,8 +69,6 @@ def _as_nobody(daemon: Daemon) -> tuple[int, bytes]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        from nanoclawd.cli.__main__ import main
-
         os.dup2(writing, 2)
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  # pytest has put something else there
         os.setgroups([])
@@ -166,19 +167,29 @@ def test_setup_makes_group_and_images_and_gets_an_answer_and_may_be_run_again(da
     assert b"ncl chat first" in again.stdout
 
 
+@pytest.mark.parametrize("as_json", [False, True])
 def test_logs_ask_the_journal_for_the_unit_and_the_daemon_and_are_cleaned(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], as_json: bool
 ):
     program = daemon.directory / "bin" / "journalctl"
     program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho \"$@\"\nprintf 'x\\033[31mred\\n'\n")
+    asked = daemon.directory / "asked"
+    line = '{"MESSAGE": "x\u202ered"}' if as_json else "x\x1b[31mred"
+    program.write_text(f"#!/bin/sh\necho \"$@\" > {asked}\nprintf '%s\\n' '{line}'\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    done = daemon.ncl("sessions", "logs", "aaaab", "-n", "5", "-f")
-    if done.returncode != 0:
-        assert b"there is no user nanoclaw" in done.stderr
-        return
-    assert b"_SYSTEMD_USER_UNIT=nanoclaw-main@aaaabbbbcccc.service _UID=" in done.stdout
-    assert b"+ NANOCLAW_SESSION=aaaabbbbcccc _SYSTEMD_UNIT=nanoclawd.service" in done.stdout
-    assert b"--lines=5" in done.stdout
-    assert done.stdout.endswith(b"xred\n")
+    monkeypatch.setattr(logs, "SERVICE_USER", pwd.getpwuid(os.getuid()).pw_name)
+    words = ["--socket", str(daemon.socket), "sessions", "logs", "aaaab", "-n", "5", "-f"]
+    assert main([*words, "--json"] if as_json else words) == 0
+    assert asked.read_text().split() == [
+        "--no-pager", "--lines=5", f"--output={'json' if as_json else 'short-iso'}", "--follow",
+        "_SYSTEMD_USER_UNIT=nanoclaw-main@aaaabbbbcccc.service", f"_UID={os.getuid()}",
+        "+", "NANOCLAW_SESSION=aaaabbbbcccc", "_SYSTEMD_UNIT=nanoclawd.service",
+    ]  # fmt: skip
+    said = capfd.readouterr().out
+    assert said == ('{"MESSAGE": "x\\u202ered"}\n' if as_json else "xred\n")
+
+
+def test_logs_without_the_service_user_say_so(daemon: Daemon, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(logs, "SERVICE_USER", "no-such-user")
+    assert main(["--socket", str(daemon.socket), "sessions", "logs", "aaaab"]) == 1
