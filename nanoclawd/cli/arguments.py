@@ -27,8 +27,9 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     top.add_argument("--socket", metavar="PATH", help="control socket (default: /run/nanoclawd/control.sock)")
+    top.add_argument("--json", action="store_true", help="print JSON; may stand after the command too")
     shared = _Parser(add_help=False, allow_abbrev=False)
-    shared.add_argument("--json", action="store_true", help="print JSON")
+    shared.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
 
     def command(

@@ -142,6 +142,7 @@ def test_an_agents_text_reaches_the_terminal_clean(daemon: Daemon, words: tuple[
 
 def test_version(daemon: Daemon):
     assert daemon.json("version") == {"ncl": "0.1.0", "nanoclawd": "0.1.0"}
+    assert json.loads(daemon.ncl("--json", "version").stdout) == daemon.json("version")
     daemon.stop()
     assert daemon.json("version")["nanoclawd"] is None
     daemon.start()
