@@ -1,6 +1,7 @@
 """The runner's life: turns one after the other, and the end after a quiet time."""
 
 import asyncio
+import contextlib
 import logging
 
 from nanoclaw_runner.contract.agent_config import AgentConfig
@@ -47,15 +48,15 @@ class Conversation:
             if batch is not None:
                 await self._answer(batch)
                 idle_since = loop.time()
-                continue
+                if self._intake.more:
+                    continue
             remaining = idle_since + self._config.idle_seconds - loop.time()
-            if remaining <= 0:
+            if remaining <= 0 and batch is None:
                 return
-            try:
-                async with asyncio.timeout(remaining):
+            # No look without a reason: right after an answer it would meet the host's commit of the next message.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(remaining, 0)):
                     await self._intake.changed.wait()
-            except TimeoutError:
-                continue
 
     async def _answer(self, batch: Batch) -> None:
         self._turns += 1

@@ -7,7 +7,7 @@ that does not fit into a full socket is sent when there is room; a partial is dr
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from nanoclaw_runner.contract.doorbell import (
     MAX_FRAME_BYTES,
@@ -83,6 +83,16 @@ class Doorbell:
         self._partial = None
 
     def _accept(self) -> None:
+        for connection in self._arrivals():
+            connection.setblocking(False)
+            self._connections.append(connection)
+            self._loop.add_reader(connection.fileno(), self._read, connection)
+            self._on_ring()
+        # Only now: of those that arrived together, the newest is the one that is listened to.
+        if self._unheard:
+            self._send_ring()
+
+    def _arrivals(self) -> Iterator[socket.socket]:
         while True:
             try:
                 connection, _ = self._listening.accept()
@@ -91,12 +101,7 @@ class Doorbell:
             except OSError as error:
                 _log.warning("doorbell: %s", error)
                 return
-            connection.setblocking(False)
-            self._connections.append(connection)
-            self._loop.add_reader(connection.fileno(), self._read, connection)
-            self._on_ring()
-            if self._unheard:
-                self._send_ring()
+            yield connection
 
     def _read(self, connection: socket.socket) -> None:
         rung = False

@@ -46,10 +46,12 @@ class Intake:
 
     Attributes:
         changed: set whenever it is worth looking again.
+        more: the last look left questions for the next prompt, for which nobody will ring.
     """
 
     def __init__(self, inbox: Inbox, outbox: Outbox, limit: int) -> None:
         self.changed = asyncio.Event()
+        self.more = False
         self._inbox = inbox
         self._outbox = outbox
         self._limit = limit
@@ -61,6 +63,7 @@ class Intake:
     def take(self) -> Batch | None:
         """Look, choose and claim; None when nothing asks for an answer right now."""
         self.changed.clear()
+        self.more = False
         try:
             look = self._inbox.look(self._choose, now=clock.now_text(), fresh=self._fresh)
         except NotYetError as error:
@@ -99,7 +102,11 @@ class Intake:
 
     def _choose(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         done = self._outbox.acknowledged(candidate.id for candidate in candidates)
-        return select((candidate for candidate in candidates if candidate.id not in done), self._limit)
+        waiting = [candidate for candidate in candidates if candidate.id not in done]
+        chosen = select(waiting, self._limit)
+        taken = {candidate.id for candidate in chosen}
+        self.more = any(candidate.trigger and candidate.id not in taken for candidate in waiting)
+        return chosen
 
     def _look_again_in(self, seconds: float | None) -> None:
         if self._timer is not None:

@@ -83,6 +83,7 @@ class _Query:
         self._continuation = continuation
         self._prompts: asyncio.Queue[Prompt] = asyncio.Queue()
         self._prompts.put_nowait(prompt)
+        self._held: Prompt | None = None
 
     def push(self, prompt: Prompt) -> None:
         self._prompts.put_nowait(prompt)
@@ -93,9 +94,7 @@ class _Query:
     async def events(self) -> AsyncGenerator[base.Event]:
         yield base.Init(self._continuation)
         while True:
-            prompts = [await self._prompts.get()]
-            while not self._prompts.empty():
-                prompts.append(self._prompts.get_nowait())
+            prompts = await self._next_prompts()
             asked = "\n".join(prompt.rendered() for prompt in prompts)
             references = [prompt.reference for prompt in prompts]
             answer = ""
@@ -108,6 +107,20 @@ class _Query:
             if answer.strip():
                 self._history.add(Exchange(reference=references[-1], user=asked, assistant=answer))
             yield base.Result(answer, covers=len(prompts))
+
+    async def _next_prompts(self) -> list[Prompt]:
+        """Return what is asked next: follow-ups that wait together are answered together, within a prompt's limit."""
+        prompts = [self._held or await self._prompts.get()]
+        self._held = None
+        lines = len(prompts[0].lines)
+        while not self._prompts.empty():
+            following = self._prompts.get_nowait()
+            lines += len(following.lines)
+            if lines > self._config.max_messages_per_prompt:
+                self._held = following
+                break
+            prompts.append(following)
+        return prompts
 
     async def _ask(self, asked: str, past: list[Exchange]) -> AsyncGenerator[base.Event]:
         """Ask until there is an answer or a reason why there is none.

@@ -59,10 +59,9 @@ def _stderr(host: Host) -> str:
 
 
 def test_partials_are_shown_before_the_answer(host: Host):
-    host.start_ready()
     connection = host.connect()
     host.insert("first\n!sleep 0.5")
-    connection.send(doorbell.RING)
+    host.start_ready()
     shown = []
     while True:
         partial = doorbell.decode(connection.recv(doorbell.MAX_FRAME_BYTES + 1))
@@ -70,7 +69,8 @@ def test_partials_are_shown_before_the_answer(host: Host):
             break
         shown.append(partial)
     assert {partial.in_reply_to for partial in shown} == {"in-2"}
-    assert [partial.text for partial in shown][:2] == ["echo: first", "echo: first\nsleeping 0.5 s ."]
+    assert shown[0].text == "echo: first"
+    assert "echo: first\nsleeping 0.5 s .." in [partial.text for partial in shown]
     assert host.replies() == ["echo: first\nslept 0.5 s"]
 
 
