@@ -50,7 +50,10 @@ class ControlServer:
         """Begin to serve on a bound, listening socket, which the server closes when it stops."""
         listener.setblocking(False)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Accepted(self, self._bounds), sock=listener)
+        # Kept: the socket in the file system belongs to its unit, and must outlive this process.
+        self._server = await loop.create_unix_server(
+            lambda: _Accepted(self, self._bounds), sock=listener, cleanup_socket=False
+        )
 
     async def stop(self) -> None:
         """Stop accepting, end the streams, give calls in progress their bound, and hang up."""

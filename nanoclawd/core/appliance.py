@@ -14,10 +14,10 @@ from nanoclawd.errors import NanoclawError
 from nanoclawd.images.service import ImageService
 from nanoclawd.paths import SHARE, StatePaths
 from nanoclawd.routing.router import Router
-from nanoclawd.sessions.actor import Surroundings
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import OutboundReader
 from nanoclawd.sessions.registry import Sessions
+from nanoclawd.sessions.surroundings import Surroundings
 from nanoclawd.store import agent_groups
 from nanoclawd.store.database import Database
 from nanoclawd.supervision import runner_tree

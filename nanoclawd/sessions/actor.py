@@ -7,59 +7,33 @@ keeps a second one from existing; the actor decides when, how often, and what th
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.doorbell import Partial
-from nanoclaw_runner.contract.rows import Address
-from nanoclawd.config import Timeouts
 from nanoclawd.errors import Unavailable
 from nanoclawd.journal import Event, about
 from nanoclawd.paths import SessionPaths
-from nanoclawd.sessions.drain import Drain, Drained
+from nanoclawd.sessions.container import Container, ContainerEvents
 from nanoclawd.sessions.ending import Ended, describe, given_up, start_trouble
 from nanoclawd.sessions.files import SessionFiles
 from nanoclawd.sessions.hostile_vfs import DamagedError, NotNowError
-from nanoclawd.sessions.inbound import MAX_TRIES, NewMessage, Notice, Pending
-from nanoclawd.sessions.jobs import SessionJobs
-from nanoclawd.sessions.outbound import OutboundReader
-from nanoclawd.sessions.ports import DeliveryPort, PartialText, Place, SessionRef, StatusText
+from nanoclawd.sessions.inbound import MAX_TRIES, NewMessage, Pending
+from nanoclawd.sessions.mailbox import Mailbox
+from nanoclawd.sessions.ports import PartialText, Place, Progress, SessionRef, StatusText
 from nanoclawd.sessions.state import Phase, Snapshot
+from nanoclawd.sessions.surroundings import Surroundings
 from nanoclawd.store import sessions as session_rows
-from nanoclawd.store.database import Database
-from nanoclawd.supervision.admission import Admission
-from nanoclawd.supervision.doorbell import Doorbell, DoorbellEvents
 from nanoclawd.supervision.units import SessionUnits
-from nanoclawd.supervision.user_manager import UnitState, UserManager
 
 log = logging.getLogger(__name__)
 
-_STOP_SECONDS: Final = 15.0
 _NOT_NOW_RETRY_SECONDS: Final = 0.05
 _NOT_NOW_PATIENCE_SECONDS: Final = 5.0
 _MAX_RECOVERIES: Final = 3
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all actors share."""
-
-    database: Database
-    manager: UserManager
-    admission: Admission
-    jobs: SessionJobs
-    reader: OutboundReader
-    port: DeliveryPort
-    timeouts: Timeouts
-    runtime_directory: Path
-    image_present: Callable[[], Awaitable[bool]]
-    slept: Callable[[str | None], None]
-    """A session fell asleep; its next due time."""
 
 
 class SessionActor:
@@ -78,37 +52,29 @@ class SessionActor:
         self.ref = ref
         self.files = SessionFiles(ref.id, paths, around.jobs, around.reader, self._end_locks)
         self._around = around
-        self._units = SessionUnits(ref.group, ref.id, around.runtime_directory)
-        self._drain = Drain(ref, self.files, around.port)
+        self._mailbox = Mailbox(ref, self.files, around.port)
+        self._container = Container(
+            SessionUnits(ref.group, ref.id, around.runtime_directory),
+            around.manager,
+            ContainerEvents(self._changed, self._on_partial, self._on_status, self._on_broken),
+        )
         self._forget = forget
         self._snapshot = Snapshot()
         self._task: asyncio.Task[None] | None = None
         self._kick = asyncio.Event()
-        # What is known of the session's work.
-        self._pending: dict[str, Pending] = {}
-        self._fresh: dict[str, Pending] = {}
-        self._looked_at = now_text()
-        self._marked = False
-        self._accepting = 0
         self._news = False
         self._look_first = look_first
+        self._looked_at = now_text()
         self._quarantine_reason = quarantine_reason
-        # What is known of the container that is there.
-        self._doorbell: Doorbell | None = None
-        self._unit = UnitState()
-        self._socket_started = look_first
-        self._ever_active = False
-        self._rung = False
-        self._closed = False
+        self._marked = False
+        self._accepting = 0
         self._progressed = False
         self._claimed: frozenset[str] = frozenset()
-        self._ended = Ended.BY_ITSELF
-        self._ended_text = ""
         self._locked_since: float | None = None
         self._turn_timer: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
         self._locks_ended = 0
         self._recoveries = 0
-        self._idle_since: float | None = None
 
     # What other tasks may do.
 
@@ -119,8 +85,8 @@ class SessionActor:
 
     @property
     def pending_count(self) -> int:
-        """How many messages wait for an answer, as far as known here."""
-        return sum(message.trigger for message in self._pending.values())
+        """How many messages wait for an answer."""
+        return self._mailbox.waiting
 
     @property
     def idle_since(self) -> float | None:
@@ -141,26 +107,12 @@ class SessionActor:
         self._check_disk()
         self._accepting += 1
         try:
-            if not self._marked:
-                # First, so that a daemon that dies between the two commits looks here when it is back.
-                await self._around.database.run(session_rows.mark_awake, self.ref.id)
-                self._marked = True
-            stored = await self.files.append(message)
+            # First, so that a daemon that dies between the two commits looks here when it is back.
+            await self._mark_awake()
+            stored = await self._mailbox.accept(message)
         finally:
             self._accepting -= 1
             self._kick.set()
-        if stored:
-            entry = Pending(
-                id=message.id,
-                tries=0,
-                trigger=message.trigger,
-                process_after=message.process_after,
-                timestamp=now_text(),
-                address=message.address,
-                content="",
-            )
-            self._fresh[message.id] = entry
-            self._pending[message.id] = entry
         self.nudge()
         return stored
 
@@ -168,8 +120,8 @@ class SessionActor:
         """There may be work: look again."""
         self._news = True
         self._idle_since = None
-        if self._doorbell is not None:
-            self._doorbell.ring()
+        if self._container.connected:
+            self._container.ring()
             self._watch_turn()
         self._kick.set()
         if self._task is None:
@@ -177,25 +129,22 @@ class SessionActor:
 
     def deliver_waiting(self) -> None:
         """A chat became reachable: what waits for it is due."""
-        self._rung = True
         self._look_first = True
+        self._container.look()
         self.nudge()
 
     async def stop(self, ended: Ended) -> bool:
         """End the container; False where there is none. What it worked on is told to the person, or tried again."""
-        if not (await self._around.manager.state(self._units.service)).running:
+        if not await self._container.running():
             return False
-        self._end(ended, "")
-        await self._around.manager.stop_unit(self._units.service)
+        await self._container.end_now(ended)
         return True
 
     def retire(self) -> None:
         """Send an idle container to sleep early: somebody needs its place."""
-        if self.idle_since is None:
-            return
-        self._idle_since = None
-        self._end(Ended.FOR_ROOM, "")
-        self._stop_soon()
+        if self.idle_since is not None:
+            self._idle_since = None
+            self._container.end(Ended.FOR_ROOM)
 
     async def release(self) -> str:
         """Lift the quarantine: move the damaged database aside, and return where it is."""
@@ -203,19 +152,20 @@ class SessionActor:
         await self._around.database.run(session_rows.set_quarantine, self.ref.id, None)
         self._quarantine_reason = None
         self._recoveries = 0
+        self._look_first = True
         return kept
 
-    async def settle(self) -> None:
-        """Wait until the session sleeps (used before its files are deleted)."""
-        while self._task is not None:
-            await asyncio.wait({self._task})
+    def show_place(self, number: int, reason: str) -> None:
+        """Somebody counted the queue: pass it on to the person who waits."""
+        if self._snapshot.phase is Phase.WAITING:
+            self._snapshot = self._snapshot.placed(number, reason)
+            self._show(Place(number, reason))
 
     def detach(self) -> None:
         """The daemon stops: let the container be, and forget it without a word."""
         if self._task is not None:
             self._task.cancel()
-        if self._doorbell is not None:
-            self._doorbell.close()
+        self._container.hang_up()
 
     # The task.
 
@@ -226,8 +176,6 @@ class SessionActor:
             try:
                 again = await self._cycle()
                 pause = _FIRST_PAUSE_SECONDS
-            except asyncio.CancelledError:
-                raise
             except Exception as error:
                 await self._stumbled(error)
                 await asyncio.sleep(pause)
@@ -241,42 +189,42 @@ class SessionActor:
 
     async def _stumbled(self, error: Exception) -> None:
         """Something that should work did not: say so, in the journal and to the person, and try again later."""
+        expected = isinstance(error, Unavailable)
         log.error(
             "session %s: %s",
             self.ref.id,
             error,
-            exc_info=None if isinstance(error, Unavailable) else error,
+            exc_info=None if expected else error,
             extra=self._about(Event.SESSION_START_FAILED),
         )
-        self._hang_up()
-        self._around.admission.leave(self.ref.id)
         self._see(Phase.WAITING, reason=str(error))
         text = error.message if isinstance(error, Unavailable) else "something unexpected went wrong"
         try:
-            await self._tell(self._waiting_ids(), "stumbled", f"I can't work at the moment: {text}. I keep trying.")
-            await self._drained()
+            await self._mailbox.tell(
+                self._mailbox.ids(), "stumbled", f"I can't work at the moment: {text}. I keep trying."
+            )
+            await self._mailbox.deliver_notices()
         except Exception:
             log.exception("session %s: the person could not be told", self.ref.id, extra=self._about())
 
     async def _cycle(self) -> bool:
         """Do what is to do; False when the session can be forgotten."""
-        await self._load_pending()
-        if self._quarantine_reason is not None:
-            await self._stop_quarantined()
-            await self._refuse_pending()
-            return not await self._fall_asleep()
+        await self._mailbox.load()
+        recovery = False
         if self._look_first:
-            unit = await self._around.manager.state(self._units.service)
-            if unit.running:
+            running = await self._container.running()
+            self._look_first = False
+            if running and self._quarantine_reason is None:
                 await self._serve(adopt=True)
                 return True
-            recovery = await self._look()
-        else:
-            recovery = False
-        self._look_first = False
-        if self._quarantine_reason is None and (recovery or self._due()):
+            if running:
+                await self._container.end_now(Ended.FOR_DAMAGE)
+            elif self._quarantine_reason is None:
+                recovery = await self._look()
+        if self._quarantine_reason is not None:
+            await self._refuse()
+        elif recovery or self._mailbox.due():
             await self._serve(adopt=False)
-            self._look_first = True
             return True
         return not await self._fall_asleep()
 
@@ -297,6 +245,7 @@ class SessionActor:
     async def _serve(self, *, adopt: bool) -> None:
         """Have a container, from its start (or from finding it) to its end and what follows from that."""
         admission = self._around.admission
+        self._look_first = True
         if adopt:
             admission.adopt(self.ref.id)
         else:
@@ -304,68 +253,38 @@ class SessionActor:
             self._check_disk()
             await admission.enter(self.ref.id, self.ref.group)
         try:
-            self._begin(adopt=adopt)
-            await self._wake()
+            self._see(Phase.WAKING)
+            self._progressed = False
+            self._claimed = frozenset()
+            self._locked_since = None
+            await self._mark_awake()
+            await self.files.write(lambda inbound: inbound.set_routing(self.ref.address))
+            self._container.begin(adopt=adopt)
+            await self._container.wake()
+            self._watch_turn()
             await self._attend()
-            await self._wait_stopped()
+            self._see(Phase.STOPPING)
+            await self._container.wait_gone(self._kick)
         finally:
-            self._hang_up()
+            self._container.hang_up()
+            self._cancel_turn()
+            self._idle_since = None
             admission.leave(self.ref.id)
+        self._show(StatusText(""))
         await self._after_end()
 
-    def _begin(self, *, adopt: bool) -> None:
-        self._see(Phase.WAKING)
-        self._ever_active = adopt
-        self._rung = adopt
-        self._closed = self._progressed = False
-        self._claimed = frozenset()
-        self._ended, self._ended_text = Ended.BY_ITSELF, ""
-        self._locked_since = None
-        self._unit = UnitState()
-
-    async def _wake(self) -> None:
-        """Start the socket unit and connect, which makes systemd start the container."""
-        manager = self._around.manager
-        if not self._marked:
-            await self._around.database.run(session_rows.mark_awake, self.ref.id)
-            self._marked = True
-        await self.files.write(lambda inbound: inbound.set_routing(self.ref.address))
-        manager.watch(self._units.service, self._on_unit)
-        for _ in range(2):
-            self._socket_started = True
-            if await manager.start_unit(self._units.socket) == "done":
-                try:
-                    self._doorbell = await Doorbell.connect(
-                        self._units.doorbell,
-                        DoorbellEvents(self._on_rung, self._on_partial, self._on_closed, self._on_broken),
-                    )
-                except OSError as error:
-                    log.debug("session %s: %s", self.ref.id, error)
-                else:
-                    self._doorbell.ring()
-                    self._watch_turn()
-                    return
-            # Failed earlier, or its service runs without it: both are mended by beginning anew.
-            await manager.stop_unit(self._units.service)
-            await manager.reset_failed(self._units.service)
-            await manager.reset_failed(self._units.socket)
-        raise Unavailable(f"systemd could not start {self._units.socket}", hint="ncl doctor")
-
     async def _attend(self) -> None:
-        """Serve the awake container until its doorbell closes or its unit ends."""
-        while not self._closed:
+        """Serve the awake container until its doorbell closes or its unit fails."""
+        container = self._container
+        while not container.closed and container.unit.active != "failed":
             self._kick.clear()
-            if self._unit.active == "active" and not self._ever_active:
-                self._ever_active = True
-            if self._ever_active and self._snapshot.phase is Phase.WAKING:
+            if container.ever_active and self._snapshot.phase is Phase.WAKING:
                 self._see(Phase.AWAKE)
-            if self._unit.active == "failed":
-                return
-            if self._rung:
-                self._rung = False
+            if container.rung:
+                container.rung = False
                 await self._drain_awake()
-                continue
-            await self._kick.wait()
+            else:
+                await self._kick.wait()
 
     async def _drain_awake(self) -> None:
         loop = asyncio.get_running_loop()
@@ -376,160 +295,111 @@ class SessionActor:
             if loop.time() - self._locked_since > _NOT_NOW_PATIENCE_SECONDS:
                 self._on_broken("it kept outbound.db locked for more than 5 s")
             else:
-                loop.call_later(_NOT_NOW_RETRY_SECONDS, self._on_rung)
+                loop.call_later(_NOT_NOW_RETRY_SECONDS, self._container.look)
             return
         except DamagedError as error:
-            self._end(Ended.FOR_DAMAGE, str(error))
-            self._closed = True
-            await self._around.manager.kill_unit(self._units.service)
+            self._container.closed = True
+            self._container.end(Ended.FOR_DAMAGE, str(error), kill=True)
             return
         self._locked_since = None
         self._recoveries = 0
-        if drained.finished or drained.delivered:
+        if drained:
             self._progressed = True
-            self._restart_turn()
-        if drained.more:
-            self._rung = True
+            self._cancel_turn()
+            self._watch_turn()
         if not self.pending_count:
             self._idle_since = loop.time()
             if self._around.admission.anybody_waits:
                 self._around.admission.make_room()
 
-    async def _drained(self) -> Drained:
-        """Drain once; what is finished is told after its answers were delivered."""
-        drained = await self._drain.run(tuple(self._pending))
-        self._claimed = drained.claimed
-        for message_id, ack in drained.finished.items():
-            message = self._pending.pop(message_id, None)
-            self._fresh.pop(message_id, None)
-            if message is not None and message.address is not None and message.trigger:
-                await self._around.port.end_turn(message.address, message_id, completed=ack == "completed")
-        if drained.problems:
-            await self._tell((), f"undelivered-{now_text()}", " ".join(drained.problems))
-        return drained
-
-    async def _wait_stopped(self) -> None:
-        """Wait until systemd has ended the unit and its container."""
-        self._see(Phase.STOPPING)
-        manager = self._around.manager
-        loop = asyncio.get_running_loop()
-        asked = self._ended is not Ended.BY_ITSELF
-        deadline = loop.time() + _STOP_SECONDS
-        while (await self._read_unit()).running:
-            self._kick.clear()
-            if not asked:
-                asked = True
-                await manager.begin_stop(self._units.service)
-            try:
-                await asyncio.wait_for(self._kick.wait(), max(0.0, deadline - loop.time()))
-            except TimeoutError:
-                await manager.kill_unit(self._units.service)
-                deadline = loop.time() + _STOP_SECONDS
-
-    async def _read_unit(self) -> UnitState:
-        self._unit = await self._around.manager.state(self._units.service)
-        return self._unit
+    async def _drained(self) -> bool:
+        """Deliver and finish all that is there; True when anything was."""
+        progressed = False
+        while True:
+            drained = await self._mailbox.drain()
+            self._claimed = drained.claimed
+            progressed = progressed or bool(drained.finished or drained.delivered)
+            if not drained.more:
+                return progressed
 
     async def _after_end(self) -> None:
         """The container has gone: take its last words, then decide what becomes of what it left undone."""
-        unit = self._unit
-        if unit.active == "failed":
-            await self._around.manager.reset_failed(self._units.service)
-        if self._ended is Ended.FOR_DAMAGE:
-            await self._quarantine(self._ended_text)
+        container = self._container
+        if container.ended is Ended.FOR_DAMAGE:
+            await self._quarantine(container.ended_text)
             return
-        last_words_wait = await self._look()
-        if self.ref.address is not None:
-            self._around.port.show_progress(self.ref.address, StatusText(""))
-        if self._quarantine_reason is not None or last_words_wait:
+        if await self._look() or self._quarantine_reason is not None:
             return
-        await self._load_pending()
-        victims = [message for message in self._pending.values() if message.id in self._claimed]
+        await self._mailbox.load()
+        victims = self._mailbox.among(self._claimed)
         if not victims and not self._progressed:
-            victims = self._due()
-        if not victims or self._ended.blameless:
-            return
-        await self._settle_victims(victims, unit)
+            victims = self._mailbox.due()
+        if victims and not container.ended.blameless:
+            await self._settle(victims)
 
-    async def _settle_victims(self, victims: list[Pending], unit: UnitState) -> None:
+    async def _settle(self, victims: list[Pending]) -> None:
         """Give the messages that a container did not finish another try, or end them with a word."""
-        ids = [message.id for message in victims]
+        container, mailbox = self._container, self._mailbox
+        ids = [message.id for message in victims if message.trigger]
         log.warning(
             "session %s: its container ended %s (%s) with %d messages unfinished",
             self.ref.id,
-            self._ended.value,
-            self._ended_text or describe(unit),
+            container.ended.value,
+            container.ended_text or describe(container.unit),
             len(victims),
             extra=self._about(),
         )
-        if self._ended is Ended.BY_OPERATOR:
-            await self._give_up(ids, "stopped", "The operator has stopped me while I worked on this.")
-            return
-        if self._ended is Ended.FOR_TIME:
-            minutes = self._around.timeouts.turn / 60
-            await self._give_up(
-                ids, "time", f"I worked on this for {minutes:g} minutes, which is the limit, and was ended."
+        if container.ended is Ended.BY_OPERATOR:
+            await mailbox.give_up(
+                [message.id for message in victims], "stopped", "The operator has stopped me while I worked on this."
             )
             return
-        retries = await self.files.write(lambda inbound: inbound.retry(victims))
-        if self._ended is Ended.FOR_BOUND and self._ended_text:
-            await self._tell(ids, "bound", f"My container was ended: {self._ended_text}.")
-        if not self._ever_active:
-            trouble = start_trouble(
-                unit,
-                self.ref.id,
-                image_present=await self._around.image_present(),
-                ready_seconds=self._around.timeouts.ready,
+        if container.ended is Ended.FOR_TIME:
+            await mailbox.give_up(
+                [message.id for message in victims],
+                "time",
+                f"I worked on this for {self._around.timeouts.turn / 60:g} minutes, which is the limit, and was ended.",
             )
-            log.error("session %s: %s", self.ref.id, trouble.what, extra=self._about(Event.SESSION_START_FAILED))
-            await self._tell(ids, "start", trouble.sentence() + " I will try again.")
-        failed = [retry.message.id for retry in retries if retry.failed]
-        if failed:
-            await self._give_up(failed, "failed", given_up(MAX_TRIES + 1, unit, self.ref.id), stored=True)
+            return
+        without_a_try = await mailbox.retry(victims)
+        if container.ended is Ended.FOR_BOUND and container.ended_text:
+            await mailbox.tell(ids, "bound", f"My container was ended: {container.ended_text}.")
+        elif not container.ever_active:
+            await self._tell_start_trouble(ids)
+        if without_a_try:
+            await mailbox.give_up(without_a_try, "failed", given_up(MAX_TRIES + 1, container.unit, self.ref.id))
+        else:
+            await mailbox.deliver_notices()
 
-    async def _give_up(self, message_ids: list[str], kind: str, text: str, *, stored: bool = False) -> None:
-        """End messages with a word to the person, once it is delivered or waits for them."""
-        if not stored:
-            await self.files.write(lambda inbound: inbound.fail(message_ids))
-        await self._tell(message_ids, kind, text)
-        ended = [self._pending.pop(key) for key in message_ids if key in self._pending]
-        for key in message_ids:
-            self._fresh.pop(key, None)
-        await self._look()
-        for message in ended:
-            if message.address is not None and message.trigger:
-                await self._around.port.end_turn(message.address, message.id, completed=False)
+    async def _tell_start_trouble(self, message_ids: list[str]) -> None:
+        trouble = start_trouble(
+            self._container.unit,
+            self.ref.id,
+            image_present=await self._around.image_present(),
+            ready_seconds=self._around.timeouts.ready,
+        )
+        log.error("session %s: %s", self.ref.id, trouble.what, extra=self._about(Event.SESSION_START_FAILED))
+        await self._mailbox.tell(message_ids, "start", f"{trouble.sentence()}. I will try again.")
 
     async def _quarantine(self, reason: str) -> None:
         log.error("session %s is quarantined: %s", self.ref.id, reason, extra=self._about(Event.SESSION_QUARANTINED))
         self._quarantine_reason = reason
         await self._around.database.run(session_rows.set_quarantine, self.ref.id, reason)
-        await self._refuse_pending()
+        await self._mailbox.load()
+        await self._refuse()
 
-    async def _stop_quarantined(self) -> None:
-        if self._look_first and (await self._around.manager.state(self._units.service)).running:
-            await self._around.manager.stop_unit(self._units.service)
-        self._look_first = False
-
-    async def _refuse_pending(self) -> None:
+    async def _refuse(self) -> None:
         """Answer every waiting message with why nobody will."""
         self._see(Phase.QUARANTINED, reason=self._quarantine_reason or "")
-        waiting = self._waiting_ids()
-        if not waiting:
-            await self._drain.run_notices()
-            return
-        await self.files.write(lambda inbound: inbound.fail(waiting))
         text = (
             f"This conversation is in quarantine: {self._quarantine_reason}."
             f" The operator can run: ncl sessions reset {self.ref.id}"
         )
-        await self._tell(waiting, "quarantine", text)
-        await self._drain.run_notices()
-        for key in waiting:
-            message = self._pending.pop(key)
-            self._fresh.pop(key, None)
-            if message.address is not None and message.trigger:
-                await self._around.port.end_turn(message.address, key, completed=False)
+        waiting = self._mailbox.ids()
+        if waiting:
+            await self._mailbox.give_up(waiting, "quarantine", text)
+        else:
+            await self._mailbox.deliver_notices()
 
     async def _fall_asleep(self) -> bool:
         """Leave nothing loaded; False when something has come in between."""
@@ -537,10 +407,7 @@ class SessionActor:
             await self._kick.wait()
             return False
         self._marked = False
-        if self._socket_started:
-            await self._around.manager.stop_unit(self._units.socket)
-            self._socket_started = False
-        self._around.manager.unwatch(self._units.service)
+        await self._container.unload()
         next_due = await self.files.read(lambda inbound: inbound.next_due(self._looked_at))
         if next_due is not None and next_due <= now_text():
             self._look_first = True
@@ -549,85 +416,19 @@ class SessionActor:
         await self._around.database.run(
             session_rows.mark_asleep, self.ref.id, None if identity is None else str(identity), next_due
         )
-        if self._news or self._accepting:
-            return False
         await self.files.close()
         if self._news or self._accepting:
             return False
-        self._see(Phase.QUARANTINED if self._quarantine_reason else Phase.ASLEEP)
+        self._see(Phase.ASLEEP)
         self._around.slept(next_due)
         return True
 
     # Small things.
 
-    async def _load_pending(self) -> None:
-        self._fresh.clear()
-        rows = await self.files.read(lambda inbound: inbound.pending())
-        self._pending = {row.id: row for row in rows} | self._fresh
-
-    def _due(self) -> list[Pending]:
-        now = now_text()
-        return [message for message in self._pending.values() if message.trigger and message.due(now)]
-
-    def _waiting_ids(self) -> list[str]:
-        return [message.id for message in self._pending.values() if message.trigger]
-
-    async def _tell(self, message_ids: Iterable[str], kind: str, text: str) -> None:
-        """Store a notice for each message (or one for the chat), each kind once per message."""
-        notices = [
-            Notice(f"notice-{kind}-{key}", text, address, now_text(), in_reply_to=key)
-            for key in message_ids
-            if (address := self._address_of(key)) is not None
-        ]
-        if not message_ids and self.ref.address is not None:
-            notices = [Notice(f"notice-{kind}", text, self.ref.address, now_text())]
-
-        for notice in notices:
-            await self.files.add_notice(notice)
-        self._rung = True
-        self._kick.set()
-
-    def _address_of(self, message_id: str) -> Address | None:
-        message = self._pending.get(message_id)
-        return self.ref.address if message is None else message.address or self.ref.address
-
-    async def _end_locks(self, reason: str) -> None:
-        """A lock was held for too long: end who holds it. Told to the person when it happens again."""
-        self._locks_ended += 1
-        self._end(Ended.FOR_BOUND, reason if self._locks_ended > 1 else "")
-        log.error("session %s: %s", self.ref.id, reason, extra=self._about(Event.BOUND_BROKEN))
-        await self._around.manager.kill_unit(self._units.service)
-        await self._around.manager.stop_unit(self._units.service)
-
-    def _end(self, ended: Ended, text: str) -> None:
-        if self._ended is Ended.BY_ITSELF:
-            self._ended, self._ended_text = ended, text
-
-    def _stop_soon(self) -> None:
-        stop = asyncio.create_task(self._around.manager.begin_stop(self._units.service))
-        stop.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def _hang_up(self) -> None:
-        if self._doorbell is not None:
-            self._doorbell.close()
-            self._doorbell = None
-        self._cancel_turn()
-        self._idle_since = None
-
-    def _watch_turn(self) -> None:
-        """The daemon keeps a wall-time bound per turn: a watchdog is only as honest as the container that feeds it."""
-        if self._turn_timer is None and self.pending_count:
-            loop = asyncio.get_running_loop()
-            self._turn_timer = loop.call_later(self._around.timeouts.turn, self._on_turn_time)
-
-    def _restart_turn(self) -> None:
-        self._cancel_turn()
-        self._watch_turn()
-
-    def _cancel_turn(self) -> None:
-        if self._turn_timer is not None:
-            self._turn_timer.cancel()
-            self._turn_timer = None
+    async def _mark_awake(self) -> None:
+        if not self._marked:
+            await self._around.database.run(session_rows.mark_awake, self.ref.id)
+            self._marked = True
 
     def _check_disk(self) -> None:
         """A full disk loses messages: below the bound nothing is accepted and nothing woken.
@@ -639,14 +440,29 @@ class SessionActor:
             log.error("the disk is almost full", extra=self._about(Event.DISK_LOW))
             raise Unavailable("the appliance's disk is almost full", hint="df -h; ncl doctor")
 
-    def show_place(self, number: int, reason: str) -> None:
-        """Somebody counted the queue: pass it on to the person who waits."""
-        if self._snapshot.phase is Phase.WAITING and self.ref.address is not None:
-            self._snapshot = self._snapshot.placed(number, reason)
-            self._around.port.show_progress(self.ref.address, Place(number, reason))
+    async def _end_locks(self, reason: str) -> None:
+        """A lock was held for too long: end who holds it. Told to the person when it happens again."""
+        self._locks_ended += 1
+        log.error("session %s: %s", self.ref.id, reason, extra=self._about(Event.BOUND_BROKEN))
+        await self._container.end_now(Ended.FOR_BOUND, reason if self._locks_ended > 1 else "", kill=True)
+
+    def _watch_turn(self) -> None:
+        """The daemon keeps a wall-time bound per turn: a watchdog is only as honest as the container that feeds it."""
+        if self._turn_timer is None and self.pending_count:
+            loop = asyncio.get_running_loop()
+            self._turn_timer = loop.call_later(self._around.timeouts.turn, self._container.end, Ended.FOR_TIME)
+
+    def _cancel_turn(self) -> None:
+        if self._turn_timer is not None:
+            self._turn_timer.cancel()
+            self._turn_timer = None
 
     def _see(self, phase: Phase, *, reason: str = "") -> None:
         self._snapshot = Snapshot(phase=phase, since=now_text(), reason=reason)
+
+    def _show(self, progress: Progress) -> None:
+        if self.ref.address is not None:
+            self._around.port.show_progress(self.ref.address, progress)
 
     def _about(self, event: Event | None = None) -> dict[str, str]:
         channel = self.ref.address.channel_type if self.ref.address else None
@@ -654,32 +470,16 @@ class SessionActor:
 
     # Events, from the doorbell and the bus.
 
-    def _on_rung(self) -> None:
-        self._rung = True
+    def _changed(self) -> None:
         self._kick.set()
 
     def _on_partial(self, partial: Partial) -> None:
-        if self.ref.address is not None:
-            self._around.port.show_progress(self.ref.address, PartialText(partial.in_reply_to, partial.text))
+        self._show(PartialText(partial.in_reply_to, partial.text))
 
-    def _on_closed(self) -> None:
-        self._closed = True
-        self._kick.set()
+    def _on_status(self, text: str) -> None:
+        self._snapshot = self._snapshot.with_status(text)
+        self._show(StatusText(text))
 
     def _on_broken(self, reason: str) -> None:
         log.error("session %s broke a bound: %s", self.ref.id, reason, extra=self._about(Event.BOUND_BROKEN))
-        self._end(Ended.FOR_BOUND, reason)
-        self._stop_soon()
-        self._on_closed()
-
-    def _on_turn_time(self) -> None:
-        self._turn_timer = None
-        self._end(Ended.FOR_TIME, "")
-        self._stop_soon()
-
-    def _on_unit(self, _unit: str, state: UnitState) -> None:
-        if state.status_text != self._unit.status_text and self.ref.address is not None:
-            self._around.port.show_progress(self.ref.address, StatusText(state.status_text))
-        self._unit = state
-        self._snapshot = self._snapshot.with_status(state.status_text)
-        self._kick.set()
+        self._container.end(Ended.FOR_BOUND, reason, kill=True)

@@ -9,10 +9,11 @@ from nanoclaw_runner.contract.clock import now, parse, to_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.paths import StatePaths
 from nanoclawd.scheduling.timer import WallTimer
-from nanoclawd.sessions.actor import SessionActor, Surroundings
+from nanoclawd.sessions.actor import SessionActor
 from nanoclawd.sessions.directory import make, outbound_identity
 from nanoclawd.sessions.inbound import FIRST_BACKOFF_SECONDS, MAX_TRIES
 from nanoclawd.sessions.ports import SessionRef
+from nanoclawd.sessions.surroundings import Surroundings
 from nanoclawd.store import chats
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.database import Database

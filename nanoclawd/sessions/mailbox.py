@@ -1,0 +1,117 @@
+"""A session's unfinished messages, and what its people are told about them."""
+
+from collections.abc import Iterable
+
+from nanoclaw_runner.contract.clock import now_text
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.sessions.drain import Drain, Drained
+from nanoclawd.sessions.files import SessionFiles
+from nanoclawd.sessions.inbound import NewMessage, Notice, Pending
+from nanoclawd.sessions.ports import DeliveryPort, SessionRef
+
+
+class Mailbox:
+    """The rows of ``inbound.db`` that wait, kept in memory beside it while the session is at work."""
+
+    def __init__(self, session: SessionRef, files: SessionFiles, port: DeliveryPort) -> None:
+        self._session = session
+        self._files = files
+        self._port = port
+        self._drain = Drain(session, files, port)
+        self._pending: dict[str, Pending] = {}
+        # What was accepted since the last load began: a load that was under way does not know of it.
+        self._fresh: dict[str, Pending] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for an answer."""
+        return sum(message.trigger for message in self._pending.values())
+
+    async def load(self) -> None:
+        """Read what waits."""
+        self._fresh.clear()
+        rows = await self._files.read(lambda inbound: inbound.pending())
+        self._pending = {row.id: row for row in rows} | self._fresh
+
+    async def accept(self, message: NewMessage) -> bool:
+        """Store a message; False when it was stored before. Raises as :meth:`SessionFiles.write`."""
+        if not await self._files.append(message):
+            return False
+        entry = Pending(
+            id=message.id,
+            tries=0,
+            trigger=message.trigger,
+            process_after=message.process_after,
+            timestamp=now_text(),
+            address=message.address,
+            content="",
+        )
+        self._fresh[message.id] = self._pending[message.id] = entry
+        return True
+
+    def due(self) -> list[Pending]:
+        """Return the messages that may be answered now."""
+        moment = now_text()
+        return [message for message in self._pending.values() if message.trigger and message.due(moment)]
+
+    def among(self, message_ids: frozenset[str]) -> list[Pending]:
+        """Return the messages with these ids."""
+        return [message for message in self._pending.values() if message.id in message_ids]
+
+    def ids(self) -> list[str]:
+        """Return the ids of the messages that wait for an answer."""
+        return [message.id for message in self._pending.values() if message.trigger]
+
+    async def drain(self) -> Drained:
+        """Deliver what the agent has said; what is finished is told after its answers were delivered.
+
+        Raises:
+            DamagedError: the container's database breaks the contract.
+            NotNowError: a write is under way there, or a journal waits for the runner.
+        """
+        drained = await self._drain.run(tuple(self._pending))
+        for message_id, ack in drained.finished.items():
+            await self._finish(message_id, completed=ack == "completed")
+        if drained.problems:
+            await self.tell((), f"undelivered-{now_text()}", " ".join(drained.problems))
+            await self.deliver_notices()
+        return drained
+
+    async def deliver_notices(self) -> None:
+        """Deliver the host's own words; the container's database is not touched."""
+        await self._drain.run_notices()
+
+    async def tell(self, message_ids: Iterable[str], kind: str, text: str) -> None:
+        """Store a notice for each message (or one for the chat): each kind once per message. Delivered later."""
+        keys = list(message_ids)
+        addressed: list[tuple[str, str | None, Address | None]] = [
+            (f"notice-{kind}-{key}", key, self._address_of(key)) for key in keys
+        ]
+        if not keys:
+            addressed = [(f"notice-{kind}", None, self._session.address)]
+        for notice_id, key, address in addressed:
+            if address is not None:
+                await self._files.add_notice(Notice(notice_id, text, address, now_text(), in_reply_to=key))
+
+    async def give_up(self, message_ids: list[str], kind: str, text: str) -> None:
+        """End messages with a word to the person."""
+        await self._files.write(lambda inbound: inbound.fail(message_ids))
+        await self.tell(message_ids, kind, text)
+        await self.deliver_notices()
+        for key in message_ids:
+            await self._finish(key, completed=False)
+
+    async def retry(self, messages: list[Pending]) -> list[str]:
+        """Count a failed try of messages; return the ids of those that have no try left (they are still here)."""
+        outcomes = await self._files.write(lambda inbound: inbound.retry(messages))
+        return [outcome.message.id for outcome in outcomes if outcome.failed]
+
+    async def _finish(self, message_id: str, *, completed: bool) -> None:
+        self._fresh.pop(message_id, None)
+        message = self._pending.pop(message_id, None)
+        if message is not None and message.address is not None and message.trigger:
+            await self._port.end_turn(message.address, message_id, completed=completed)
+
+    def _address_of(self, message_id: str) -> Address | None:
+        message = self._pending.get(message_id)
+        return self._session.address if message is None else message.address or self._session.address
