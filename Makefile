@@ -5,7 +5,7 @@ BED := tests/bed/bed
 MSG ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-system deb lint format bench clean
+.PHONY: help run test test-unit test-system test-package deb lint format bench clean
 
 help:            ## list these targets
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -13,7 +13,7 @@ help:            ## list these targets
 run: ## boot the appliance and chat with it; MSG='…' asks one question
 	@BED_NAME=$${BED_NAME:-run} tests/bed/run '$(subst ','\'',$(MSG))'
 
-test: lint test-unit test-system ## all checks and tests, the system tests in a fresh bed
+test: lint test-unit test-system test-package ## all checks and tests, the system tests in a fresh bed
 
 lint: ## ruff and mypy
 	@$(BED) builder -- tests/bed/lint
@@ -26,6 +26,9 @@ test-unit: ## unit and property tests, without a bed (TESTS='-k name' narrows th
 
 test-system: ## system tests in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
 	@BED_NAME=$${BED_NAME:-test} tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system $(TESTS)
+
+test-package: ## install, upgrade, remove and purge the package in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
+	@BED_NAME=$${BED_NAME:-package} tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system_package $(TESTS)
 
 bench: ## measure, in a fresh bed; the result is build/bench.json
 	@BED_NAME=$${BED_NAME:-bench} tests/bed/in-fresh-bed python3 /src/tests/bench --json /out/bench.json

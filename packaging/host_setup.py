@@ -6,7 +6,8 @@ Called by the package's maintainer scripts, and safe to run again at any time, a
     /usr/libexec/nanoclawd/host-setup install
 
 ``install`` never fails an installation half-way: what can't be done is said in one line, and `ncl doctor` says it
-again. ``stop`` ends everything that runs under the user's name and keeps the data. Standard library only.
+again; with ``--no-start`` it leaves the user manager to the next boot. ``stop`` ends everything that runs under the
+user's name and keeps the data. Standard library only.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ def add_subordinate_ids(user: str) -> None:
         chosen = choose([found for _, found in delegations] + accounts, exists)
         if chosen is None:
             raise SetupError(
-                f"no {RANGE_LENGTH} consecutive {kind}s are free on this machine (/etc/sub{kind}, /proc/self/{kind}_map):"
-                f" agents can't run; give this machine a larger id map, or add a line for {user} to /etc/sub{kind}"
+                f"no {RANGE_LENGTH} consecutive {kind}s are free here (/etc/sub{kind}, /proc/self/{kind}_map)"
+                f": agents can't run; give this machine a larger id map, or add a line for {user} to /etc/sub{kind}"
             )
         run("usermod", f"--add-sub{what}ids", f"{chosen.start}-{chosen.end - 1}", user)
         if owned(read_delegations(read(f"/etc/sub{kind}")), user, uid) != chosen:
@@ -127,26 +128,31 @@ def check_subordinate_ids(user: str) -> None:
 
 
 def make_home(user: str) -> None:
-    """Make the home, which is the state directory; an administrator's link to another disk stays as it is."""
+    """Make the home, which is the state directory. It may be an administrator's link to another disk."""
     entry = pwd.getpwnam(user)
     home = Path(entry.pw_dir)
-    if home.is_dir():
-        return
-    home.mkdir(mode=0o750, parents=True)
-    os.chown(home, entry.pw_uid, entry.pw_gid)
+    home.mkdir(mode=0o750, parents=True, exist_ok=True)
+    # Only what is empty is taken over: data that are there already have their owner.
+    if home.stat().st_uid != entry.pw_uid and not any(home.iterdir()):
+        os.chown(home, entry.pw_uid, entry.pw_gid)
+        home.chmod(0o750)
+
+
+def linger(user: str) -> None:
+    """Have a user manager after each boot, without anybody logging in.
+
+    This is what `loginctl enable-linger` does; that needs logind, and this works in an image build as well.
+    """
+    LINGER.mkdir(mode=0o755, parents=True, exist_ok=True)
+    (LINGER / user).touch()
 
 
 def start_user_manager(user: str) -> None:
-    """Have a user manager from now on and after each boot, without anybody logging in.
+    """Start the user manager.
 
     Raises:
-        SetupError: systemd runs and the user manager does not start.
+        SetupError: it does not start.
     """
-    # What `loginctl enable-linger` does; it needs logind, and this works in an image build as well.
-    LINGER.mkdir(mode=0o755, parents=True, exist_ok=True)
-    (LINGER / user).touch()
-    if not booted():
-        return
     run("systemctl", "start", f"user@{pwd.getpwnam(user).pw_uid}.service")
 
 
@@ -205,9 +211,12 @@ def run(*argv: str) -> None:
         raise SetupError(f"`{' '.join(argv)}` failed: {said[-1] if said else f'exit status {done.returncode}'}")
 
 
-def install(user: str) -> None:
+def install(user: str, *, start: bool = True) -> None:
     """Do every step, whatever became of the others, and say what could not be done."""
-    for step in (make_home, add_subordinate_ids, check_subordinate_ids, start_user_manager):
+    steps = [make_home, add_subordinate_ids, check_subordinate_ids, linger]
+    if start and booted():
+        steps.append(start_user_manager)
+    for step in steps:
         try:
             step(user)
         except (SetupError, OSError) as error:
@@ -220,6 +229,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["install"]:
             install(USER)
+        case ["install", "--no-start"]:
+            install(USER, start=False)
         case ["stop"]:
             try:
                 stop_user(USER)
@@ -227,7 +238,7 @@ def main(arguments: list[str]) -> int:
                 print(f"nanoclawd: {error}", file=sys.stderr)  # noqa: T201
                 return 1
         case _:
-            print("usage: host-setup install|stop", file=sys.stderr)  # noqa: T201
+            print("usage: host-setup install [--no-start] | stop", file=sys.stderr)  # noqa: T201
             return 2
     return 0
 

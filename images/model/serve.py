@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 -- a program of its own, not part of a package
 """Serves the embedded model on a unix socket: llama.cpp's own HTTP server (OpenAI's API below ``/v1``).
 
 Runs in the container of ``nanoclaw-model.service``, which has no network. READY=1 goes out when the model has answered,

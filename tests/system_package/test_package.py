@@ -1,0 +1,342 @@
+"""The package's life on a machine: install, upgrade, remove, install again, purge (acceptance 7; F-205…F-208).
+
+These tests take the appliance away, so they run in a bed of their own::
+
+    BED_NAME=package tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system_package
+
+They go from one state to the next in the order of this file.
+"""
+
+import contextlib
+import grp
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+USER = "nanoclaw"
+GATEWAY = "nanoclaw-gateway"
+STATE = Path("/var/lib/nanoclaw")
+UNITS = ("nanoclawd.service", "nanoclawd.socket", "nanoclaw-gateway.socket")
+APT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+
+
+def run(*argv: str, check: bool = True, **options: Any):
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)
+    assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def output(*argv: str):
+    return run(*argv).stdout.strip()
+
+
+def apt(action: str, *packages: str):
+    options = ("-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confold")
+    return run("apt-get", action, "--yes", "-q", "--no-install-recommends", *options, *packages, env=APT)
+
+
+def show(unit: str, name: str, *, user: bool = False):
+    where = ("--user", "-M", f"{USER}@") if user else ()
+    return output("systemctl", *where, "show", "--value", "-p", name, unit)
+
+
+def is_active(unit: str):
+    return show(unit, "ActiveState") == "active"
+
+
+def delegated(kind: str):
+    return [line for line in Path(f"/etc/sub{kind}").read_text().splitlines() if line.startswith(f"{USER}:")]
+
+
+def range_of(kind: str):
+    (line,) = delegated(kind)
+    _, start, length = line.split(":")
+    return int(start), int(length)
+
+
+def processes(uids: list[tuple[int, int]]):
+    found = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            uid = directory.stat().st_uid
+            if any(low <= uid < high for low, high in uids):
+                found[int(directory.name)] = (directory / "cmdline").read_text().replace("\0", " ")
+    return found
+
+
+def all_ids():
+    start, length = range_of("uid")
+    return [(uid, uid + 1) for uid in (pwd.getpwnam(USER).pw_uid, pwd.getpwnam(GATEWAY).pw_uid)] + [
+        (start, start + length)
+    ]
+
+
+@pytest.fixture(scope="session")
+def deb(tmp_path_factory: pytest.TempPathFactory):
+    """The package that `bed up` has installed."""
+    (found,) = Path("/var/cache/nanoclaw-bed").glob("nanoclawd_*.deb")
+    copy = tmp_path_factory.mktemp("deb") / found.name
+    shutil.copyfile(found, copy)
+    copy.parent.chmod(0o755)
+    copy.parent.parent.chmod(0o755)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def newer_deb(deb: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The same package with a higher version, as a rebuilt one would have."""
+    tree = tmp_path_factory.mktemp("newer") / "tree"
+    run("dpkg-deb", "-R", str(deb), str(tree))
+    control = tree / "DEBIAN" / "control"
+    control.write_text(re.sub(r"^Version: (.*)$", r"Version: \1+newer", control.read_text(), flags=re.MULTILINE))
+    target = tree.parent / "nanoclawd_newer_all.deb"
+    run("dpkg-deb", "--root-owner-group", "-b", str(tree), str(target))
+    return target
+
+
+def test_install_leaves_users_ids_and_linger():
+    user, gateway = pwd.getpwnam(USER), pwd.getpwnam(GATEWAY)
+    assert user.pw_uid != gateway.pw_uid
+    assert user.pw_dir == str(STATE)
+    assert user.pw_shell.endswith("nologin")
+    assert gateway.pw_shell.endswith("nologin")
+    assert grp.getgrnam("nanoclaw-admin").gr_mem == []
+    # the gateway holds the keys: the daemon must not be in its group, nor it in the daemon's
+    assert grp.getgrnam(USER).gr_mem == []
+    assert grp.getgrnam(GATEWAY).gr_mem == []
+    assert [range_of(kind)[1] for kind in ("uid", "gid")] == [65536, 65536]
+    assert Path("/var/lib/systemd/linger/nanoclaw").exists()
+    assert is_active(f"user@{user.pw_uid}.service")
+
+
+def test_subordinate_ids_work():
+    table = output(
+        "runuser", "-u", USER, "--", "unshare", "-U", "--map-root-user", "--map-auto", "cat", "/proc/self/uid_map"
+    )
+    assert sum(int(line.split()[2]) for line in table.splitlines()) >= 65536
+
+
+def test_units_are_enabled_and_running():
+    for unit in UNITS:
+        assert output("systemctl", "is-enabled", unit) == "enabled"
+        assert is_active(unit), output("systemctl", "--no-pager", "status", unit)
+    uid = pwd.getpwnam(USER).pw_uid
+    assert f"user@{uid}.service" in show("nanoclawd.service", "After").split()
+    assert f"XDG_RUNTIME_DIR=/run/user/{uid}" in show("nanoclawd.service", "Environment")
+    assert "nanoclawd" not in output("systemctl", "list-units", "--failed", "--plain", "--no-legend")
+
+
+@pytest.mark.parametrize("unit", ["nanoclawd.service", "nanoclaw-gateway.service"])
+def test_units_are_hardened(unit: str):
+    text = output("systemd-analyze", "security", "--no-pager", unit)
+    exposure = float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", text)[1])
+    assert exposure <= 2.0, text
+
+
+def test_modes():
+    expected = {
+        "/var/lib/nanoclaw": (0o750, USER, USER),
+        "/run/nanoclawd": (0o755, "root", "root"),
+        "/run/nanoclawd/control.sock": (0o660, "root", "nanoclaw-admin"),
+        # an agent's host group is nanoclaw: it may connect, and not put a socket of its own there
+        "/run/nanoclaw-gateway": (0o755, "root", "root"),
+        "/run/nanoclaw-gateway/gateway.sock": (0o660, "root", USER),
+        "/run/nanoclaw-agents": (0o755, USER, USER),
+        "/run/nanoclaw-model": (0o2750, USER, GATEWAY),
+        "/etc/nanoclawd/config.yaml": (0o644, "root", "root"),
+    }
+    found = {}
+    for path in expected:
+        status = os.lstat(path)
+        found[path] = (
+            stat.S_IMODE(status.st_mode),
+            pwd.getpwuid(status.st_uid).pw_name,
+            grp.getgrgid(status.st_gid).gr_name,
+        )
+    assert found == expected
+
+
+def test_catalog_and_inotify_limits():
+    assert "nanoclawd: The nanoclaw daemon has started" in output("journalctl", "--list-catalog")
+    assert int(output("sysctl", "-n", "fs.inotify.max_user_instances")) >= 2048
+
+
+def test_preparing_the_machine_again_changes_nothing():
+    before = [delegated(kind) for kind in ("uid", "gid")]
+    done = run("/usr/libexec/nanoclawd/host-setup", "install")
+    assert done.stderr == ""
+    assert [delegated(kind) for kind in ("uid", "gid")] == before
+
+
+def test_a_machine_without_room_for_ids_is_told_so_in_one_line():
+    script = """
+        set -e
+        grep -v '^nanoclaw:' /etc/subuid > /tmp/subuid || true
+        mount --bind /tmp/subuid /etc/subuid
+        exec /usr/libexec/nanoclawd/host-setup install --no-start
+    """
+    few = ("--map-users=0:0:65536", "--map-groups=0:0:65536")
+    done = run("unshare", "--user", *few, "--mount", "sh", "-c", script, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "no 65536 consecutive uids are free here" in done.stderr
+
+
+def test_upgrade_leaves_running_conversations_alone(newer_deb: Path):
+    """A unit of the user manager runs on, the sockets stay, the daemon is the new one; an edited setting is kept."""
+    uid = pwd.getpwnam(USER).pw_uid
+    probe = "nanoclaw-upgrade-probe.service"
+    run("systemd-run", "--user", "-M", f"{USER}@", "--unit", probe, "sleep", "infinity")
+    config = Path("/etc/nanoclawd/config.yaml")
+    original = config.read_text()
+    config.write_text(original + "\n# kept\n")
+
+    def seen() -> dict[str, str]:
+        return {
+            "probe": show(probe, "MainPID", user=True),
+            "manager": show(f"user@{uid}.service", "InvocationID"),
+            "control": show("nanoclawd.socket", "InvocationID"),
+            "gateway": show("nanoclaw-gateway.socket", "InvocationID"),
+            "inode": str(Path("/run/nanoclaw-gateway/gateway.sock").stat().st_ino),
+        }
+
+    before, daemon = seen(), show("nanoclawd.service", "MainPID")
+    try:
+        apt("install", str(newer_deb))
+        assert seen() == before
+        assert int(before["probe"]) > 0
+        assert show("nanoclawd.service", "MainPID") not in {daemon, "0"}
+        assert is_active("nanoclawd.service")
+        assert config.read_text().endswith("# kept\n")
+    finally:
+        run("systemctl", "--user", "-M", f"{USER}@", "stop", probe, check=False)
+        config.write_text(original)
+
+
+def test_remove_stops_everything_and_keeps_data():
+    container = "sleep infinity"
+    run("systemd-run", "--user", "-M", f"{USER}@", "--unit", "nanoclaw-probe.service", *container.split())
+    # an agent's process has a subordinate id, and the daemon's could not end it by itself
+    start, _ = range_of("uid")
+    stray = subprocess.Popen(["setpriv", f"--reuid={start + 1000}", "--clear-groups", *container.split()])
+    (STATE / "groups" / "kept").mkdir(parents=True, exist_ok=True)
+    precious = STATE / "groups" / "kept" / "note.txt"
+    precious.write_text("remember")
+    os.chown(precious, start + 1000, pwd.getpwnam(USER).pw_gid)
+    before = [delegated(kind) for kind in ("uid", "gid")]
+    ids = all_ids()
+
+    apt("remove", "nanoclawd")
+    stray.wait(timeout=10)
+    assert processes(ids) == {}
+    assert not Path("/var/lib/systemd/linger/nanoclaw").exists()
+    assert not [path for path in Path("/run").iterdir() if "nanoclaw" in path.name]
+    # Without --all: Debian keeps the links that enable a unit until purge, hence names without a unit.
+    assert output("systemctl", "list-units", "--plain", "--no-legend", "nanoclaw*") == ""
+    assert precious.read_text() == "remember"
+    assert Path("/etc/nanoclawd/config.yaml").exists()
+    # what the data's owner is must not change hands
+    assert [delegated(kind) for kind in ("uid", "gid")] == before
+
+
+def test_install_again_finds_the_data(deb: Path):
+    before = [delegated(kind) for kind in ("uid", "gid")]
+    apt("install", str(deb))
+    assert (STATE / "groups" / "kept" / "note.txt").read_text() == "remember"
+    assert [delegated(kind) for kind in ("uid", "gid")] == before
+    for unit in UNITS:
+        assert is_active(unit), output("systemctl", "--no-pager", "status", unit)
+
+
+def traces():
+    """Whatever on this machine tells that the package was here."""
+    skipped = {
+        "/proc",
+        "/sys",
+        "/src",
+        "/out",
+        "/var/cache/nanoclaw-bed",
+        "/usr/local/share/nanoclaw-bed",
+        "/tmp",
+        "/var/log",
+    }
+    found = []
+    for top, directories, files in os.walk("/"):
+        directories[:] = [name for name in directories if str(Path(top) / name) not in skipped]
+        found += [str(Path(top) / name) for name in directories + files if "nanoclaw" in name]
+    pruned = ["(", "-path", "/tmp", "-o", "-path", "/src", "-o", "-path", "/out", ")", "-prune"]
+    ownerless = output("find", "/", "-xdev", *pruned, "-o", "(", "-nouser", "-o", "-nogroup", ")", "-print")
+    return found + ownerless.splitlines()
+
+
+def test_purge_leaves_nothing():
+    secret = Path("/etc/credstore.encrypted/nanoclaw-gateway.openai-api-key")
+    secret.write_text("sealed")
+    Path("/etc/credstore.encrypted/other.secret").write_text("somebody else's")
+    ids = all_ids()
+
+    apt("purge", "nanoclawd")
+    assert processes(ids) == {}
+    assert traces() == []
+    for path in ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"):
+        assert "nanoclaw" not in Path(path).read_text(), path
+    # which exits with 1 where there are none
+    assert run("systemctl", "list-unit-files", "--plain", "--no-legend", "nanoclaw*", check=False).stdout == ""
+    assert Path("/etc/credstore.encrypted/other.secret").exists()
+
+
+def test_install_without_systemd_running_starts_at_the_next_boot(deb: Path):
+    """As in an image build: nothing can be started, everything is ready for the boot."""
+    script = (
+        'mount -t tmpfs tmpfs /run && exec apt-get install --yes -q --no-install-recommends -o Dpkg::Use-Pty=0 "$0"'
+    )
+    run("unshare", "--mount", "sh", "-c", script, str(deb), env=APT)
+    assert [range_of(kind)[1] for kind in ("uid", "gid")] == [65536, 65536]
+    assert Path("/var/lib/systemd/linger/nanoclaw").exists()
+    for unit in UNITS:
+        assert output("systemctl", "is-enabled", unit) == "enabled"
+        assert not is_active(unit)
+    # what a boot does
+    run("systemctl", "daemon-reload")
+    run("systemd-tmpfiles", "--create")
+    run("systemctl", "start", *UNITS)
+    assert is_active(f"user@{pwd.getpwnam(USER).pw_uid}.service")
+    apt("purge", "nanoclawd")
+    assert traces() == []
+
+
+def test_a_policy_against_starting_is_kept(deb: Path):
+    policy = Path("/usr/sbin/policy-rc.d")
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    try:
+        apt("install", str(deb))
+        for unit in (*UNITS, f"user@{pwd.getpwnam(USER).pw_uid}.service"):
+            assert not is_active(unit), unit
+    finally:
+        policy.unlink()
+    apt("purge", "nanoclawd")
+    assert traces() == []
+
+
+def test_state_on_another_disk(deb: Path):
+    """An administrator's link is kept through an installation, and its target emptied by purge."""
+    disk = Path("/srv/disk")
+    disk.mkdir(parents=True)
+    STATE.symlink_to(disk)
+    apt("install", str(deb))
+    user = pwd.getpwnam(USER)
+    assert STATE.is_symlink()
+    assert (disk.stat().st_uid, stat.S_IMODE(disk.stat().st_mode)) == (user.pw_uid, 0o750)
+    assert is_active("nanoclawd.service"), output("systemctl", "--no-pager", "status", "nanoclawd.service")
+    assert (disk / "central.db").exists()
+    apt("purge", "nanoclawd")
+    assert list(disk.iterdir()) == []
+    assert not STATE.is_symlink()
+    disk.rmdir()
