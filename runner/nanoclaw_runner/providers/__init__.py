@@ -18,14 +18,14 @@ def load(config: AgentConfig, places: Places) -> Provider:
     """Return the configured provider.
 
     Raises:
-        UnusableProviderError: there is none of that name, or its libraries are missing.
+        UnusableProviderError: there is none of that name, or it cannot be loaded.
     """
     module_name = MODULES.get(config.provider)
     if module_name is None:
         known = ", ".join(sorted(MODULES))
         raise UnusableProviderError(f"there is no provider {config.provider!r}; the providers are {known}")
     try:
-        module = import_module(module_name)
-    except ImportError as error:
+        return cast("Provider", import_module(module_name).create(config, places))
+    except Exception as error:
+        # Missing or unfitting libraries of an image are the operator's to mend; meanwhile the person is told.
         raise UnusableProviderError(f"the provider {config.provider} cannot be loaded: {error}") from error
-    return cast("Provider", module.create(config, places))

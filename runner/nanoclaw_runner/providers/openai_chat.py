@@ -20,7 +20,7 @@ from nanoclaw_runner.providers import base
 from nanoclaw_runner.providers.openai_history import Exchange, History
 
 # The library moves from httpx to httpx2; a client of ours must be of the one that it uses itself.
-_httpx: Any = import_module(openai.Timeout.__module__.partition(".")[0])
+_httpx: Any = import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__)
 
 CONNECT_SECONDS = 10.0
 ATTEMPTS = 3
@@ -36,6 +36,10 @@ MAX_ANSWER_CHARACTERS = 1024 * 1024
 _TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504})
 _BAD_REQUEST = 400
 _CONTINUATION = re.compile(r"[0-9a-f]{24}")
+
+
+class _BrokenOffError(Exception):
+    """The stream ended without the model's word that it has finished."""
 
 
 class OpenAIChat:
@@ -135,9 +139,9 @@ class _Query:
                     begun = begun or isinstance(event, base.Partial)
                     yield event
                 return
-            except (openai.OpenAIError, _httpx.HTTPError) as error:
+            except (openai.OpenAIError, _httpx.HTTPError, _BrokenOffError) as error:
                 if _past_is_too_long(error) and past:
-                    past = past[len(past) // 2 + 1 :]
+                    past = past[(len(past) + 1) // 2 :]
                     yield base.Progress("the conversation is longer than the model can hold: its beginning is left out")
                     continue
                 if begun or attempt == ATTEMPTS or not _is_transient(error):
@@ -153,9 +157,12 @@ class _Query:
         )
         parts: list[str] = []
         length = 0
+        finished = False
         async with stream:
             async for chunk in stream:
-                piece = chunk.choices[0].delta.content if chunk.choices else None
+                choice = chunk.choices[0] if chunk.choices else None
+                finished = finished or (choice is not None and choice.finish_reason is not None)
+                piece = choice.delta.content if choice is not None else None
                 if not piece:
                     yield base.Activity()
                     continue
@@ -164,6 +171,8 @@ class _Query:
                 yield base.Partial("".join(parts))
                 if length > MAX_ANSWER_CHARACTERS:
                     return
+        if not finished:
+            raise _BrokenOffError("its answer broke off")
 
     def _messages(self, asked: str, past: list[Exchange]) -> list[ChatCompletionMessageParam]:
         messages: list[ChatCompletionMessageParam] = []

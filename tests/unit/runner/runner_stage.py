@@ -167,13 +167,19 @@ class Host:
     def acks(self) -> dict[str, str]:
         return {str(row[0]): str(row[1]) for row in self.outbound("SELECT message_id, status FROM processing_ack")}
 
+    def last_words(self) -> str:
+        process = self.processes[-1]
+        assert process.stderr is not None
+        process.kill()
+        return process.stderr.read().decode()
+
     def await_ring_until(self, connection: socket.socket, true: Callable[[], bool]) -> None:
         """Look again at each ring until something is so."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not true():
             connection.settimeout(max(deadline - time.monotonic(), 0.01))
             frame = connection.recv(doorbell.MAX_FRAME_BYTES + 1)
-            assert frame, "the runner is gone"
+            assert frame, f"the runner is gone: {self.last_words()}"
 
     def await_replies(self, connection: socket.socket, count: int) -> list[str]:
         self.await_ring_until(connection, lambda: len(self.replies()) >= count)

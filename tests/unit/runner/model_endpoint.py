@@ -1,0 +1,110 @@
+"""An OpenAI-compatible endpoint behind a unix socket, which does what the test says and remembers what it was asked."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+from typing import Any
+
+type Behaviour = Callable[["Handler"], None]
+
+
+class Endpoint(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, path: Path, *behaviours: Behaviour) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(str(path), Handler)
+        self.behaviours = list(behaviours)
+        self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def said(self, index: int = -1) -> list[tuple[str, str]]:
+        return [(message["role"], message["content"]) for message in self.requests[index]["messages"]]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Endpoint
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append(json.loads(body))
+        self.server.paths.append(self.path)
+        self.server.headers.append(dict(self.headers))
+        behaviour = self.server.behaviours.pop(0) if self.server.behaviours else says("ok")
+        behaviour(self)
+
+    def begin_stream(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+
+    def event(self, data: object) -> None:
+        text = data if isinstance(data, str) else json.dumps(data)
+        self.wfile.write(f"data: {text}\n\n".encode())
+        self.wfile.flush()
+
+    def piece(self, text: str | None) -> None:
+        delta, reason = ({}, "stop") if text is None else ({"content": text}, None)
+        choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
+        self.event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices})
+
+
+def says(*pieces: str, pause: float = 0.0) -> Behaviour:
+    def behave(handler: Handler) -> None:
+        handler.begin_stream()
+        for piece in pieces:
+            handler.piece(piece)
+            time.sleep(pause)
+        handler.piece(None)
+        handler.event("[DONE]")
+
+    return behave
+
+
+def refuses(status: int, message: str, **headers: str) -> Behaviour:
+    def behave(handler: Handler) -> None:
+        body = json.dumps({"error": {"message": message, "type": "refused"}}).encode()
+        handler.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return behave
+
+
+def breaks_off(*pieces: str, error: str | None = None) -> Behaviour:
+    def behave(handler: Handler) -> None:
+        handler.begin_stream()
+        for piece in pieces:
+            handler.piece(piece)
+        if error is not None:
+            handler.event({"error": {"message": error, "type": "upstream"}})
+            return
+        handler.connection.close()
+
+    return behave
+
+
+def is_silent(seconds: float) -> Behaviour:
+    def behave(handler: Handler) -> None:
+        handler.begin_stream()
+        time.sleep(seconds)
+
+    return behave
