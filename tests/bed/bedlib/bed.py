@@ -143,9 +143,9 @@ def _install(settings: Settings, leader: int, stages: Stages) -> None:
         package.install(leader, package.the_deb(directory))
         facts.package = key
         write_facts(settings, facts)
-    with stages.stage("container images of an earlier bed"):
-        if not images.restore(settings, leader, stages.note):
-            stages.note("none to restore: `ncl setup` builds them")
+    with stages.stage("container images"):
+        if not images.restore(settings, leader, stages.note) and not images.present(leader):
+            images.build(settings, leader, stages.note)
 
 
 def _lay_out(settings: Settings, tree: Path) -> None:

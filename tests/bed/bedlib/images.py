@@ -9,6 +9,9 @@ from . import cache, enter, machine, rootfs
 from .command import run
 from .settings import BED_SOURCES, REPOSITORY, BedError, Settings
 
+BASE = "localhost/nanoclaw-bed-base:latest"
+"""The base image's name, as files/etc/nanoclawd/config.yaml says it."""
+
 STORE = Path(".local") / "share" / "containers" / "storage"
 OWNER = "nanoclaw"
 
@@ -40,6 +43,22 @@ def restore(settings: Settings, leader: int, note: Callable[[str], None]) -> boo
             run(["chown", "--reference", home, parent])
     run(["cp", "--archive", "--reflink=auto", kept, store])
     return True
+
+
+def present(leader: int) -> bool:
+    """Tell whether the bed has images, of an earlier package."""
+    home = _home(machine.root(leader))
+    return home is not None and (home / STORE).exists()
+
+
+def build(settings: Settings, leader: int, note: Callable[[str], None]) -> None:
+    """Build the appliance's images as an operator would, and keep them for the next bed."""
+    note("importing the base image")
+    enter.capture(leader, ["podman", "import", "--quiet", "/usr/local/share/nanoclaw-bed/base.tar", BASE], user=OWNER)
+    note("building the images (ncl images build)")
+    enter.capture(leader, ["ncl", "images", "build"])
+    note("keeping them for the next bed")
+    save(settings, leader, note)
 
 
 def save(settings: Settings, leader: int, note: Callable[[str], None]) -> Path:
