@@ -9,12 +9,14 @@ They go from one state to the next in the order of this file.
 
 import contextlib
 import grp
+import json
 import os
 import pwd
 import re
 import shutil
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,18 +190,51 @@ def test_a_machine_without_room_for_ids_is_told_so_in_one_line():
     assert "no 65536 consecutive uids are free here" in done.stderr
 
 
-def test_upgrade_leaves_running_conversations_alone(newer_deb: Path):
-    """A unit of the user manager runs on, the sockets stay, the daemon is the new one; an edited setting is kept."""
+@pytest.fixture(scope="module")
+def group():
+    """A scripted agent whose image is built, so that its conversations are real containers."""
+    base = "localhost/nanoclaw-bed-base:latest"
+    as_user = ("runuser", "-u", USER, "--", "env", f"XDG_RUNTIME_DIR=/run/user/{pwd.getpwnam(USER).pw_uid}")
+    if run(*as_user, "podman", "image", "exists", base, check=False, cwd="/").returncode:
+        run(*as_user, "podman", "import", "--quiet", "/usr/local/share/nanoclaw-bed/base.tar", base, cwd="/")
+    run("ncl", "images", "build", "agent")
+    run("ncl", "groups", "create", "upgraded", "--provider", "scripted")
+    return "upgraded"
+
+
+def session_at_work(group: str):
+    """Wait until a session of the group has a turn and return its unit."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        pattern = f"nanoclaw-{group}@*.service"
+        units = json.loads(output("systemctl", "--user", "-M", f"{USER}@", "list-units", "--output=json", pattern))
+        for unit in [entry["unit"] for entry in units]:
+            if "answering" in show(unit, "StatusText", user=True):
+                return unit
+        time.sleep(0.1)
+    raise AssertionError(output("ncl", "sessions", "list"))
+
+
+def test_upgrade_leaves_running_conversations_alone(newer_deb: Path, group: str):
+    """During a turn: its container runs on and its answer arrives; the sockets stay; the daemon is the new one.
+
+    An edited setting is kept.
+    """
     uid = pwd.getpwnam(USER).pw_uid
-    probe = "nanoclaw-upgrade-probe.service"
-    run("systemd-run", "--user", "-M", f"{USER}@", "--unit", probe, "sleep", "infinity")
+    chat = subprocess.Popen(
+        ["ncl", "chat", group, "--timeout", "60", "--message", "!sleep 8\nafter the nap"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    probe = session_at_work(group)
     config = Path("/etc/nanoclawd/config.yaml")
     original = config.read_text()
     config.write_text(original + "\n# kept\n")
 
     def seen() -> dict[str, str]:
         return {
-            "probe": show(probe, "MainPID", user=True),
+            "container": show(probe, "MainPID", user=True),
             "manager": show(f"user@{uid}.service", "InvocationID"),
             "control": show("nanoclawd.socket", "InvocationID"),
             "gateway": show("nanoclaw-gateway.socket", "InvocationID"),
@@ -210,21 +245,21 @@ def test_upgrade_leaves_running_conversations_alone(newer_deb: Path):
     try:
         apt("install", str(newer_deb))
         assert seen() == before
-        assert int(before["probe"]) > 0
+        assert int(before["container"]) > 0
         assert show("nanoclawd.service", "MainPID") not in {daemon, "0"}
         assert is_active("nanoclawd.service")
         assert config.read_text().endswith("# kept\n")
+        assert "echo: after the nap" in chat.communicate(timeout=60)[0]
     finally:
-        run("systemctl", "--user", "-M", f"{USER}@", "stop", probe, check=False)
         config.write_text(original)
 
 
-def test_remove_stops_everything_and_keeps_data():
-    container = "sleep infinity"
-    run("systemd-run", "--user", "-M", f"{USER}@", "--unit", "nanoclaw-probe.service", *container.split())
+def test_remove_stops_everything_and_keeps_data(group: str):
+    chat = subprocess.Popen(["ncl", "chat", group, "--message", "!sleep 300"], stdout=subprocess.DEVNULL)
+    session_at_work(group)
     # an agent's process has a subordinate id, and the daemon's could not end it by itself
     start, _ = range_of("uid")
-    stray = subprocess.Popen(["setpriv", f"--reuid={start + 1000}", "--clear-groups", *container.split()])
+    stray = subprocess.Popen(["setpriv", f"--reuid={start + 1000}", "--clear-groups", "sleep", "infinity"])
     (STATE / "groups" / "kept").mkdir(parents=True, exist_ok=True)
     precious = STATE / "groups" / "kept" / "note.txt"
     precious.write_text("remember")
@@ -234,6 +269,10 @@ def test_remove_stops_everything_and_keeps_data():
 
     apt("remove", "nanoclawd")
     stray.wait(timeout=10)
+    chat.kill()
+    chat.wait()
+    mount_points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    assert not [point for point in mount_points if "/nanoclaw" in point and "nanoclaw-bed" not in point]
     assert processes(ids) == {}
     assert not Path("/var/lib/systemd/linger/nanoclaw").exists()
     assert not [path for path in Path("/run").iterdir() if "nanoclaw" in path.name]
