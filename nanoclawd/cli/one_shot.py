@@ -114,7 +114,8 @@ class _Talk:
                 self.answer.state = event["state"]
                 self._ended = True
         elif event["type"] == "waiting":
-            if ours and not self._quiet:
+            # A session's place in the queue names no message: it holds for all that wait in it.
+            if event.get("in_reply_to") in {None, self.answer.message_id} and not self._quiet:
                 show.complain(f"waiting: {clean_line(event['text'])}")
         elif not ours:
             self._aside.append(event)

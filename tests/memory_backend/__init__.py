@@ -235,7 +235,7 @@ class _Chat(_Part):
             await self._finish(group, token, TurnState.FAILED)
             return
         if text == "!wait":
-            self._hint(group, ChatEvent(EventType.WAITING, None, about, "no free place", now_text(), place=1))
+            self._hint(group, ChatEvent(EventType.WAITING, None, None, "no free place", now_text(), place=1))
         if text == "!ansi":
             text = NASTY
         self._hint(group, ChatEvent(EventType.STATUS, text=NASTY, timestamp=now_text()))
