@@ -2,8 +2,9 @@
 
 Each file in ``golden/`` is what the writer must write, and carries assertions about what podman makes of it, as
 podman's own quadlet tests do: ``## has KEY=VALUE`` (the unit has that line), ``## lacks TEXT`` (no line has it in it),
-``## runs ARGUMENTS`` (the command line of its ExecStart has these words in this order) and ``## never WORD`` (the word is
-nowhere in the command line). After a wanted change of a template, this writes the files anew and keeps their assertions::
+``## runs ARGUMENTS`` (the command line of its ExecStart has these words in this order) and ``## never WORD`` (the word
+is nowhere in the command line). After a wanted change of a template, this writes the files anew and keeps their
+assertions::
 
     tests/bed/bed builder -- env PYTHONPATH=.:runner python3 tests/unit/supervision/test_quadlets.py
 """
