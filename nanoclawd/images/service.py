@@ -117,12 +117,23 @@ class ImageService:
                     hint=f"journalctl _SYSTEMD_USER_UNIT={unit} -n 50",
                 )
             await self._database.run(images.set_current, stage, self.wanted_tag())
+            await self._prune(stage)
             if await self.write_units():
                 await self._manager.reload()
         if stage == "model":
             await self._manager.stop_unit("nanoclaw-model-proxy.service")
             await self.start_model_socket()
         await self.published()
+
+    async def _prune(self, stage: str) -> None:
+        """Remove layers without a name; what a container uses stays. A failure costs disk, nothing else."""
+        result = await self._manager.run_transient(
+            f"nanoclaw-image-{stage}-prune.service",
+            ["/usr/bin/podman", "image", "prune", "--force"],
+            "Remove image layers that nothing uses",
+        )
+        if result != "done":
+            log.warning("unused image layers could not be removed (%s)", result)
 
     async def start_model_socket(self) -> None:
         """Have systemd listen for the embedded model's callers; costs nothing until one comes."""

@@ -4,7 +4,9 @@ An upgrade therefore never changes code under a running turn (Python imports laz
 image build (F-81, F-182).
 """
 
+import compileall
 import hashlib
+import py_compile
 import shutil
 import tempfile
 from pathlib import Path
@@ -36,6 +38,11 @@ def publish(trees: Path, source: Path | None = None) -> str:
         copy = draft / _PACKAGE / path.relative_to(package)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
+    # Containers mount the tree read-only: without compiled files each of their starts would compile it anew. Unchecked,
+    # because the tree's name is its content; a Python of another version passes them over.
+    compileall.compile_dir(
+        draft, quiet=2, force=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH, stripdir=draft
+    )
     for path in (draft, *draft.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     draft.rename(target)

@@ -68,11 +68,9 @@ def build(settings: Settings, note: Callable[[str], None]) -> Path:
             target = tree / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / path, target, follow_symlinks=False)
-        shutil.copytree(tree / PACKAGING, tree / "debian", symlinks=True, dirs_exist_ok=True)
         root = builder_tree(settings, note)
         note("building the package")
-        script = "cd tree && DEB_BUILD_OPTIONS=nocheck dpkg-buildpackage --build=binary --no-sign"
-        builder.capture(root, ["sh", "-c", script], directory)
+        builder.capture(root, ["tree/packaging/build-deb", "."], directory)
         shutil.rmtree(tree)
 
     return cache.obtain(settings.cache, "deb", digest(), fill, note)
