@@ -1,0 +1,560 @@
+"""The kit of the system tests: people at terminals, and the operator's view of the installed appliance.
+
+The tests run as root in a bed. Everything here goes through what an operator has too: the control socket, systemd,
+podman, the journal and ``/proc``. Each wait has a deadline and names what it waited for.
+"""
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import yaml
+
+CONTROL: Final = Path("/run/nanoclawd/control.sock")
+CONFIG: Final = Path("/etc/nanoclawd/config.yaml")
+STATE: Final = Path("/var/lib/nanoclaw")
+USER: Final = "nanoclaw"
+PATIENCE_SECONDS: Final = 30.0
+"""How long anything may take that has nothing to wait for; generous, because a bed shares its processors."""
+
+# The control socket.
+
+
+class ControlError(Exception):
+    """An error reply. ``name`` is the error without its interface: ``NotFound``, ``Unavailable`` …"""
+
+    def __init__(self, name: str, parameters: dict[str, Any]) -> None:
+        super().__init__(f"{name}: {parameters.get('message', parameters)}")
+        self.name = name
+        self.message = str(parameters.get("message", ""))
+        self.hint = parameters.get("hint")
+
+
+class Connection:
+    """One connection to the control socket."""
+
+    def __init__(self, seconds: float | None = PATIENCE_SECONDS) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(seconds)
+        self._socket.connect(str(CONTROL))
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up, also under a reader's feet."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def write(self, method: str, parameters: dict[str, Any], *, more: bool = False) -> None:
+        """Send a call without waiting for its reply."""
+        frame: dict[str, Any] = {"method": method, "parameters": parameters}
+        if more:
+            frame["more"] = True
+        self._socket.sendall(json.dumps(frame).encode() + b"\0")
+
+    def read(self) -> dict[str, Any]:
+        """Return the next reply's parameters.
+
+        Raises:
+            ControlError: it is an error.
+            ConnectionError: the daemon hung up.
+        """
+        while b"\0" not in self._buffer:
+            received = self._socket.recv(65536)
+            if not received:
+                raise ConnectionError("the daemon hung up")
+            self._buffer += received
+        frame, self._buffer = self._buffer.split(b"\0", 1)
+        reply = json.loads(frame)
+        if "error" in reply:
+            raise ControlError(reply["error"].rpartition(".")[2], reply.get("parameters", {}))
+        parameters: dict[str, Any] = reply.get("parameters", {})
+        return parameters
+
+
+def call(method: str, *, seconds: float = PATIENCE_SECONDS, **parameters: Any) -> dict[str, Any]:
+    """Call a method (``Groups.List``) and return its reply's parameters."""
+    with Connection(seconds) as connection:
+        connection.write(f"io.nanoclaw.{method}", parameters)
+        return connection.read()
+
+
+# People.
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a screen was shown. ``attachment`` counts the connections of the person, ``at`` is monotonic seconds."""
+
+    type: str
+    id: str | None
+    in_reply_to: str | None
+    text: str
+    state: str | None
+    place: int | None
+    attachment: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a message ended: ``completed`` or ``failed``, and what was said in reply to it, each id once."""
+
+    state: str
+    answers: tuple[str, ...]
+    notices: tuple[str, ...]
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """All that was said, answers first."""
+        return "\n".join((*self.answers, *self.notices))
+
+
+@dataclass
+class _Sent:
+    token: str
+    text: str
+    at: float = field(default_factory=time.monotonic)
+
+
+class Person:
+    """Somebody at a terminal: attached until :meth:`leave`, again and again when the daemon goes away.
+
+    Remembers everything that was shown, also what was shown twice. A message whose end was missed because the daemon
+    was away is asked after by sending it again with its token, as ``ncl`` does.
+    """
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.events: list[Event] = []
+        self.attachments = 0
+        self.error: ControlError | None = None
+        self._sent: dict[str, _Sent] = {}
+        self._news = threading.Condition()
+        self._leaving = False
+        self._connection: Connection | None = None
+        self._thread = threading.Thread(target=self._stay_attached, daemon=True, name=f"person at {group}")
+        self._thread.start()
+        self.wait(lambda event: event.type == "attached", "attached")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Close the terminal."""
+        self._leaving = True
+        connection = self._connection
+        if connection is not None:
+            connection.close()
+        self._thread.join(PATIENCE_SECONDS)
+
+    def send(self, text: str, *, seconds: float = PATIENCE_SECONDS) -> str:
+        """Send a message, again with the same token while the daemon is away; returns its id."""
+        sent = _Sent(secrets.token_hex(16), text)
+        message_id = self._send(sent, seconds)["message_id"]
+        self._sent[message_id] = sent
+        return str(message_id)
+
+    def outcome(self, message_id: str, seconds: float = PATIENCE_SECONDS) -> Outcome:
+        """Wait until a message is done with."""
+        turn = self.wait(
+            lambda event: event.type == "turn" and event.in_reply_to == message_id,
+            f"the end of {self._sent[message_id].text[:40]!r}",
+            seconds,
+        )
+        said = {event.id: event for event in self.shown() if event.in_reply_to == message_id}
+        return Outcome(
+            turn.state or "",
+            tuple(event.text for event in said.values() if event.type == "message"),
+            tuple(event.text for event in said.values() if event.type == "notice"),
+            turn.at - self._sent[message_id].at,
+        )
+
+    def ask(self, text: str, seconds: float = PATIENCE_SECONDS) -> Outcome:
+        """Send a message and wait until it is done with."""
+        return self.outcome(self.send(text), seconds)
+
+    def wait(
+        self, wanted: Callable[[Event], bool], what: str, seconds: float = PATIENCE_SECONDS, *, after: int = 0
+    ) -> Event:
+        """Return the first event (from index ``after`` on) that is wanted; fails with all events at the deadline."""
+        deadline = time.monotonic() + seconds
+        position = after
+        with self._news:
+            while True:
+                for event in self.events[position:]:
+                    if wanted(event):
+                        return event
+                position = len(self.events)
+                if self.error is not None:
+                    raise self.error
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    seen = "\n".join(f"  {event}" for event in self.events[-40:])
+                    raise AssertionError(f"{self.group}: not within {seconds:g} s: {what}. The last events:\n{seen}")
+                self._news.wait(remaining)
+
+    def shown(self) -> list[Event]:
+        """Return all messages and notices in the order in which they were shown, repetitions too."""
+        return [event for event in self.events if event.type in ("message", "notice")]
+
+    def _send(self, sent: _Sent, seconds: float) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return call(
+                    "Chat.Send",
+                    seconds=max(1.0, deadline - time.monotonic()),
+                    group=self.group,
+                    text=sent.text,
+                    client_token=sent.token,
+                )
+            except OSError:
+                if self._leaving or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)  # the daemon's socket unit may be restarting: nothing tells when it is back
+
+    def _stay_attached(self) -> None:
+        while not self._leaving:
+            try:
+                self._attach()
+            except ControlError as error:
+                if error.name == "Unavailable":
+                    time.sleep(0.2)
+                    continue
+                with self._news:
+                    self.error = error
+                    self._news.notify_all()
+                return
+            except OSError:
+                if not self._leaving:
+                    time.sleep(0.05)
+
+    def _attach(self) -> None:
+        self._connection = Connection(seconds=None)
+        with self._connection as connection:
+            connection.write("io.nanoclaw.Chat.Attach", {"group": self.group}, more=True)
+            while True:
+                values = connection.read()
+                if values["type"] == "attached":
+                    self.attachments += 1
+                    if self.attachments > 1:
+                        threading.Thread(target=self._ask_after, daemon=True).start()
+                self._tell(values)
+
+    def _tell(self, values: dict[str, Any]) -> None:
+        names = ("id", "in_reply_to", "state", "place")
+        event = Event(
+            type=values["type"],
+            text=values.get("text", ""),
+            attachment=self.attachments,
+            at=time.monotonic(),
+            **{name: values.get(name) for name in names},
+        )
+        with self._news:
+            self.events.append(event)
+            self._news.notify_all()
+
+    def _ask_after(self) -> None:
+        """Learn what became of messages whose end may have been told while nobody listened."""
+        ended = {event.in_reply_to for event in tuple(self.events) if event.type == "turn"}
+        for message_id, sent in tuple(self._sent.items()):
+            if message_id in ended:
+                continue
+            with contextlib.suppress(OSError, ControlError):
+                state = self._send(sent, PATIENCE_SECONDS)["state"]
+                if state != "accepted":
+                    self._tell({"type": "turn", "in_reply_to": message_id, "state": state})
+
+
+# Groups and sessions.
+
+
+@contextlib.contextmanager
+def group(name: str | None = None) -> Iterator[str]:
+    """Make a group with the scripted provider, and delete it with all that is its."""
+    name = name or f"t{secrets.token_hex(4)}"
+    call("Groups.Create", name=name, provider="scripted")
+    try:
+        yield name
+    finally:
+        with contextlib.suppress(ControlError):
+            call("Groups.Delete", name=name, force=True, seconds=90)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionNames:
+    """Where the parts of a session are."""
+
+    group: str
+    id: str
+
+    @property
+    def unit(self) -> str:
+        return f"nanoclaw-{self.group}@{self.id}.service"
+
+    @property
+    def socket(self) -> str:
+        return f"nanoclaw-{self.group}@{self.id}.socket"
+
+    @property
+    def container(self) -> str:
+        return f"nanoclaw-{self.group}_{self.id}"
+
+    @property
+    def directory(self) -> Path:
+        return STATE / "sessions" / self.group / self.id
+
+    @property
+    def inbound_db(self) -> Path:
+        return self.directory / "in" / "inbound.db"
+
+    @property
+    def outbound_db(self) -> Path:
+        return self.directory / "out" / "outbound.db"
+
+
+def session_of(group_name: str) -> SessionNames:
+    """Return the only session of a group."""
+    (found,) = call("Sessions.List", group=group_name)["sessions"]
+    return SessionNames(found["group"], found["id"])
+
+
+def session_state(session: SessionNames) -> dict[str, Any]:
+    """Return what the daemon says of a session."""
+    found: dict[str, Any] = call("Sessions.Get", id=session.id)["session"]
+    return found
+
+
+def rows(database: Path, query: str, *bindings: object) -> list[tuple[Any, ...]]:
+    """Read a session's database beside its writer, which may hold a lock for a moment."""
+
+    def read() -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as connection:
+            return connection.execute(query, bindings).fetchall()
+
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return read()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+# systemd, podman, processes.
+
+
+def run(*argv: str, check: bool = True, seconds: float = 90.0, **options: Any) -> str:
+    """Run a command and return its output."""
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        argv, capture_output=True, text=True, check=False, timeout=seconds, stdin=subprocess.DEVNULL, **options
+    )
+    assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def as_nanoclaw(*argv: str, check: bool = True, seconds: float = 90.0) -> str:
+    """Run a command as the appliance's user, with its bus."""
+    user = pwd.getpwnam(USER)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": user.pw_dir,
+        "XDG_RUNTIME_DIR": f"/run/user/{user.pw_uid}",
+        "LC_ALL": "C.UTF-8",
+    }
+    identity = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups")
+    return run(*identity, *argv, check=check, seconds=seconds, env=environment, cwd="/")
+
+
+def systemctl_user(*argv: str, check: bool = True) -> str:
+    """Ask or tell the user manager that runs the sessions."""
+    return as_nanoclaw("systemctl", "--user", "--no-pager", *argv, check=check)
+
+
+def podman(*argv: str, check: bool = True) -> str:
+    """Run podman as the appliance's user."""
+    return as_nanoclaw("podman", *argv, check=check)
+
+
+def unit(name: str, *, system: bool = False) -> dict[str, str]:
+    """Return some properties of a unit, of the user manager's unless said otherwise."""
+    argv = ("show", "-p", "LoadState,ActiveState,SubState,Result,MainPID,StatusText,NRestarts,InvocationID", name)
+    text = run("systemctl", *argv) if system else systemctl_user(*argv)
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def loaded_units(group_name: str) -> list[str]:
+    """Return the units of a group that the user manager has loaded, in whatever state."""
+    text = systemctl_user("list-units", "--all", "--plain", "--no-legend", f"nanoclaw-{group_name}@*")
+    return [line.split()[0] for line in text.splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process. ``session`` is the session whose unit it is in, ``container`` the container's id if it is inside."""
+
+    pid: int
+    argv: tuple[str, ...]
+    uid: int
+    session: SessionNames | None
+    container: str | None
+
+    @property
+    def is_runner(self) -> bool:
+        return self.container is not None and "nanoclaw_runner" in self.argv and self.argv[0].startswith("python3")
+
+    @property
+    def is_conmon(self) -> bool:
+        return bool(self.argv) and self.argv[0].endswith("conmon")
+
+    @property
+    def is_podman(self) -> bool:
+        return bool(self.argv) and self.argv[0].endswith("podman")
+
+
+_UNIT_IN_CGROUP = re.compile(r"/nanoclaw-([a-z0-9-]+)@([0-9a-z]{12})\.service(?:/|$)")
+_PAYLOAD_IN_CGROUP = re.compile(r"/libpod-payload-([0-9a-f]{64})")
+
+
+def processes(group_name: str | None = None) -> list[Process]:
+    """Return the living processes of sessions' units: runners, their tools, conmon, podman."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            cgroup = (directory / "cgroup").read_text()
+            place = _UNIT_IN_CGROUP.search(cgroup)
+            if place is None or (group_name is not None and place[1] != group_name):
+                continue
+            argv = (directory / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
+            if argv == [""]:
+                continue  # a zombie, or between fork and exec
+            inside = _PAYLOAD_IN_CGROUP.search(cgroup)
+            found.append(
+                Process(
+                    pid=int(directory.name),
+                    argv=tuple(argv),
+                    uid=directory.stat().st_uid,
+                    session=SessionNames(place[1], place[2]),
+                    container=inside[1] if inside else None,
+                )
+            )
+    return found
+
+
+def runner(session: SessionNames) -> Process | None:
+    """Return a session's runner, if it runs."""
+    found = [process for process in processes(session.group) if process.session == session and process.is_runner]
+    return found[0] if found else None
+
+
+def containers(group_name: str) -> list[str]:
+    """Return the names of a group's containers in podman's eyes, dead ones too."""
+    names = podman("ps", "-a", "--format", "{{.Names}}").split()
+    return [name for name in names if name.startswith(f"nanoclaw-{group_name}_")]
+
+
+def container_starts(session: SessionNames) -> int:
+    """Count how often podman has started a container of a session, as the journal tells."""
+    run("journalctl", "--sync")
+    found = run("journalctl", "-o", "cat", f"PODMAN_NAME={session.container}", "PODMAN_EVENT=start", check=False)
+    return len(found.splitlines())
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> bool:
+    """Send a signal; False where the process has gone already."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for something that tells nobody when it happens (a process's end, a unit's unloading)."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.05)
+
+
+def asleep(session: SessionNames) -> bool:
+    """Tell whether a session costs nothing: no process, no loaded unit."""
+    return not processes(session.group) and not loaded_units(session.group)
+
+
+# The daemon.
+
+
+def daemon_pid() -> int:
+    """Return the daemon's process, 0 where there is none."""
+    return int(unit("nanoclawd.service", system=True)["MainPID"])
+
+
+def kill_daemon() -> None:
+    """End the daemon by SIGKILL; systemd starts another."""
+    pid = daemon_pid()
+    if pid:
+        kill(pid)
+
+
+def restart_daemon() -> None:
+    """Restart the daemon in good order and wait until it is ready."""
+    run("systemctl", "restart", "nanoclawd.service")
+
+
+@contextlib.contextmanager
+def daemon_stopped() -> Iterator[None]:
+    """Keep the daemon (and whoever would start it again) out of the way for a while."""
+    run("systemctl", "stop", "nanoclawd.socket", "nanoclawd.service")
+    try:
+        yield
+    finally:
+        run("systemctl", "start", "nanoclawd.socket", "nanoclawd.service")
+
+
+@contextlib.contextmanager
+def configured(**changes: dict[str, Any]) -> Iterator[None]:
+    """Run the daemon with other settings for a while: sections of config.yaml, merged into what is there."""
+    before = CONFIG.read_text()
+    settings = yaml.safe_load(before)
+    for section, values in changes.items():
+        settings[section] = {**settings.get(section, {}), **values}
+    try:
+        CONFIG.write_text(yaml.safe_dump(settings))
+        restart_daemon()
+        yield
+    finally:
+        CONFIG.write_text(before)
+        restart_daemon()
+
+
+def journal(*matches: str, since: float) -> str:
+    """Return the journal's messages since a moment (seconds since 1970)."""
+    run("journalctl", "--sync")
+    return run("journalctl", "-o", "cat", f"--since=@{since:.3f}", *matches, check=False)

@@ -1,0 +1,27 @@
+"""Fixtures of the system tests, which run as root in a bed (``make test-system``)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from system import appliance
+
+
+def pytest_configure() -> None:
+    if not Path("/run/nanoclawd/control.sock").exists():
+        pytest.exit("these tests need an appliance: make test-system", returncode=2)
+
+
+@pytest.fixture
+def group() -> Iterator[str]:
+    """A new group with the scripted provider."""
+    with appliance.group() as name:
+        yield name
+
+
+@pytest.fixture
+def person(group: str) -> Iterator[appliance.Person]:
+    """Somebody at a terminal of that group."""
+    with appliance.Person(group) as somebody:
+        yield somebody
