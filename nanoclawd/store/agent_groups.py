@@ -6,6 +6,7 @@ import apsw
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.errors import AlreadyExists, NotFound
+from nanoclawd.store.constraints import is_duplicate
 from nanoclawd.store.names import check_group_name, new_id
 
 FIRST_UID = 1000
@@ -55,6 +56,8 @@ def create(
             (new_id("ag"), folder, name or folder, provider, model, instructions, now_text()),
         )
     except apsw.ConstraintError as error:
+        if not is_duplicate(error):
+            raise
         raise AlreadyExists(f"there is a group {folder} already", hint=f"ncl groups get {folder}") from error
     return by_folder(connection, folder)
 

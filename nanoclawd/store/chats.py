@@ -6,6 +6,7 @@ import apsw
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.errors import AlreadyExists, NotFound
+from nanoclawd.store.constraints import is_duplicate, is_missing_parent
 from nanoclawd.store.names import new_id
 
 _CHAT_COLUMNS = "id, channel_type, platform_id, name, is_group, unknown_sender_policy, created_at"
@@ -64,6 +65,8 @@ def create(
             (chat_id, channel_type, platform_id, name, int(is_group), unknown_sender_policy, now_text()),
         )
     except apsw.ConstraintError as error:
+        if not is_duplicate(error):
+            raise
         raise AlreadyExists(f"there is a chat {platform_id} on {channel_type} already") from error
     return by_id(connection, chat_id)
 
@@ -136,8 +139,10 @@ def wire(
             ),
         )
     except apsw.ConstraintError as error:
-        if getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
+        if is_missing_parent(error):
             raise NotFound("the chat or the agent to wire doesn't exist") from error
+        if not is_duplicate(error):
+            raise
         raise AlreadyExists("this chat and this agent are wired already") from error
     return next(wiring for wiring in wirings_of_chat(connection, chat_id) if wiring.id == wiring_id)
 

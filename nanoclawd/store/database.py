@@ -17,6 +17,8 @@ from nanoclawd.store import migrations
 BUSY_TIMEOUT_MS = 5000
 """A backup tool may hold the file for a moment (W-42)."""
 
+_NOT_OPEN = "the central database is not open: Database.open() comes first, Database.close() last"
+
 
 class Database:
     """The central database, used as ``await database.run(function, *arguments)``.
@@ -28,6 +30,7 @@ class Database:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="central-db")
         self._connection: apsw.Connection | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Open or create the file and bring its schema up to date.
@@ -38,16 +41,21 @@ class Database:
         """
         await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
-    async def run[T, **P](self, function: Callable[..., T], *arguments: object) -> T:
+    async def run[T](self, function: Callable[..., T], *arguments: object) -> T:
         """Run a function with the connection in the database's thread.
 
         Raises:
-            NanoclawError: the database was not opened.
+            NanoclawError: the database is not open.
         """
+        if self._closed:
+            raise NanoclawError(_NOT_OPEN)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._call, function, arguments)
 
     async def close(self) -> None:
-        """Close the file; waits for what is under way."""
+        """Close the file; waits for what is under way. Again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
@@ -62,7 +70,7 @@ class Database:
 
     def _call[T](self, function: Callable[..., T], arguments: tuple[object, ...]) -> T:
         if self._connection is None:
-            raise NanoclawError("the central database is not open: call Database.open() first")
+            raise NanoclawError(_NOT_OPEN)
         return function(self._connection, *arguments)
 
     def _close(self) -> None:
@@ -76,12 +84,26 @@ def connect(path: Path) -> apsw.Connection:
 
     Raises:
         SchemaTooNew: a newer version of the appliance has used this file.
+        NanoclawError: another program's database.
         apsw.Error: the file can't be opened or is not a database.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
-    migrations.apply(connection)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _check_ours(connection, path)
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        migrations.apply(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _check_ours(connection: apsw.Connection, path: Path) -> None:
+    """Refuse another program's database before anything is written: it would get our tables beside its own."""
+    if connection.execute("SELECT count(*) FROM sqlite_schema").get and not migrations.has_ledger(connection):
+        raise NanoclawError(
+            f"{path}: this is another program's database", hint=f"mv {path} {path}.other; systemctl restart nanoclawd"
+        )

@@ -50,6 +50,12 @@ def apply(connection: apsw.Connection, migrations: Sequence[Migration] = MIGRATI
     return [_run(connection, migration) for migration in migrations if migration.name not in done]
 
 
+def has_ledger(connection: apsw.Connection) -> bool:
+    """Tell whether this file has our ledger of migrations."""
+    columns = connection.execute("SELECT name FROM pragma_table_info('schema_version') ORDER BY cid")
+    return [row[0] for row in columns] == ["version", "name", "applied"]
+
+
 def _run(connection: apsw.Connection, migration: Migration) -> str:
     with connection:
         for statement in migration.statements:
