@@ -303,22 +303,24 @@ GARBAGE = [
     "INSERT INTO agent_groups (id, folder, name, created_at) VALUES ('x', 'ok', x'00ff', 't')",
     "INSERT INTO messaging_groups (id, channel_type, platform_id, is_group, created_at) VALUES ('x', 'a', 'b', 2, 't')",
     "INSERT INTO messaging_groups (id, channel_type, platform_id, created_at) VALUES ('x', NULL, 'b', 't')",
-    "INSERT INTO messaging_groups (id, channel_type, platform_id, is_group, created_at) VALUES ('x', 'a', 'b', '!', 't')",
+    "INSERT INTO messaging_groups (id, channel_type, platform_id, is_group, created_at) VALUES ('x', 'a', 'b', '', '')",
     "INSERT INTO sessions (id, agent_group_id, created_at) SELECT 'short', id, 't' FROM agent_groups",
     "INSERT INTO sessions (id, agent_group_id, created_at) SELECT 'ABCDEFGHIJKL', id, 't' FROM agent_groups",
     "INSERT INTO sessions (id, agent_group_id, created_at) SELECT '../../../../', id, 't' FROM agent_groups",
     "INSERT INTO sessions (id, agent_group_id, created_at) VALUES ('abcdefghijkl', 'ag-nobody', 't')",
-    "INSERT INTO sessions (id, agent_group_id, status, created_at) SELECT 'abcdefghijkl', id, '', 't' FROM agent_groups",
-    "INSERT INTO sessions (id, agent_group_id, container_status, created_at) SELECT 'abcdefghijkl', id, '', ''"
-    + " FROM agent_groups",
+    "UPDATE sessions SET status = 'asleep'",
+    "UPDATE sessions SET container_status = 'dead'",
+    "UPDATE sessions SET id = NULL",
     "INSERT INTO images (name, tag, built_at) VALUES ('agent', NULL, 't')",
 ]
 
 
 @pytest.mark.parametrize("statement", GARBAGE)
 def test_the_schema_refuses_garbage(connection: apsw.Connection, group: AgentGroup, statement: str):
+    session = sessions.create(connection, group.id, None)
     with pytest.raises(apsw.ConstraintError):
         connection.execute(statement)
     assert agent_groups.every(connection) == [group]
-    for table in ("messaging_groups", "sessions", "images"):
+    assert sessions.every(connection) == [session]
+    for table in ("messaging_groups", "images"):
         assert connection.execute(f"SELECT count(*) FROM {table}").get == 0
