@@ -10,6 +10,8 @@ from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.terminal import TerminalChannel
 from nanoclawd.config import Config
 from nanoclawd.delivery.service import DeliveryService
+from nanoclawd.doctor.finding import Severity
+from nanoclawd.doctor.run import run_host_checks
 from nanoclawd.errors import NanoclawError
 from nanoclawd.images.service import ImageService
 from nanoclawd.paths import SHARE, StatePaths
@@ -60,6 +62,7 @@ class Appliance:
         Raises:
             NanoclawError: a prerequisite is missing; the error says which.
         """
+        await self._say_what_is_missing()
         await self.database.open()
         await self.manager.start()
         await self.manager.wait_connected(_BUS_PATIENCE_SECONDS)
@@ -102,6 +105,12 @@ class Appliance:
     async def group_count(self) -> int:
         """Return how many groups there are."""
         return len(await self.database.run(agent_groups.every))
+
+    async def _say_what_is_missing(self) -> None:
+        """One clear line in the journal for each prerequisite that this machine lacks."""
+        for finding in await asyncio.to_thread(run_host_checks, programs=False):
+            if finding.severity is Severity.ERROR:
+                log.error("%s: %s. Next: %s", finding.title, finding.detail, finding.fix or "ncl doctor")
 
     async def _start_model_socket(self) -> None:
         try:

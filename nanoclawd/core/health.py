@@ -4,9 +4,8 @@ from nanoclawd.control.values import Component, ComponentState
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.doctor.finding import Finding, Severity
 from nanoclawd.errors import NanoclawError
-from nanoclawd.images.service import STAGES
 from nanoclawd.paths import GATEWAY_DIRECTORY
-from nanoclawd.sessions.state import Phase
+from nanoclawd.store import sessions as session_rows
 
 
 async def components(appliance: Appliance) -> list[Component]:
@@ -42,12 +41,9 @@ async def components(appliance: Appliance) -> list[Component]:
     ]
 
 
-async def appliance_findings(appliance: Appliance, *, thorough: bool = False) -> list[Finding]:
-    """Run the daemon's checks; the thorough ones start processes."""
-    findings = [_disk(appliance), _quarantine(appliance)]
-    if thorough:
-        findings += [await _image(appliance, stage) for stage in STAGES]
-    return findings
+async def appliance_findings(appliance: Appliance) -> list[Finding]:
+    """Run the daemon's checks. Cheap: no process is started."""
+    return [_disk(appliance), await _quarantine(appliance)]
 
 
 def _disk(appliance: Appliance) -> Finding:
@@ -63,19 +59,10 @@ def _disk(appliance: Appliance) -> Finding:
     )
 
 
-def _quarantine(appliance: Appliance) -> Finding:
-    ids = [actor.ref.id for actor in appliance.sessions.actors if actor.snapshot.phase is Phase.QUARANTINED]
+async def _quarantine(appliance: Appliance) -> Finding:
+    ids = await appliance.database.run(session_rows.quarantined)
     if not ids:
-        return Finding("quarantine", Severity.OK, "Quarantine", "no session at work is in quarantine")
+        return Finding("quarantine", Severity.OK, "Quarantine", "no session is in quarantine")
     return Finding(
         "quarantine", Severity.WARNING, "Quarantine", f"in quarantine: {', '.join(ids)}", f"ncl sessions reset {ids[0]}"
     )
-
-
-async def _image(appliance: Appliance, stage: str) -> Finding:
-    title = f"Image of the {stage}"
-    if appliance.images.is_building(stage):
-        return Finding(f"image-{stage}", Severity.WARNING, title, "is being built")
-    if await appliance.images.present(stage):
-        return Finding(f"image-{stage}", Severity.OK, title, await appliance.images.reference(stage))
-    return Finding(f"image-{stage}", Severity.ERROR, title, "is missing", f"ncl images build {stage}")

@@ -17,10 +17,12 @@ class Check(ABC):
     Attributes:
         id: stable name of the finding.
         title: what is looked at.
+        runs_program: whether it asks a program; the daemon runs none.
     """
 
     id: ClassVar[str]
     title: ClassVar[str]
+    runs_program: ClassVar[bool] = False
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -47,6 +49,7 @@ class Podman(Check):
 
     id = "podman"
     title = "Podman"
+    runs_program = True
 
     def run(self) -> Finding:
         """Ask podman for its version."""
@@ -120,6 +123,7 @@ class UserManager(Check):
 
     id = "user-manager"
     title = "User manager"
+    runs_program = True
 
     def run(self) -> Finding:
         """Ask systemd for the state of the manager's unit."""

@@ -141,6 +141,14 @@ def set_quarantine(connection: apsw.Connection, session_id: str, reason: str | N
     connection.execute("UPDATE sessions SET quarantine_reason = ? WHERE id = ?", (reason, session_id))
 
 
+def quarantined(connection: apsw.Connection) -> list[str]:
+    """Return the ids of the active sessions in quarantine (ten at most)."""
+    rows = connection.execute(
+        "SELECT id FROM sessions WHERE quarantine_reason IS NOT NULL AND status = 'active' ORDER BY id LIMIT 10"
+    )
+    return [str(row[0]) for row in rows]
+
+
 def close(connection: apsw.Connection, session_id: str) -> None:
     """Close a session: it stays readable and is never found for a message again."""
     connection.execute("UPDATE sessions SET status = 'closed', next_due_at = NULL WHERE id = ?", (session_id,))
