@@ -131,6 +131,8 @@ class Container:
             except TimeoutError:
                 await self._manager.kill_unit(self._units.service)
                 deadline = loop.time() + STOP_SECONDS
+        # From here on news of the unit would be of the reset, and hide how it ended.
+        self._manager.unwatch(self._units.service)
         if self.unit.active == "failed":
             await self._manager.reset_failed(self._units.service)
 

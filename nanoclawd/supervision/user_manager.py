@@ -228,7 +228,8 @@ class UserManager:
                 bus = await MessageBus(bus_address=self._address, bus_type=BusType.SESSION).connect()
                 bus.add_message_handler(self._on_message)
                 await self._subscribe(bus)
-            except (OSError, EOFError, DBusError, asyncio.IncompleteReadError) as error:
+            except Exception as error:
+                # Whatever it is, nobody else would ever connect again.
                 wait = _RECONNECT_SECONDS[min(attempt, len(_RECONNECT_SECONDS) - 1)]
                 if attempt == 0:
                     log.warning("the user manager's bus does not answer (%s); trying again", error)
@@ -239,8 +240,8 @@ class UserManager:
             self._bus = bus
             self._connected.set()
             self.on_reconnect()
-            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
-            log.warning("the user manager's bus has closed")
+            reason = await _end_of(bus)
+            log.warning("the user manager's bus has closed (%s)", reason)
             self._connected.clear()
             self._bus = None
             self._abandon()
@@ -295,6 +296,15 @@ class UserManager:
             return
         self._units[unit] = (state, listener)
         listener(unit, state)
+
+
+async def _end_of(bus: MessageBus) -> str:
+    """Wait until a connection has ended, and say how; the library raises when the other side ended it."""
+    try:
+        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        return str(error) or type(error).__name__
+    return "in good order"
 
 
 def unit_path(unit: str) -> str:
