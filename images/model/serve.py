@@ -48,6 +48,9 @@ def parameters() -> xllamacpp.CommonParams:
     # Never more threads than this container's share of cores: oversubscribed, llama.cpp's spinning barriers crawl.
     params.cpuparams.n_threads = len(os.sched_getaffinity(0))
     params.n_gpu_layers = 0
+    # What the model's authors recommend for its instructed form: the server's own defaults let so small a model ramble.
+    params.sampling.temp = 0.2
+    params.sampling.top_p = 0.9
     params.ui = False
     params.endpoint_slots = False  # it would show one group's prompts to another
     params.verbosity = 1
