@@ -192,7 +192,11 @@ class _Query:
         if isinstance(error, openai.APIStatusError):
             return f"{model} refused (HTTP {error.status_code}): {_message_of(error)}"
         if isinstance(error, (openai.APIConnectionError, _httpx.HTTPError)):
-            return f"{model} cannot be reached: {error.__cause__ or error}"
+            # The only thing that is connected to is the gateway's socket; what is behind it answers with a status.
+            return (
+                f"{model} cannot be reached: the gateway does not answer ({error.__cause__ or error})."
+                " The operator can run: systemctl status nanoclaw-gateway.socket"
+            )
         return f"{model} failed: {_message_of(error)}"
 
 
