@@ -55,20 +55,16 @@ def outbound_identity(paths: SessionPaths) -> FileIdentity | None:
 
 
 def replace_outbound(paths: SessionPaths) -> Path:
-    """Move a damaged ``outbound.db`` aside and put an empty one in its place; return where the old one is.
+    """Move a damaged ``out/`` aside and make an empty one; return where the old one is. No container may be running.
 
-    What the container left beside it (a journal, a WAL, a FIFO of that name) is moved aside too: it belongs to the
-    damaged file, and would be applied to the new one.
+    The whole directory, because what lies beside the database (a journal, a WAL, whatever the container called so)
+    belongs to the damaged one and would be applied to the new, and because a directory that another user has made in
+    there can't be moved out of it.
     """
-    stamp = now_text().replace(":", "").replace(".", "")
-    kept = paths.root / f"outbound-damaged-{stamp}.db"
-    if paths.outbound_db.exists():
-        paths.outbound_db.rename(kept)
-    for suffix in ("-journal", "-wal", "-shm"):
-        beside = paths.outbound_db.with_name(paths.outbound_db.name + suffix)
-        if os.path.lexists(beside):
-            beside.rename(kept.with_name(kept.name + suffix))
-    _database(paths.outbound_db, OUTBOUND_DDL, 0o660)
+    kept = paths.root / f"out-damaged-{now_text().replace(':', '').replace('.', '')}"
+    if paths.outbound.exists():
+        paths.outbound.rename(kept)
+    make(paths)
     return kept
 
 

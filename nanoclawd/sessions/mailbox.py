@@ -7,6 +7,7 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd.sessions.drain import Drain, Drained
 from nanoclawd.sessions.files import SessionFiles
 from nanoclawd.sessions.inbound import NewMessage, Notice, Pending
+from nanoclawd.sessions.outbound import NOTICE_ID_PREFIX
 from nanoclawd.sessions.ports import DeliveryPort, SessionRef
 
 
@@ -85,10 +86,10 @@ class Mailbox:
         """Store a notice for each message (or one for the chat): each kind once per message. Delivered later."""
         keys = list(message_ids)
         addressed: list[tuple[str, str | None, Address | None]] = [
-            (f"notice-{kind}-{key}", key, self._address_of(key)) for key in keys
+            (f"{NOTICE_ID_PREFIX}{kind}-{key}", key, self._address_of(key)) for key in keys
         ]
         if not keys:
-            addressed = [(f"notice-{kind}", None, self._session.address)]
+            addressed = [(f"{NOTICE_ID_PREFIX}{kind}", None, self._session.address)]
         for notice_id, key, address in addressed:
             if address is not None:
                 await self._files.add_notice(Notice(notice_id, text, address, now_text(), in_reply_to=key))

@@ -15,15 +15,36 @@ from nanoclaw_runner.contract.schema import OUTBOUND_DDL
 from nanoclawd.sessions.hostile_vfs import DamagedError, HostileVfs, NotNowError
 
 MAX_ROWS_PER_READ: Final = 200
-MAX_VALUE_BYTES: Final = 1024 * 1024
-_DEADLINE_SECONDS: Final = 0.5
+MAX_BYTES_PER_READ: Final = 4 * 1024 * 1024
+"""One look takes no more content than this along (and one row at least)."""
+
+MAX_BAD_ROWS_PER_READ: Final = 20
+"""Each is told to the person and kept for the agent; a container that writes more is not mistaken, but hostile."""
+
+MAX_SEQ: Final = 2**53
+"""No conversation gets here; a row that did would hide all later ones behind the watermark."""
+
+NOTICE_ID_PREFIX: Final = "notice-"
+"""Ids of the host's own notices, which share ``delivered`` with rows: a row named like one would suppress it."""
+
+_MAX_VALUE_BYTES: Final = 1024 * 1024
+_MAX_SQL_BYTES: Final = 64 * 1024
+_CPU_SECONDS: Final = 0.5
 _STEPS_BETWEEN_CLOCKS: Final = 2000
 _KINDS: Final = frozenset({"chat", "card", "system"})
 _ACKS: Final = frozenset({"processing", "completed", "failed"})
 
 _SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid LIMIT ?"
-_ROWS = """SELECT id, seq, octet_length(content), CASE WHEN octet_length(content) <= :content THEN content END,
-  kind, timestamp, in_reply_to, deliver_after, channel_type, platform_id, thread_id
+
+
+def _bounded(column: str) -> str:
+    """Return the SQL that reads a short column, and an empty blob, which is no text, in place of a long one."""
+    return f"CASE WHEN octet_length({column}) > :field THEN zeroblob(0) ELSE {column} END"
+
+
+_FIELDS = ("kind", "timestamp", "in_reply_to", "deliver_after", "channel_type", "platform_id", "thread_id")
+_ROWS = f"""SELECT {_bounded("id")}, seq, octet_length(content),
+  CASE WHEN octet_length(content) <= :content THEN content END, {", ".join(map(_bounded, _FIELDS))}
 FROM messages_out WHERE seq > :after ORDER BY seq LIMIT :rows"""
 _ACK_ROWS = "SELECT message_id, status FROM processing_ack WHERE message_id IN (SELECT value FROM json_each(?))"
 
@@ -66,10 +87,10 @@ class OutboundReader:
             NotNowError: a write is under way, or a journal waits for the runner.
         """
         with self._connection(path) as connection:
-            rows = list(connection.execute(_ROWS, _bindings(after_seq)))
+            rows, more = _rows(connection, after_seq)
             found = dict(connection.execute(_ACK_ROWS, (json.dumps(list(pending_ids)),)))
         acks = {str(key): status for key, status in found.items() if status in _ACKS}
-        return Outbound(tuple(_row(row) for row in rows), acks, more=len(rows) == MAX_ROWS_PER_READ)
+        return Outbound(rows, acks, more=more)
 
     @contextmanager
     def _connection(self, path: Path) -> Iterator[apsw.Connection]:
@@ -84,7 +105,9 @@ class OutboundReader:
         except (apsw.BusyError, apsw.LockedError) as error:
             raise NotNowError(str(error)) from error
         except apsw.InterruptError as error:
-            raise DamagedError("outbound.db could not be read in time") from error
+            raise DamagedError("outbound.db takes too long to read") from error
+        except UnicodeDecodeError as error:
+            raise DamagedError("outbound.db has text that is not UTF-8") from error
         except apsw.Error as error:
             raise DamagedError(f"outbound.db can't be read: {error}") from error
         finally:
@@ -103,10 +126,23 @@ def _bound(connection: apsw.Connection) -> None:
         (apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
     ):
         connection.config(setting, value)
-    connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+    # A container that writes without taking locks can change the schema between our look at it and its use. What is
+    # left to it then are expressions in a table's definition, and native functions that no deadline interrupts.
+    for limit, value in (
+        (apsw.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES),
+        (apsw.SQLITE_LIMIT_SQL_LENGTH, _MAX_SQL_BYTES),
+        (apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1),
+        (apsw.SQLITE_LIMIT_EXPR_DEPTH, 50),
+        (apsw.SQLITE_LIMIT_COLUMN, 100),
+        (apsw.SQLITE_LIMIT_FUNCTION_ARG, 8),
+        (apsw.SQLITE_LIMIT_ATTACHED, 0),
+    ):
+        connection.limit(limit, value)
     connection.execute("PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON").fetchall()
-    ends = time.monotonic() + _DEADLINE_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > ends, _STEPS_BETWEEN_CLOCKS)
+    # Processor time of this thread: a slow disk or a busy machine is not the container's fault, and the job around
+    # this has a deadline of its own.
+    ends = time.thread_time() + _CPU_SECONDS
+    connection.set_progress_handler(lambda: time.thread_time() > ends, _STEPS_BETWEEN_CLOCKS)
 
 
 def _check_schema(connection: apsw.Connection) -> None:
@@ -115,18 +151,49 @@ def _check_schema(connection: apsw.Connection) -> None:
         raise DamagedError("outbound.db has another schema than the contract's")
 
 
-def _bindings(after_seq: int) -> dict[str, int]:
-    return {"content": MAX_CONTENT_BYTES, "after": after_seq, "rows": MAX_ROWS_PER_READ}
+def _rows(connection: apsw.Connection, after_seq: int) -> tuple[tuple[OutboundRow | BadRow, ...], bool]:
+    """Return the rows above a seq as far as one look takes them along, and whether there are more."""
+    bindings = {
+        "content": MAX_CONTENT_BYTES,
+        "field": MAX_FIELD_BYTES,
+        "after": after_seq,
+        "rows": MAX_ROWS_PER_READ,
+    }
+    rows: list[OutboundRow | BadRow] = []
+    ids: set[str] = set()
+    size = bad = 0
+    for found in connection.execute(_ROWS, bindings):
+        row = _row(found)
+        # An index that lies can hold what the table's constraints forbid.
+        if row.seq <= (rows[-1].seq if rows else after_seq) or row.id in ids:
+            raise DamagedError("outbound.db has a row twice")
+        rows.append(row)
+        ids.add(row.id)
+        if isinstance(row, BadRow):
+            bad += 1
+            if bad > MAX_BAD_ROWS_PER_READ:
+                raise DamagedError(f"outbound.db has more than {MAX_BAD_ROWS_PER_READ} bad rows at once")
+            continue
+        size += len(row.content)
+        if size > MAX_BYTES_PER_READ:
+            return tuple(rows), True
+    return tuple(rows), len(rows) == MAX_ROWS_PER_READ
 
 
 def _row(row: tuple[object, ...]) -> OutboundRow | BadRow:
     row_id, seq, size, content, kind, timestamp, in_reply_to, deliver_after, channel, platform, thread = row
-    if not isinstance(row_id, str) or not isinstance(seq, int) or not 0 < len(row_id) <= MAX_FIELD_BYTES:
+    if not isinstance(row_id, str) or not isinstance(seq, int) or not row_id or not 0 < seq <= MAX_SEQ:
         raise DamagedError("outbound.db has a row without a usable id")
+    if row_id.startswith(NOTICE_ID_PREFIX):
+        raise DamagedError("outbound.db has a row that claims to be the host's")
+    if seq % 2 == 0:
+        return BadRow(row_id, seq, "its number is one of the host's")
     if content is None:
+        if size is None:
+            return BadRow(row_id, seq, "it has no content")
         return BadRow(row_id, seq, f"its content has {size} bytes, the limit is {MAX_CONTENT_BYTES}")
     optional = (in_reply_to, deliver_after, channel, platform, thread)
-    if not all(value is None or (isinstance(value, str) and len(value) <= MAX_FIELD_BYTES) for value in optional):
+    if not all(value is None or isinstance(value, str) for value in optional):
         return BadRow(row_id, seq, "a field is too long or of the wrong type")
     if not isinstance(content, str) or not isinstance(timestamp, str) or kind not in _KINDS:
         return BadRow(row_id, seq, "a field has the wrong type")
@@ -134,7 +201,7 @@ def _row(row: tuple[object, ...]) -> OutboundRow | BadRow:
         id=row_id,
         seq=seq,
         kind=str(kind),
-        timestamp=timestamp[:MAX_FIELD_BYTES],
+        timestamp=timestamp,
         content=content,
         in_reply_to=_text(in_reply_to),
         deliver_after=_text(deliver_after),
