@@ -1,0 +1,61 @@
+"""The run as a whole: the order of the measurements, and what is left of them."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from benchlib import conversation, keeping, starting
+from benchlib.appliance import GROUP, Appliance
+from benchlib.chat import Chat
+from benchlib.population import Population
+from benchlib.progress import step
+from benchlib.results import Result, table, write_json
+
+SLEEPY_SECONDS = 1
+LONG_SECONDS = 600
+
+
+def main() -> None:
+    """Measure everything once; the exit code is 1 where something could not be measured."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measures the appliance of the machine it runs on.")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the results go")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("bench: it configures the appliance and looks into its processes, so it runs as root, in a bed")
+    results = _measure()
+    write_json(arguments.json, results)
+    sys.stdout.write(f"\n{table(results)}\n")
+
+
+def _measure() -> list[Result]:
+    appliance = Appliance()
+    step("a daemon with idle sessions that sleep soon")
+    appliance.configure(idle=SLEEPY_SECONDS, max_awake=conversation.BURST)
+    appliance.make_group()
+    results = [starting.daemon(appliance), *starting.command()]
+    chat = Chat(GROUP)
+    chat.ask("make the session")
+    cold = conversation.cold(appliance, chat)
+    results += [cold.result, conversation.burst(appliance, cold.processor_seconds)]
+
+    step("a daemon whose sessions stay awake")
+    chat.close()
+    appliance.configure(idle=LONG_SECONDS)
+    chat = Chat(GROUP)
+    session_id = appliance.session_of(f"root/{GROUP}")
+    results.append(conversation.warm(appliance, chat, session_id))
+    results.append(keeping.session_memory(appliance, session_id))
+    chat.close()
+    appliance.put_to_sleep()
+
+    step(f"making {keeping.SIZES[-1]} sessions")
+    population = Population(appliance, (0, *keeping.SIZES))
+    appliance.stop()
+    population.make(session_id)
+    appliance.start()
+    results += keeping.growth(appliance, population)
+    keeping.become(appliance, population, keeping.IDLE_SIZE)
+    results += keeping.idle(appliance)
+    appliance.close()
+    return results
