@@ -74,7 +74,9 @@ class Drain:
         acks: dict[str, str] | None = finished or None
         problems: list[str] = []
         delivered = 0
-        for outgoing in self._due(look, known, unrecorded, problems):
+        due = self._due(look, known, unrecorded, problems)
+        progressed = bool(unrecorded)
+        for outgoing in due:
             if not self._port.reachable(outgoing.address):
                 continue
             before = known.get(outgoing.id) or Delivery(outgoing.id, "pending")
@@ -82,6 +84,7 @@ class Drain:
             await self._files.record([*unrecorded, intent], acks=acks)
             acks, unrecorded = None, []
             outcome = _outcome(intent, await self._port.deliver(self._session, outgoing))
+            progressed = True
             unrecorded.append(outcome)
             known[outgoing.id] = outcome
             if outcome.status == "delivered":
@@ -90,13 +93,14 @@ class Drain:
                 problems.append(f"A reply could not be delivered: {outcome.reason}.")
                 self._log_failure(outgoing.id, outcome)
         await self._files.record(unrecorded, acks=acks, watermark=_watermark(look, known))
+        problems = list(dict.fromkeys(problems))
         await self._tell_agent(problems)
         return Drained(
             finished=finished,
             claimed=frozenset(key for key, ack in look.outbound.acks.items() if ack == "processing"),
             delivered=delivered,
             problems=tuple(problems),
-            more=look.outbound.more and delivered > 0,
+            more=look.outbound.more and progressed,
         )
 
     def _due(
@@ -107,7 +111,9 @@ class Drain:
         due: list[Outgoing] = []
         for row in look.outbound.rows:
             before = known.get(row.id)
-            if before is not None and (before.status in _FINAL or (before.next_attempt_at or "") > now):
+            if before is not None and before.status in _FINAL:
+                continue
+            if _postponed(before, now):
                 continue
             reason = row.reason if isinstance(row, BadRow) else self._objection(row)
             if reason is not None:
@@ -150,17 +156,16 @@ class Drain:
     async def _tell_agent(self, problems: list[str]) -> None:
         """Store what failed as context for the agent's next turn; it does not start one."""
         address = self._session.address
-        if address is None:
+        if address is None or not problems:
             return
-        for problem in problems:
-            note = NewMessage(
+        await self._files.append(
+            NewMessage(
                 id=f"delivery-failed-{secrets.token_hex(6)}",
-                content=json.dumps({"text": problem, "sender": "system", "senderId": "system"}),
+                content=json.dumps({"text": " ".join(problems), "sender": "system", "senderId": "system"}),
                 address=address,
-                kind="system",
                 trigger=False,
             )
-            await self._files.append(note)
+        )
 
 
 def _outcome(intent: Delivery, result: Delivered | Undelivered) -> Delivery:

@@ -168,8 +168,10 @@ class SessionFiles:
     def _look(self, pending_ids: tuple[str, ...]) -> Look:
         inbound = self._open()
         if not self._paths.outbound_db.exists():
-            # F-105: nothing of the container's is there (yet); the next start makes it.
+            # F-105: the container's file has gone. The new one's numbers may begin below those of the old one.
             make(self._paths)
+            inbound.reset_watermark()
+            self._watermark = 0
         outbound = self._reader.read(self._paths.outbound_db, after_seq=self._watermark, pending_ids=pending_ids)
         notices = tuple(inbound.undelivered_notices())
         known = inbound.deliveries([row.id for row in outbound.rows] + [notice.id for notice in notices])

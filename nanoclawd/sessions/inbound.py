@@ -13,10 +13,11 @@ from typing import Final
 
 import apsw
 
-from nanoclaw_runner.contract.clock import normalised, now_text
+from nanoclaw_runner.contract.clock import normalised, now_text, parse, to_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.schema import apply_session_pragmas
 from nanoclaw_runner.contract.sequence import next_host_seq
+from nanoclaw_runner.contract.transaction import writing
 
 BUSY_TIMEOUT_MS: Final = 250
 MAX_TRIES: Final = 5
@@ -35,7 +36,7 @@ def backoff_seconds(tries: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to store for the agent. ``content`` is JSON."""
+    """A message to store for the agent. ``content`` is JSON; ``process_after`` any ISO or SQLite form of a time."""
 
     id: str
     content: str
@@ -60,8 +61,8 @@ class Pending:
     content: str
 
     def due(self, moment: str) -> bool:
-        """Tell whether it may run at a moment (one format of time)."""
-        return self.process_after is None or self.process_after <= moment
+        """Tell whether it may run at a moment. Any forms of time: a message just accepted has its sender's."""
+        return self.process_after is None or parse(self.process_after) <= parse(moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +115,24 @@ class Inbound:
         """Store a message; False when its id is stored already (the platform told it twice).
 
         Raises:
+            ValueError: ``process_after`` is not a time.
+            apsw.ConstraintError: another value breaks the contract.
             apsw.BusyError: the container holds a lock.
             apsw.FullError: the disk is full; nothing was written.
         """
-        with self._connection as connection:
+        process_after = None if message.process_after is None else _one_format(message.process_after)
+        with writing(self._connection) as connection:
             highest = connection.execute("SELECT coalesce(max(seq), 0) FROM messages_in").get
             connection.execute(
-                "INSERT OR IGNORE INTO messages_in (id, seq, kind, timestamp, process_after, series_id, trigger,"
+                "INSERT INTO messages_in (id, seq, kind, timestamp, process_after, series_id, trigger,"
                 " on_wake, channel_type, platform_id, thread_id, platform_message_id, content)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
                 (
                     message.id,
                     next_host_seq(highest),
                     message.kind,
                     now_text(),
-                    message.process_after,
+                    process_after,
                     message.id,
                     int(message.trigger),
                     int(message.on_wake),
@@ -164,7 +168,7 @@ class Inbound:
     def retry(self, messages: Iterable[Pending]) -> list[Retry]:
         """Count a failed try for messages: postponed by the back-off, or failed after the fifth (F-96, F-97)."""
         outcomes: list[Retry] = []
-        with self._connection as connection:
+        with writing(self._connection) as connection:
             for message in messages:
                 failed = message.tries >= MAX_TRIES
                 outcomes.append(Retry(message, failed))
@@ -172,14 +176,14 @@ class Inbound:
                     self._finish(message.id, "failed")
                     continue
                 connection.execute(
-                    "UPDATE messages_in SET tries = tries + 1, process_after = ? WHERE id = ?",
+                    "UPDATE messages_in SET tries = tries + 1, process_after = ? WHERE id = ? AND status = 'pending'",
                     (now_text(plus_seconds=backoff_seconds(message.tries)), message.id),
                 )
         return outcomes
 
     def fail(self, message_ids: Iterable[str]) -> None:
         """End messages that will not be answered (the caller tells the person)."""
-        with self._connection:
+        with writing(self._connection):
             for message_id in message_ids:
                 self._finish(message_id, "failed")
 
@@ -199,7 +203,7 @@ class Inbound:
         watermark: int | None = None,
     ) -> None:
         """Write delivery states, finished messages and the watermark, in one commit."""
-        with self._connection as connection:
+        with writing(self._connection) as connection:
             for delivery in deliveries:
                 connection.execute(
                     "INSERT INTO delivered (message_out_id, status, attempts, next_attempt_at, platform_message_id,"
@@ -242,8 +246,9 @@ class Inbound:
     def add_notice(self, notice: Notice) -> None:
         """Store words of the host; the same id twice is one notice."""
         self._connection.execute(
-            "INSERT OR IGNORE INTO notices (id, position, timestamp, in_reply_to, channel_type, platform_id, thread_id,"
-            " text) VALUES (?, (SELECT coalesce(max(position), 0) + 1 FROM notices), ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO notices (id, position, timestamp, in_reply_to, channel_type, platform_id, thread_id, text)"
+            " VALUES (?, (SELECT coalesce(max(position), 0) + 1 FROM notices), ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO NOTHING",
             (
                 notice.id,
                 notice.timestamp,
@@ -311,3 +316,10 @@ class Inbound:
 
 def _address(channel_type: str | None, platform_id: str | None, thread_id: str | None) -> Address | None:
     return None if channel_type is None or platform_id is None else Address(channel_type, platform_id, thread_id)
+
+
+def _one_format(text: str) -> str:
+    try:
+        return to_text(parse(text))
+    except OverflowError as error:
+        raise ValueError("a time beyond the calendar") from error

@@ -1,0 +1,31 @@
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from session_stage import Stage
+
+from nanoclawd.paths import SessionPaths
+from nanoclawd.sessions.directory import make
+from nanoclawd.sessions.inbound import Inbound
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    made = Stage(tmp_path)
+    await made.files.make()
+    yield made
+    await made.end()
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> SessionPaths:
+    made = SessionPaths(tmp_path / "sessions" / "main" / "abcdefghijkl")
+    make(made)
+    return made
+
+
+@pytest.fixture
+def inbound(paths: SessionPaths) -> Iterator[Inbound]:
+    opened = Inbound(paths.inbound_db)
+    yield opened
+    opened.close()
