@@ -21,6 +21,8 @@ LOCK_PATIENCE_SECONDS: Final = 5.0
 """A lock that is held longer is a misbehaving runner's (design: the other direction)."""
 
 _LOCK_RETRY_SECONDS: Final = 0.05
+_BROKEN: Final = (apsw.CantOpenError, apsw.IOError, apsw.NotADBError, apsw.CorruptError, apsw.ReadOnlyError)
+"""What a dying disk, or a file system that the kernel has made read-only, looks like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class SessionFiles:
                 gives_up, ended = loop.time() + LOCK_PATIENCE_SECONDS, True
             except apsw.FullError as error:
                 raise Unavailable("the disk is full: the message was not stored", hint="df -h; ncl doctor") from error
-            except (apsw.CantOpenError, apsw.IOError) as error:
+            except _BROKEN as error:
                 raise Unavailable(
                     f"the session's database can't be written: {error}", hint="df -h; journalctl -u nanoclawd"
                 ) from error

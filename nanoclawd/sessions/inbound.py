@@ -104,8 +104,12 @@ class Inbound:
 
     def __init__(self, path: Path) -> None:
         self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-        self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        apply_session_pragmas(self._connection)
+        try:
+            self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            apply_session_pragmas(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
