@@ -7,6 +7,7 @@ from typing import Final
 
 import apsw
 
+from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.agents.provision import Provisioner, Published
 from nanoclawd.config import Config
 from nanoclawd.control.api import Refused
@@ -174,7 +175,7 @@ class AgentService:
 
 def _delete_with_terminal_chats(connection: apsw.Connection, group: AgentGroup) -> None:
     """Delete a group's rows, and the terminals' chats that were only its."""
-    with connection:
+    with writing(connection):
         wired = chats.wirings_of_agent(connection, group.id)
         agent_groups.delete(connection, group.id)
         for wiring in wired:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import apsw
 
 from nanoclaw_runner.contract.clock import now_text
+from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import AlreadyExists, NotFound
 from nanoclawd.store.constraints import is_duplicate, is_missing_parent
 from nanoclawd.store.names import new_id
@@ -173,7 +174,7 @@ def group_of_wiring(connection: apsw.Connection, wiring: Wiring) -> str:
 
 def ensure_terminal(connection: apsw.Connection, platform_id: str, name: str, agent_group_id: str) -> Chat:
     """Return the terminal's chat with an agent, made and wired the first time (F-82: again makes nothing new)."""
-    with connection:
+    with writing(connection):
         chat = by_address(connection, "terminal", platform_id)
         if chat is None:
             chat = create(connection, "terminal", platform_id, name, unknown_sender_policy="public")

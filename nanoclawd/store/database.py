@@ -23,7 +23,7 @@ _NOT_OPEN = "the central database is not open: Database.open() comes first, Data
 class Database:
     """The central database, used as ``await database.run(function, *arguments)``.
 
-    A function gets the connection first. One that writes more than a row wraps itself in ``with connection:``.
+    A function gets the connection first. One that writes more than a row wraps itself in ``with writing(connection):``.
     """
 
     def __init__(self, path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import apsw
 
 from nanoclaw_runner.contract.clock import now_text
+from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL
 
@@ -57,7 +58,7 @@ def has_ledger(connection: apsw.Connection) -> bool:
 
 
 def _run(connection: apsw.Connection, migration: Migration) -> str:
-    with connection:
+    with writing(connection):
         for statement in migration.statements:
             connection.execute(statement)
         connection.execute(

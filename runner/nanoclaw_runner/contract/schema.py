@@ -8,6 +8,7 @@ import apsw
 
 from nanoclaw_runner.contract import CONTRACT_VERSION
 from nanoclaw_runner.contract.clock import normalised
+from nanoclaw_runner.contract.transaction import writing
 
 INBOUND_DDL: tuple[str, ...] = (
     f"""CREATE TABLE messages_in (
@@ -121,7 +122,7 @@ def apply_session_pragmas(connection: apsw.Connection) -> None:
 def create(connection: apsw.Connection, ddl: tuple[str, ...]) -> None:
     """Create a session database's objects and stamp the contract version, in one transaction."""
     apply_session_pragmas(connection)
-    with connection:
+    with writing(connection):
         for statement in ddl:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {CONTRACT_VERSION}")

@@ -5,8 +5,7 @@ before READY.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
@@ -18,6 +17,7 @@ from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.schema import apply_session_pragmas
 from nanoclaw_runner.contract.sequence import next_container_seq
+from nanoclaw_runner.contract.transaction import writing
 from nanoclaw_runner.store import whole_number
 
 BUSY_MILLISECONDS = 5000
@@ -65,7 +65,7 @@ class Outbox:
         self._connection.set_busy_timeout(BUSY_MILLISECONDS)
         apply_session_pragmas(self._connection)
         # The first write lock is what rolls a hot journal back.
-        with self._writing():
+        with writing(self._connection):
             version = whole_number(self._connection.execute("PRAGMA user_version").get)
         if version > CONTRACT_VERSION:
             raise ContractError(f"{path.name} has contract {version}, this runner speaks {CONTRACT_VERSION}")
@@ -76,7 +76,7 @@ class Outbox:
 
     def drop_claims(self) -> list[str]:
         """Forget what a runner before this one had begun and not finished; return those ids (F-90)."""
-        with self._writing():
+        with writing(self._connection):
             found = self._connection.execute(
                 "DELETE FROM processing_ack WHERE status = 'processing' RETURNING message_id"
             ).fetchall()
@@ -92,7 +92,7 @@ class Outbox:
 
     def claim(self, ids: Iterable[str]) -> None:
         """Say that these messages are being worked on."""
-        with self._writing():
+        with writing(self._connection):
             self._acknowledge(ids, "processing")
 
     def finish(self, replies: Sequence[Reply], completed: Iterable[str], highest_in: int) -> None:
@@ -103,7 +103,7 @@ class Outbox:
             completed: ids of the messages that are done.
             highest_in: the greatest sequence number of the inbox.
         """
-        with self._writing():
+        with writing(self._connection):
             highest_out = whole_number(self._connection.execute("SELECT max(seq) FROM messages_out").get)
             for reply in replies:
                 highest_out = next_container_seq(highest_in, highest_out)
@@ -117,7 +117,7 @@ class Outbox:
 
     def set_state(self, key: str, value: str) -> None:
         """Keep a value in ``session_state``."""
-        with self._writing():
+        with writing(self._connection):
             self._connection.execute(_SET_STATE, (key, value, now_text()))
 
     def _insert(self, reply: Reply, seq: int) -> None:
@@ -140,15 +140,3 @@ class Outbox:
     def _acknowledge(self, ids: Iterable[str], status: str) -> None:
         moment = now_text()
         self._connection.executemany(_SET_ACK, [(identifier, status, moment) for identifier in ids])
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        # IMMEDIATE: the numbers that are read here must still be the highest when the rows are written (W-12).
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise

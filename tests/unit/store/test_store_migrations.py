@@ -1,5 +1,6 @@
 """Migrations of the central database. Nothing here knows how many there are (F-133)."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ APPENDED = Migration("appended-by-a-test", ("CREATE TABLE appended (x TEXT) STRI
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
-    with apsw.Connection(str(tmp_path / "central.db")) as opened:
+    with contextlib.closing(apsw.Connection(str(tmp_path / "central.db"))) as opened:
         yield opened
 
 
