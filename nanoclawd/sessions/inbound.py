@@ -15,7 +15,7 @@ import apsw
 
 from nanoclaw_runner.contract.clock import normalised, now_text, parse, to_text
 from nanoclaw_runner.contract.rows import Address
-from nanoclaw_runner.contract.schema import apply_session_pragmas
+from nanoclaw_runner.contract.schema import UNFINISHED, WAITING, apply_session_pragmas
 from nanoclaw_runner.contract.sequence import next_host_seq
 from nanoclaw_runner.contract.transaction import writing
 
@@ -26,7 +26,7 @@ FIRST_BACKOFF_SECONDS: Final = 5
 _WATERMARK = "outbound_watermark"
 _PENDING = f"""SELECT id, tries, trigger, {normalised("process_after")}, timestamp,
   channel_type, platform_id, thread_id, content
-FROM messages_in WHERE status = 'pending' ORDER BY seq LIMIT 1000"""
+FROM messages_in WHERE {WAITING} AND status = 'pending' ORDER BY seq LIMIT 1000"""
 
 
 def backoff_seconds(tries: int) -> int:
@@ -285,8 +285,8 @@ class Inbound:
         """
         row = self._connection.execute(
             f"SELECT min(t) FROM (SELECT min(coalesce({normalised('process_after')}, timestamp)) AS t FROM messages_in"
-            " WHERE status = 'pending' AND trigger = 1 UNION ALL"
-            " SELECT min(next_attempt_at) FROM delivered WHERE status IN ('pending', 'unknown')"
+            f" WHERE {WAITING} AND status = 'pending' AND trigger = 1 UNION ALL"
+            f" SELECT min(next_attempt_at) FROM delivered WHERE {UNFINISHED} AND status <> 'sending'"
             " AND next_attempt_at > ?)",
             (looked_at,),
         ).fetchone()

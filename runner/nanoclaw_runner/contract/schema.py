@@ -10,6 +10,13 @@ from nanoclaw_runner.contract import CONTRACT_VERSION
 from nanoclaw_runner.contract.clock import normalised
 from nanoclaw_runner.contract.transaction import writing
 
+WAITING = "status IN ('pending', 'paused')"
+"""The condition of an index. A query repeats it beside its own: SQLite does not see that ``status = 'pending'`` implies
+it, and would read a conversation's whole history for its few waiting rows."""
+
+UNFINISHED = "status IN ('pending', 'sending', 'unknown')"
+"""The same for deliveries."""
+
 INBOUND_DDL: tuple[str, ...] = (
     f"""CREATE TABLE messages_in (
   id TEXT PRIMARY KEY NOT NULL,
@@ -30,7 +37,7 @@ INBOUND_DDL: tuple[str, ...] = (
   source_session_id TEXT,
   content TEXT NOT NULL
 ) STRICT""",
-    "CREATE INDEX messages_in_waiting ON messages_in (seq) WHERE status IN ('pending', 'paused')",
+    f"CREATE INDEX messages_in_waiting ON messages_in (seq) WHERE {WAITING}",
     "CREATE INDEX messages_in_series ON messages_in (series_id)",
     """CREATE TABLE delivered (
   message_out_id TEXT PRIMARY KEY NOT NULL,
@@ -41,7 +48,7 @@ INBOUND_DDL: tuple[str, ...] = (
   reason TEXT,
   changed_at TEXT NOT NULL
 ) STRICT""",
-    "CREATE INDEX delivered_unfinished ON delivered (message_out_id) WHERE status IN ('pending', 'sending', 'unknown')",
+    f"CREATE INDEX delivered_unfinished ON delivered (message_out_id) WHERE {UNFINISHED}",
     """CREATE TABLE notices (
   id TEXT PRIMARY KEY NOT NULL,
   position INTEGER NOT NULL UNIQUE,

@@ -14,6 +14,7 @@ import apsw
 
 from nanoclaw_runner.contract.clock import normalised
 from nanoclaw_runner.contract.rows import Address, InboundRow
+from nanoclaw_runner.contract.schema import WAITING
 from nanoclaw_runner.selection import Candidate
 from nanoclaw_runner.store import whole_number
 
@@ -22,21 +23,22 @@ WINDOW_ROWS = 1000
 
 _NOT_YET = (apsw.BusyError, apsw.ReadOnlyError, apsw.CantOpenError)
 
+_PENDING = f"{WAITING} AND status = 'pending'"
 _DUE = f"(process_after IS NULL OR {normalised('process_after')} <= :now)"
 # Questions oldest first and context newest first, each within its own window, so that neither hides the other.
 _CANDIDATES = f"""
 SELECT * FROM (
   SELECT id, seq, trigger, on_wake FROM messages_in
-  WHERE status = 'pending' AND kind <> 'system' AND trigger = 1 AND (on_wake = 0 OR :fresh) AND {_DUE}
+  WHERE {_PENDING} AND kind <> 'system' AND trigger = 1 AND (on_wake = 0 OR :fresh) AND {_DUE}
   ORDER BY seq LIMIT {WINDOW_ROWS})
 UNION ALL SELECT * FROM (
   SELECT id, seq, trigger, on_wake FROM messages_in
-  WHERE status = 'pending' AND kind <> 'system' AND trigger = 0 AND (on_wake = 0 OR :fresh) AND {_DUE}
+  WHERE {_PENDING} AND kind <> 'system' AND trigger = 0 AND (on_wake = 0 OR :fresh) AND {_DUE}
   ORDER BY seq DESC LIMIT {WINDOW_ROWS})
 """
 _NEXT_DUE = f"""
 SELECT min({normalised("process_after")}) FROM messages_in
-WHERE status = 'pending' AND kind <> 'system' AND trigger = 1 AND {normalised("process_after")} > :now
+WHERE {_PENDING} AND kind <> 'system' AND trigger = 1 AND {normalised("process_after")} > :now
 """
 _ROWS = """
 SELECT id, seq, kind, timestamp, content, trigger, on_wake, tries, channel_type, platform_id, thread_id
