@@ -57,5 +57,6 @@ class WallTimer:
             self.arm(self._armed_for)
             self._jumped()
             return
-        self._armed_for = None
+        # Armed again at once: whoever is told now may take a while, or fail, and jumps are to be seen all the same.
+        self.arm(None)
         self._due()

@@ -14,9 +14,36 @@ from typing import Final
 from nanoclawd.atomic_file import write_atomically
 from nanoclawd.errors import InvalidName
 from nanoclawd.paths import StatePaths
+from nanoclawd.store.names import check_group_name
 
-_SAFE: Final = re.compile(r"[A-Za-z0-9/._@:+-]+")
 _NUMBER: Final = re.compile(r"[0-9]+")
+_PATH: Final = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@+-]+)+")
+_IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@:-]*")
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_RULES: Final[Mapping[str, re.Pattern[str]]] = {
+    "base_image": _IMAGE,
+    "context": _PATH,
+    "file_bytes": _NUMBER,
+    "group": re.compile(r"[a-z0-9-]+"),
+    "idle_seconds": _NUMBER,
+    "image": _IMAGE,
+    "memory_bytes": _NUMBER,
+    "network": _WORD,
+    "ready_seconds": _NUMBER,
+    "runner": re.compile(r"[0-9a-f]+"),
+    "share": _PATH,
+    "stage": _WORD,
+    "state": _PATH,
+    "tag": _WORD,
+    "tasks": _NUMBER,
+    "timezone": re.compile(r"[A-Za-z][A-Za-z0-9_+/-]*"),
+    "uid": _NUMBER,
+    "watchdog_seconds": _NUMBER,
+    "watchdog_usec": _NUMBER,
+    "wheels": _PATH,
+}
+"""What each placeholder may hold: a ``:`` that belongs into an image's name would split a mount."""
+
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 """Largest file in a container; an outbound database beyond it would not be read anyway."""
 
@@ -62,14 +89,14 @@ class UnitFiles:
             InvalidName: a value has a character that a unit file would not keep literal.
         """
         values = {
-            "group": template.group,
+            "group": check_group_name(template.group),
             "uid": str(template.uid),
             "image": template.image,
             "state": str(self._state.root),
             "runner": template.runner,
             "timezone": template.timezone,
             "watchdog_seconds": str(template.watchdog_seconds),
-            "watchdog_usec": str(template.watchdog_seconds * 1_000_000),
+            "watchdog_usec": f"{template.watchdog_seconds}000000",
             "ready_seconds": str(template.ready_seconds),
             "memory_bytes": str(template.memory_bytes),
             "tasks": str(template.tasks),
@@ -133,7 +160,7 @@ def render(template: str, values: Mapping[str, str]) -> str:
         InvalidName: a value has a character that a unit file would not keep literal.
     """
     for name, value in values.items():
-        if _SAFE.fullmatch(value) is None:
+        if _RULES[name].fullmatch(value) is None:
             raise InvalidName(f"{name}: {value[:60]!r} can't stand in a unit file")
     body = template[template.index("\n[") + 1 :]
     return "# Written by nanoclawd; changes here are overwritten.\n\n" + string.Template(body).substitute(values)

@@ -6,6 +6,7 @@ image build (F-81, F-182).
 
 import compileall
 import hashlib
+import os
 import py_compile
 import shutil
 import tempfile
@@ -34,6 +35,17 @@ def publish(trees: Path, source: Path | None = None) -> str:
     trees.mkdir(parents=True, exist_ok=True)
     trees.chmod(0o755)
     draft = Path(tempfile.mkdtemp(dir=trees, prefix=".draft-"))
+    try:
+        _fill(draft, package, files)
+        draft.rename(target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    _sync(trees)
+    return name
+
+
+def _fill(draft: Path, package: Path, files: list[Path]) -> None:
     for path in files:
         copy = draft / _PACKAGE / path.relative_to(package)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -43,10 +55,18 @@ def publish(trees: Path, source: Path | None = None) -> str:
     compileall.compile_dir(
         draft, quiet=2, force=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH, stripdir=draft
     )
+    # Durable before it has its name: after a power cut a tree that is there is taken for whole.
     for path in (draft, *draft.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    draft.rename(target)
-    return name
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def prune(trees: Path, keep: set[str]) -> None:

@@ -35,7 +35,7 @@ _MATCHES: Final = (
 CALL_TIMEOUT_SECONDS: Final = 30.0
 JOB_TIMEOUT_SECONDS: Final = 90.0
 _RECONNECT_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
-_ESCAPED = re.compile("_([0-9a-f]{2})")
+_ESCAPED = re.compile(b"_([0-9a-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,16 +309,18 @@ async def _end_of(bus: MessageBus) -> str:
 
 def unit_path(unit: str) -> str:
     """Return a unit's object path (sd_bus_path_encode(3))."""
-    escaped = "".join(
-        char if char.isascii() and (char.isalpha() or (char.isdigit() and index)) else f"_{ord(char):02x}"
-        for index, char in enumerate(unit)
+    return _UNIT_PATH_PREFIX + "".join(
+        chr(byte)
+        if chr(byte).isascii() and (chr(byte).isalpha() or (chr(byte).isdigit() and index))
+        else f"_{byte:02x}"
+        for index, byte in enumerate(unit.encode())
     )
-    return _UNIT_PATH_PREFIX + escaped
 
 
 def unit_name(path: str) -> str:
     """Return the unit of an object path."""
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), path.removeprefix(_UNIT_PATH_PREFIX))
+    escaped = path.removeprefix(_UNIT_PATH_PREFIX).encode()
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), escaped).decode(errors="replace")
 
 
 def _updated(state: UnitState, values: dict[str, Variant]) -> UnitState:
