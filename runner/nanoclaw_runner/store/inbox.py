@@ -1,7 +1,8 @@
 """``inbound.db``: the host's file, read through a read-only mount.
 
-Each read opens the file anew, finishes its statements at once and closes: nothing is held across an await. So a commit
-of the host's is blocked for no longer than a read takes, and a replaced or grown file is seen as it is now.
+Each read finishes its statements at once: no lock is held across an await, so a commit of the host's is blocked for no
+longer than a read takes. The connection is kept from read to read (opening it costs as much as reading), and opened
+anew where another file lies under the name.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -64,10 +65,12 @@ class Look:
 
 
 class Inbox:
-    """Reads of ``inbound.db``, one fresh connection each."""
+    """Reads of ``inbound.db``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._connection: apsw.Connection | None = None
+        self._file: tuple[int, int] | None = None
 
     def look(self, choose: Callable[[Sequence[Candidate]], Sequence[Candidate]], *, now: str, fresh: bool) -> Look:
         """Return the rows that ``choose`` takes of those that are pending and due.
@@ -80,7 +83,7 @@ class Inbox:
         Raises:
             NotYetError: the file cannot be read right now.
         """
-        with self._open() as connection:
+        with self._reading() as connection:
             found = connection.execute(_CANDIDATES, {"now": now, "fresh": int(fresh)}).fetchall()
             candidates = [_candidate(*row) for row in found]
             chosen = [candidate.id for candidate in choose(candidates)] if candidates else []
@@ -94,7 +97,7 @@ class Inbox:
         Raises:
             NotYetError: the file cannot be read right now.
         """
-        with self._open() as connection:
+        with self._reading() as connection:
             highest = connection.execute("SELECT max(seq) FROM messages_in").get
         return whole_number(highest)
 
@@ -104,24 +107,33 @@ class Inbox:
         Raises:
             NotYetError: the file cannot be read right now.
         """
-        with self._open() as connection:
+        with self._reading() as connection:
             found = connection.execute(
                 "SELECT channel_type, platform_id, thread_id FROM session_routing WHERE id = 1"
             ).fetchall()
         return _address(*found[0]) if found else None
 
     @contextmanager
-    def _open(self) -> Iterator[apsw.Connection]:
+    def _reading(self) -> Iterator[apsw.Connection]:
         try:
-            connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
-            try:
-                # A file that shrinks under a mapping is a SIGBUS, and a mapping can show stale pages (F-206).
-                connection.execute("PRAGMA mmap_size = 0").fetchall()
-                yield connection
-            finally:
-                connection.close()
-        except _NOT_YET as error:
+            yield self._current()
+        except (*_NOT_YET, FileNotFoundError) as error:
             raise NotYetError(f"{self._path.name}: {error}") from error
+
+    def _current(self) -> apsw.Connection:
+        """Return the kept connection if it is one to the file that lies there now, else a new one."""
+        found = self._path.stat()
+        file = (found.st_dev, found.st_ino)
+        if self._connection is not None and self._file == file:
+            return self._connection
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
+        # A file that shrinks under a mapping is a SIGBUS, and a mapping can show stale pages (F-206).
+        connection.execute("PRAGMA mmap_size = 0").fetchall()
+        self._connection, self._file = connection, file
+        return connection
 
 
 def _candidate(identifier: object, seq: object, trigger: object, on_wake: object) -> Candidate:

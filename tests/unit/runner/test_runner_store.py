@@ -181,7 +181,7 @@ def test_first_numbers(host: Host, outbox: Outbox, inbox: Inbox):
 
 def test_the_inbox_cannot_be_written(host: Host, inbox: Inbox):
     """F-84, F-206: the runner's connection is read-only and unmapped."""
-    with inbox._open() as connection:
+    with inbox._reading() as connection:
         assert connection.execute("PRAGMA mmap_size").get == 0
         with pytest.raises(apsw.ReadOnlyError):
             connection.execute("DELETE FROM messages_in")
@@ -217,6 +217,7 @@ def test_a_replaced_file_is_seen(host: Host, inbox: Inbox):
 def test_ten_thousand_reads_leave_no_descriptor(host: Host, inbox: Inbox):
     """F-207"""
     host.insert("x")
+    inbox.highest_seq()
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3334):
         inbox.look(everything, now=NOON, fresh=True)
