@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import apsw
+
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd import __version__
@@ -277,10 +279,8 @@ class ChatBackend:
 
     async def _chat(self, peer: values.Peer, group: str) -> str:
         """Return the peer's chat with a group, wired the first time."""
-        database = self._appliance.database
         chat = platform_id(peer.user_name, group)
-        found = await database.run(agent_groups.by_folder, group)
-        await database.run(chats.ensure_terminal, chat, f"{peer.user_name}'s terminal", found.id)
+        await self._appliance.database.run(_ensure_terminal, chat, f"{peer.user_name}'s terminal", group)
         return chat
 
 
@@ -293,3 +293,8 @@ class Backend:
         self.sessions = SessionsBackend(appliance)
         self.images = ImagesBackend(appliance)
         self.chat = ChatBackend(appliance)
+
+
+def _ensure_terminal(connection: apsw.Connection, chat: str, name: str, group: str) -> None:
+    """Make and wire a terminal's chat: in one visit of the database's thread, as every message pays for it."""
+    chats.ensure_terminal(connection, chat, name, agent_groups.by_folder(connection, group).id)
