@@ -66,7 +66,7 @@ class SessionFiles:
         """
         loop = asyncio.get_running_loop()
         gives_up = loop.time() + LOCK_PATIENCE_SECONDS
-        ended = False
+        ended = reopened = False
         while True:
             try:
                 return await self._jobs.run(self._session_id, self._with_inbound, function)
@@ -81,6 +81,11 @@ class SessionFiles:
             except apsw.FullError as error:
                 raise Unavailable("the disk is full: the message was not stored", hint="df -h; ncl doctor") from error
             except _BROKEN as error:
+                await self.close()
+                if not reopened:
+                    # Another file may be in the place of the one that was open: a restored backup, a disk that came back.
+                    reopened = True
+                    continue
                 raise Unavailable(
                     f"the session's database can't be written: {error}", hint="df -h; journalctl -u nanoclawd"
                 ) from error
