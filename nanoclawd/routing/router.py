@@ -1,8 +1,10 @@
 """The way of a message in: chat → wirings → session → stored → woken."""
 
+import asyncio
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 import apsw
 
@@ -58,6 +60,7 @@ class Router:
     def __init__(self, database: Database, sessions: Sessions) -> None:
         self._database = database
         self._sessions = sessions
+        self._places: WeakValueDictionary[tuple[str, str, str | None], asyncio.Lock] = WeakValueDictionary()
 
     async def route(self, message: ChatMessage) -> list[Routed]:
         """Store a message for every agent that hears its chat, and wake them.
@@ -70,6 +73,7 @@ class Router:
             NotFound: no agent hears this chat.
             Unavailable: it could not be stored.
         """
+        message = replace(message, text=_storable(message.text), sender=_storable(message.sender))
         if len(message.text.encode()) > MAX_MESSAGE_BYTES:
             raise TooLarge(f"a message may have {MAX_MESSAGE_BYTES // 1024} KiB of text")
         targets = await self._database.run(_targets, message.address)
@@ -96,15 +100,22 @@ class Router:
         return Routed(session, message_id, stored)
 
     async def _new_session(self, message: ChatMessage, target: _Target) -> Session:
+        """Make a session, or find the one that an event of the same new chat has made at the same time."""
         thread_id = message.address.thread_id
-        try:
-            return await self._sessions.create(target.agent_group_id, target.group, target.chat_id, thread_id)
-        except apsw.ConstraintError:
-            # Two events of a new chat came together; the other one made the session.
-            found = await self._database.run(session_rows.find_active, target.agent_group_id, target.chat_id, thread_id)
-            if found is None:
-                raise
-            return found
+        place = (target.agent_group_id, target.chat_id, thread_id)
+        async with self._places.setdefault(place, asyncio.Lock()):
+            found = await self._database.run(session_rows.find_active, *place)
+            if found is not None:
+                return found
+            try:
+                return await self._sessions.create(target.agent_group_id, target.group, target.chat_id, thread_id)
+            except apsw.ConstraintError as error:
+                raise NotFound("this chat or its agent was deleted in this moment", hint="ncl groups list") from error
+
+
+def _storable(text: str) -> str:
+    """Return a text with what UTF-8 can't hold (halves of characters, from JSON) replaced."""
+    return text.encode(errors="replace").decode()
 
 
 def _targets(connection: apsw.Connection, address: Address) -> list[_Target]:
