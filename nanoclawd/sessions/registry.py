@@ -188,9 +188,11 @@ class Sessions:
         self._spawn(self._after_jump())
 
     async def _wake_due(self) -> None:
-        for session in await self._database.run(session_rows.due, to_text(now())):
+        """Wake what is due, and arm for what is due next: by one moment, or what is due in between would be missed."""
+        moment = to_text(now())
+        for session in await self._database.run(session_rows.due, moment):
             (await self.actor(session, look_first=True)).nudge()
-        await self._arm()
+        self._set_timer(await self._database.run(session_rows.earliest_due, moment))
 
     async def _after_jump(self) -> None:
         """A clock that was set back would keep retries waiting for as long: no back-off is longer than the longest."""
@@ -200,10 +202,6 @@ class Sessions:
             await actor.files.write(lambda inbound: inbound.bring_forward(latest))
             actor.nudge()
         await self._wake_due()
-
-    async def _arm(self) -> None:
-        after = to_text(now())
-        self._set_timer(await self._database.run(session_rows.earliest_due, after))
 
     def _set_timer(self, moment: str | None) -> None:
         self._next_due = moment
