@@ -83,7 +83,7 @@ class SessionFiles:
             except _BROKEN as error:
                 await self.close()
                 if not reopened:
-                    # Another file may be in the place of the one that was open: a restored backup, a disk that came back.
+                    # Another file may be in the place of the open one: a restored backup, a disk that came back.
                     reopened = True
                     continue
                 raise Unavailable(
