@@ -1,4 +1,4 @@
-"""The embedded model, the gateway and the openai provider together, and what a person hears when one of them is away."""
+"""The embedded model, the gateway and the openai provider together, and what a person hears when one is away."""
 
 import contextlib
 import secrets
