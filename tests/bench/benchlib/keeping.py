@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from benchlib.appliance import GROUP, Appliance
 from benchlib.chat import Chat
-from benchlib.machine import DAEMON, GATEWAY, Memory, context_switches, environment, systemctl, unit_number
+from benchlib.machine import DAEMON, GATEWAY, Memory, Switches, environment, systemctl, unit_number
 from benchlib.population import Population
 from benchlib.progress import step
 from benchlib.results import Of, Result, Target
@@ -13,7 +13,7 @@ from benchlib.results import Of, Result, Target
 SIZES = (10, 1000, 10_000)
 IDLE_SIZE = 1000
 QUIET_SECONDS = 60.0
-ROUNDS = 4
+ROUNDS = 6
 MESSAGES = 40
 RELOADS = 4
 _SETTLE_SECONDS = 3.0
@@ -25,15 +25,19 @@ def idle(appliance: Appliance) -> list[Result]:
     time.sleep(_SETTLE_SECONDS)  # what follows a start (pruning, late signals) is no idleness
     systemctl("start", GATEWAY)
     pid = appliance.daemon_pid()
-    before, fed_before = context_switches(pid), _fed()
+    before, fed_before = Switches.of(pid), _fed()
     step(f"idle: {IDLE_SIZE} sleeping sessions, {QUIET_SECONDS:.0f} s without traffic")
     time.sleep(QUIET_SECONDS)  # the measurement itself
-    switches, fed = context_switches(pid) - before, _fed() - fed_before
+    after, fed = Switches.of(pid), _fed() - fed_before
+    # Each sleep is counted once, whatever woke the thread from it; to be preempted is other processes' doing.
+    wakeups = after.slept - before.slept
     pings = round(fed / (int(environment(pid)["WATCHDOG_USEC"]) / 2e6))
-    note = f"{switches} context switches of all threads in {QUIET_SECONDS:.0f} s, less {pings} watchdog pings"
-    wakeups = Result("idle.wakeups", "switches", (float(switches - pings),), None, Target(Of.MEDIAN, 0), note)
+    note = (
+        f"{wakeups} voluntary context switches of all threads in {QUIET_SECONDS:.0f} s (and"
+        f" {after.preempted - before.preempted} preemptions), less one for each of {pings} watchdog pings"
+    )
     return [
-        wakeups,
+        Result("idle.wakeups", "switches", (float(wakeups - pings),), None, Target(Of.MEDIAN, 0), note),
         _memory("idle.rss.daemon", Memory.of(pid), f"with {IDLE_SIZE} sleeping sessions"),
         _memory("idle.rss.gateway", Memory.of(unit_number(GATEWAY, "MainPID")), "no connection"),
     ]
@@ -58,7 +62,8 @@ def growth(appliance: Appliance, population: Population) -> list[Result]:
     for number in range(ROUNDS):
         become(appliance, population, 0)
         _reload(appliance, found, 0)
-        for size in SIZES:
+        # There and back in turn: what changes slowly on the machine meets all sizes alike.
+        for size in SIZES if number % 2 == 0 else reversed(SIZES):
             become(appliance, population, size)
             _route(appliance, found, size)
             # With the session awake, as an upgrade would find it.
@@ -68,7 +73,8 @@ def growth(appliance: Appliance, population: Population) -> list[Result]:
                 f"round {number + 1}/{ROUNDS}, {size} sessions: message routed in {found.routes[size][-1]:.1f} ms,"
                 f" restart {found.restarts[size][-1]:.2f} s"
             )
-        _reload(appliance, found, SIZES[-1])
+            if size == SIZES[-1]:
+                _reload(appliance, found, size)
     return _results(found)
 
 

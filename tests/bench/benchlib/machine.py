@@ -6,6 +6,7 @@ import pwd
 import resource
 import subprocess
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Owner:
                 os.umask(0o027)
                 function()
                 code = 0
+            except Exception:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
@@ -142,10 +145,22 @@ class Memory:
         return cls(totals["Rss"] / _KIB, totals["Pss"] / _KIB)
 
 
-def context_switches(pid: int) -> int:
-    """Return how often all threads of a process have left a processor, of their own will or not."""
-    lines = [line for status in Path(f"/proc/{pid}/task").glob("*/status") for line in status.read_text().splitlines()]
-    return sum(int(line.split()[1]) for line in lines if "voluntary_ctxt_switches" in line)
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """How often all threads of a process have left a processor: to sleep, and because others wanted it."""
+
+    slept: int
+    preempted: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Switches":
+        """Add the threads' counters up (proc_pid_status(5))."""
+        found = [status.read_text() for status in Path(f"/proc/{pid}/task").glob("*/status")]
+        words = [line.split() for text in found for line in text.splitlines() if "voluntary_ctxt_switches" in line]
+        return cls(
+            sum(int(count) for name, count in words if name == "voluntary_ctxt_switches:"),
+            sum(int(count) for name, count in words if name == "nonvoluntary_ctxt_switches:"),
+        )
 
 
 def environment(pid: int) -> dict[str, str]:

@@ -51,8 +51,7 @@ class Population:
         connection = database.connect(self._paths.central_db)
         connection.execute("PRAGMA synchronous = OFF").fetchall()
         connection.execute("DELETE FROM sessions WHERE id <> ?", (keep,))
-        with connection:
-            group = agent_groups.by_folder(connection, GROUP)
+        group = agent_groups.by_folder(connection, GROUP)
         sample = self._paths.session(GROUP, names.new_session_id())
         make(sample)
         have = 1
@@ -60,9 +59,8 @@ class Population:
             if size == 0:
                 self._save_empty(connection)
                 continue
-            with connection:
-                for number in range(have, size):
-                    self._add(connection, group, number, sample.root)
+            for number in range(have, size):
+                self._add(connection, group, number, sample.root)
             have = size
             connection.execute("VACUUM INTO ?", (str(self._snapshot(size)),))
         shutil.rmtree(sample.root)
