@@ -212,7 +212,7 @@ class SessionActor:
         await self._mailbox.load()
         recovery = False
         if self._look_first:
-            running = await self._container.running()
+            running = await self._container.find()
             self._look_first = False
             if running and self._quarantine_reason is None:
                 await self._serve(adopt=True)

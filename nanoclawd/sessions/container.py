@@ -55,6 +55,17 @@ class Container:
         """Ask systemd whether the container's unit runs."""
         return (await self._manager.state(self._units.service)).running
 
+    async def find(self) -> bool:
+        """Tell whether a container is there of which nobody here knows, and forget one that failed unseen.
+
+        Its failure would be the first news of the next start (a queued job tells all of a unit's properties), and that
+        start would be taken for failed.
+        """
+        state = await self._manager.state(self._units.service)
+        if state.active == "failed":
+            await self._manager.reset_failed(self._units.service)
+        return state.running
+
     def begin(self, *, adopt: bool) -> None:
         """Begin a new life: of a container that will be started, or of one that was found running."""
         self.unit = UnitState()

@@ -486,7 +486,9 @@ def container_starts(session: SessionNames) -> int:
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:
-    """Send a signal; False where the process has gone already."""
+    """Send a signal; False where the process has gone already (or is none: systemd's MainPID=0)."""
+    if pid <= 1:
+        return False
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -518,9 +520,7 @@ def daemon_pid() -> int:
 
 def kill_daemon() -> None:
     """End the daemon by SIGKILL; systemd starts another."""
-    pid = daemon_pid()
-    if pid:
-        kill(pid)
+    kill(daemon_pid())
 
 
 def restart_daemon() -> None:

@@ -139,7 +139,7 @@ def test_a_hung_runner_is_ended_by_the_watchdog_and_tried_again(person: Person) 
 
 
 def test_a_silent_provider_is_ended_though_its_loop_lives(person: Person) -> None:
-    """F-94, F-95: silence past the bound ends a turn; a session without a turn may be silent for as long as it likes."""
+    """F-94, F-95: silence past the bound ends a turn; a session without a turn may be silent for ever."""
     person.ask("hello")
     session = session_of(person.group)
     idle = runner(session)

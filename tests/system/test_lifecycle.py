@@ -37,7 +37,7 @@ def _short_idle() -> Iterator[None]:
 
 
 def test_a_session_shows_what_it_does_and_sleeps_without_a_trace(person: Person) -> None:
-    """Acceptance 3: STATUS during a chat, no process and no unit after the idle time, and the next message is answered."""
+    """Acceptance 3: STATUS during a chat, no process and no unit after the idle time, the next message answered."""
     message = person.send("!sleep 1.5")
     person.wait(lambda event: event.type == "partial", "the turn has begun")
     session = session_of(person.group)
