@@ -125,12 +125,14 @@ class _ReadOnlyFile:
 class HostileVfs(apsw.VFS):
     """Opens only what was handed to :meth:`admit`."""
 
-    NAME: Final = "nanoclaw-outbound"
+    _numbers: Final = itertools.count()
 
     def __init__(self) -> None:
         self._admitted: dict[str, _ReadOnlyFile] = {}
         self._tickets = itertools.count()
-        super().__init__(self.NAME, base="")
+        # SQLite knows it by its name: a second one of the same name would take the first one's place.
+        self.name = f"nanoclaw-outbound-{next(self._numbers)}"
+        super().__init__(self.name, base="")
 
     def admit(self, path: Path) -> str:
         """Check a file and return the name under which SQLite may open it, once.

@@ -97,7 +97,7 @@ class OutboundReader:
         ticket = self._vfs.admit(path)
         connection: apsw.Connection | None = None
         try:
-            connection = apsw.Connection(ticket, flags=apsw.SQLITE_OPEN_READONLY, vfs=HostileVfs.NAME)
+            connection = apsw.Connection(ticket, flags=apsw.SQLITE_OPEN_READONLY, vfs=self._vfs.name)
             _bound(connection)
             with connection:
                 _check_schema(connection)

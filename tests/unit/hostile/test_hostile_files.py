@@ -3,9 +3,11 @@
 import fcntl
 import os
 import resource
+import signal
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -76,7 +78,7 @@ def test_grown_beyond_the_limit_after_the_first_check(victim: Victim) -> None:
     ticket = victim.reader._vfs.admit(victim.database)
     os.truncate(victim.database, MAX_OUTBOUND_BYTES + 1)
     with pytest.raises((DamagedError, apsw.Error)):
-        apsw.Connection(ticket, flags=apsw.SQLITE_OPEN_READONLY, vfs=victim.reader._vfs.NAME).execute(
+        apsw.Connection(ticket, flags=apsw.SQLITE_OPEN_READONLY, vfs=victim.reader._vfs.name).execute(
             "SELECT 1 FROM sqlite_schema"
         )
     victim.reader._vfs.forget(ticket)
@@ -182,6 +184,15 @@ def test_a_header_of_another_mode(victim: Victim, versions: bytes) -> None:
     refused(victim, "journal mode")
 
 
+@pytest.fixture
+def deaf_to_sigio() -> Iterator[None]:
+    """Who holds a lease gets SIGIO when somebody opens the file; untreated, that ends the process."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGIO, before)
+
+
+@pytest.mark.usefixtures("deaf_to_sigio")
 def test_a_write_lease_does_not_hold_the_open_up(victim: Victim) -> None:
     """An ordinary open() waits for /proc/sys/fs/lease-break-time, 45 s."""
     with victim.database.open("r+b") as file:

@@ -9,7 +9,7 @@ import pytest
 from hostile_stage import Victim, another_process
 
 from nanoclaw_runner.contract.rows import OutboundRow
-from nanoclawd.sessions.hostile_vfs import HostileVfs, NotNowError
+from nanoclawd.sessions.hostile_vfs import NotNowError
 
 HOLD = """
 import apsw, sys
@@ -93,7 +93,7 @@ def test_a_reader_in_the_container_does_not_matter(victim: Victim) -> None:
 def test_the_hosts_lock_keeps_a_real_writer_out_and_lets_it_in_again(victim: Victim) -> None:
     """Open file description locks (ours) and POSIX locks (SQLite's) exclude each other."""
     ticket = victim.reader._vfs.admit(victim.database)
-    ours = apsw.Connection(ticket, flags=apsw.SQLITE_OPEN_READONLY, vfs=HostileVfs.NAME)
+    ours = apsw.Connection(ticket, flags=apsw.SQLITE_OPEN_READONLY, vfs=victim.reader._vfs.name)
     theirs = apsw.Connection(str(victim.database))
     ours.execute("BEGIN")
     ours.execute("SELECT count(*) FROM messages_out").fetchall()
@@ -113,7 +113,7 @@ def test_the_hosts_lock_keeps_a_real_writer_out_and_lets_it_in_again(victim: Vic
 def test_a_second_reader_of_ours_that_closes_does_not_drop_the_first_ones_lock(victim: Victim) -> None:
     """POSIX locks would: any close() of the file in this process drops them all."""
     ticket = victim.reader._vfs.admit(victim.database)
-    ours = apsw.Connection(ticket, flags=apsw.SQLITE_OPEN_READONLY, vfs=HostileVfs.NAME)
+    ours = apsw.Connection(ticket, flags=apsw.SQLITE_OPEN_READONLY, vfs=victim.reader._vfs.name)
     ours.execute("BEGIN")
     ours.execute("SELECT count(*) FROM messages_out").fetchall()
     victim.read()
