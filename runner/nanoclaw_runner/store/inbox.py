@@ -45,6 +45,11 @@ _ROWS = """
 SELECT id, seq, kind, timestamp, content, trigger, on_wake, tries, channel_type, platform_id, thread_id
 FROM messages_in WHERE id IN (SELECT value FROM json_each(?)) ORDER BY seq
 """
+_ANSWER = """
+SELECT id, seq, kind, timestamp, content, trigger, on_wake, tries, channel_type, platform_id, thread_id
+FROM messages_in WHERE status = 'pending' AND kind = 'system'
+AND CASE WHEN json_valid(content) THEN json_extract(content, '$.questionId') END = ? ORDER BY seq LIMIT 1
+"""
 
 
 class NotYetError(Exception):
@@ -100,6 +105,16 @@ class Inbox:
         with self._reading() as connection:
             highest = connection.execute("SELECT max(seq) FROM messages_in").get
         return whole_number(highest)
+
+    def answer(self, question_id: str) -> InboundRow | None:
+        """Return the unfinished row that answers a question of the agent's; it is never part of a prompt (F-30).
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._reading() as connection:
+            found = connection.execute(_ANSWER, (question_id,)).fetchall()
+        return _row(found[0]) if found else None
 
     def routing(self) -> Address | None:
         """Return where this session belongs, for an answer to a row without an address of its own.

@@ -1,5 +1,6 @@
 """The host's database of a session: what is stored, in which order, and what a failed try does to it."""
 
+import json
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from session_stage import CHAT, message, said
 
 from nanoclaw_runner.contract import clock, sequence
 from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.store.inbox import Inbox
 from nanoclawd.paths import SessionPaths
 from nanoclawd.sessions.directory import make
 from nanoclawd.sessions.inbound import Delivery, Inbound, Notice, Pending
@@ -74,6 +76,25 @@ def test_a_messages_way(inbound: Inbound, outcome: str):
 def test_an_acknowledgement_of_nothing_is_nothing(inbound: Inbound):
     inbound.record((), acks={"nobody": "completed"})
     assert inbound.pending() == []
+
+
+def test_an_answer_is_found_by_its_question(inbound: Inbound, paths: SessionPaths):
+    """F-30: while it is pending; F-207: no descriptor is left behind by a look."""
+    content = json.dumps({"type": "question_response", "questionId": "q1", "selectedOption": "yes"})
+    inbound.append(message("chat", content=json.dumps({"text": "questionId q1", "questionId": "q1"})))
+    inbound.append(message("broken", kind="system", content="q1"))
+    inbound.append(message("answer", kind="system", content=content))
+    inbox = Inbox(paths.inbound_db)
+    assert inbox.answer("q0") is None
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    found = inbox.answer("q1")
+    assert found is not None
+    assert (found.id, found.content) == ("answer", content)
+    assert inbox.answer("q") is None
+    assert inbox.answer("%") is None
+    inbound.record((), acks={"answer": "completed"})
+    assert inbox.answer("q1") is None
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
 def test_a_message_told_twice_is_one_row(inbound: Inbound):
