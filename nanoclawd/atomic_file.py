@@ -1,6 +1,7 @@
 """Writing a file so that a reader sees the old text or the new one, and a crash leaves one of the two."""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -11,16 +12,14 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> bool:
     Raises:
         OSError: the disk is full, or the directory is not writable.
     """
-    try:
-        if path.read_text(encoding="utf-8") == text and path.stat().st_mode & 0o777 == mode:
-            return False
-    except FileNotFoundError:
-        pass
+    content = text.encode()
+    if _is(path, content, mode):
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
@@ -34,3 +33,11 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> bool:
     finally:
         os.close(directory)
     return True
+
+
+def _is(path: Path, content: bytes, mode: int) -> bool:
+    try:
+        found = path.lstat()
+        return stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == mode and path.read_bytes() == content
+    except FileNotFoundError:
+        return False

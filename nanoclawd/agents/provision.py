@@ -1,6 +1,7 @@
 """Everything that a group needs to be able to start, made from its row and the configuration. Idempotent."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ DEFAULT_INSTRUCTIONS = (
     "You are {name}, a helpful assistant in a chat."
     " Answer in the language of the question, in plain words, and be brief."
 )
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]*")
+"""Other names would be refused in a unit file, and no group could start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +100,4 @@ def local_timezone(localtime: Path = Path("/etc/localtime")) -> str:
     except OSError:
         return "UTC"
     _, found, name = target.partition("zoneinfo/")
-    return name if found and name else "UTC"
+    return name if found and _ZONE.fullmatch(name) else "UTC"
