@@ -208,6 +208,7 @@ def test_the_user_manager_killed_takes_all_sessions_and_all_come_back(group: str
         kill(manager)
         assert_answered_once(person, person.outcome(message, 60), "slept 2 s\necho: done")
         assert_answered_once(neighbour, neighbour.outcome(second, 60), "slept 2 s\necho: me too")
+        assert not [event for event in (*person.shown(), *neighbour.shown()) if event.type == "notice"]
         assert person.ask("hello").answers == ("echo: hello",)
         assert_nothing_left(group)
         assert_nothing_left(other)
