@@ -16,31 +16,46 @@ QUIET_SECONDS = 60.0
 ROUNDS = 6
 MESSAGES = 40
 RELOADS = 4
-_SETTLE_SECONDS = 3.0
+_SETTLE_SECONDS = 5.0
 _MILLISECONDS = 1000.0
 
 
 def idle(appliance: Appliance) -> list[Result]:
     """Leave a daemon with a thousand sleeping sessions alone, and count what it does."""
-    time.sleep(_SETTLE_SECONDS)  # what follows a start (pruning, late signals) is no idleness
     systemctl("start", GATEWAY)
+    appliance.wait_asleep()
+    time.sleep(_SETTLE_SECONDS)  # what follows a start (pruning, late signals) is no idleness
     pid = appliance.daemon_pid()
     before, fed_before = Switches.of(pid), _fed()
     step(f"idle: {IDLE_SIZE} sleeping sessions, {QUIET_SECONDS:.0f} s without traffic")
-    time.sleep(QUIET_SECONDS)  # the measurement itself
+    seconds = _busy_seconds(pid)
     after, fed = Switches.of(pid), _fed() - fed_before
     # Each sleep is counted once, whatever woke the thread from it; to be preempted is other processes' doing.
     wakeups = after.slept - before.slept
     pings = round(fed / (int(environment(pid)["WATCHDOG_USEC"]) / 2e6))
     note = (
         f"{wakeups} voluntary context switches of all threads in {QUIET_SECONDS:.0f} s (and"
-        f" {after.preempted - before.preempted} preemptions), less one for each of {pings} watchdog pings"
+        f" {after.preempted - before.preempted} preemptions), less one for each of {pings} watchdog pings;"
+        f" awake in the seconds {', '.join(map(str, seconds))}"
     )
     return [
         Result("idle.wakeups", "switches", (float(wakeups - pings),), None, Target(Of.MEDIAN, 0), note),
         _memory("idle.rss.daemon", Memory.of(pid), f"with {IDLE_SIZE} sleeping sessions"),
         _memory("idle.rss.gateway", Memory.of(unit_number(GATEWAY, "MainPID")), "no connection"),
     ]
+
+
+def _busy_seconds(pid: int) -> list[int]:
+    """Let the quiet time pass; return the seconds of it in which the process did something."""
+    busy = []
+    seen = Switches.of(pid)
+    for second in range(int(QUIET_SECONDS)):
+        time.sleep(1.0)  # the measurement itself
+        now = Switches.of(pid)
+        if now.slept != seen.slept:
+            busy.append(second)
+        seen = now
+    return busy
 
 
 def session_memory(appliance: Appliance, session_id: str) -> Result:
