@@ -113,7 +113,9 @@ def test_a_deleted_session_row_leaves_no_container_running(person: Person) -> No
     with appliance.daemon_stopped(), contextlib.closing(sqlite3.connect(STATE / "central.db")) as central, central:
         central.execute("DELETE FROM sessions WHERE id = ?", (session.id,))
     # The person's terminal sends its unanswered message again, and has another session by now.
-    wait_until(lambda: not any(process.session == session for process in appliance.processes()), "its container is ended")
+    wait_until(
+        lambda: not any(process.session == session for process in appliance.processes()), "its container is ended"
+    )
     wait_until(lambda: runner(session_of(person.group)) is not None, "the message is taken up again")
 
 
