@@ -122,8 +122,10 @@ class AgentService:
             if actor is not None:
                 actor.detach()
                 self._sessions.drop(row.id)
-            await self._manager.stop_unit(f"nanoclaw-{folder}@{row.id}.service")
-            await self._manager.stop_unit(f"nanoclaw-{folder}@{row.id}.socket")
+            for unit in (f"nanoclaw-{folder}@{row.id}.service", f"nanoclaw-{folder}@{row.id}.socket"):
+                await self._manager.stop_unit(unit)
+                # A unit that failed stays loaded until somebody says that it is known.
+                await self._manager.reset_failed(unit)
         async with self._writing:
             self._units.remove_group(folder)
             await self._manager.reload()

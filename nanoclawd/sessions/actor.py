@@ -21,6 +21,7 @@ from nanoclawd.sessions.files import SessionFiles
 from nanoclawd.sessions.hostile_vfs import DamagedError, NotNowError
 from nanoclawd.sessions.inbound import MAX_TRIES, NewMessage, Pending
 from nanoclawd.sessions.mailbox import Mailbox
+from nanoclawd.sessions.pace import LookPace
 from nanoclawd.sessions.ports import PartialText, Place, Progress, SessionRef, StatusText
 from nanoclawd.sessions.state import Phase, Snapshot
 from nanoclawd.sessions.surroundings import Surroundings
@@ -34,6 +35,7 @@ _NOT_NOW_PATIENCE_SECONDS: Final = 5.0
 _MAX_RECOVERIES: Final = 3
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
+_MAX_STATUS_CHARACTERS: Final = 200
 
 
 class SessionActor:
@@ -73,8 +75,8 @@ class SessionActor:
         self._locked_since: float | None = None
         self._turn_timer: asyncio.TimerHandle | None = None
         self._idle_since: float | None = None
-        self._locks_ended = 0
         self._recoveries = 0
+        self._pace = LookPace()
 
     # What other tasks may do.
 
@@ -104,7 +106,7 @@ class SessionActor:
         Raises:
             Unavailable: it could not be stored; nothing of it has remained.
         """
-        self._check_disk()
+        await self._check_disk()
         self._accepting += 1
         try:
             # First, so that a daemon that dies between the two commits looks here when it is back.
@@ -177,7 +179,7 @@ class SessionActor:
                 again = await self._cycle()
                 pause = _FIRST_PAUSE_SECONDS
             except Exception as error:
-                await self._stumbled(error)
+                await self._stumbled(error, tell=pause > _FIRST_PAUSE_SECONDS)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 self._look_first = again = True
@@ -187,8 +189,8 @@ class SessionActor:
             self._forget(self)
             return
 
-    async def _stumbled(self, error: Exception) -> None:
-        """Something that should work did not: say so, in the journal and to the person, and try again later."""
+    async def _stumbled(self, error: Exception, *, tell: bool) -> None:
+        """Something that should work did not: say so in the journal, when it persists to the person, and try again."""
         expected = isinstance(error, Unavailable)
         log.error(
             "session %s: %s",
@@ -198,6 +200,8 @@ class SessionActor:
             extra=self._about(Event.SESSION_START_FAILED),
         )
         self._see(Phase.WAITING, reason=str(error))
+        if not tell:
+            return
         text = error.message if isinstance(error, Unavailable) else "something unexpected went wrong"
         try:
             await self._mailbox.tell(
@@ -221,6 +225,10 @@ class SessionActor:
                 await self._container.end_now(Ended.FOR_DAMAGE)
             elif self._quarantine_reason is None:
                 recovery = await self._look()
+        if recovery:
+            self._recoveries += 1
+            if self._recoveries > _MAX_RECOVERIES:
+                await self._quarantine("it leaves a journal beside outbound.db that it does not roll back")
         if self._quarantine_reason is not None:
             await self._refuse()
         elif recovery or self._mailbox.due():
@@ -234,10 +242,7 @@ class SessionActor:
         try:
             await self._drained()
         except NotNowError:
-            self._recoveries += 1
-            if self._recoveries <= _MAX_RECOVERIES:
-                return True
-            await self._quarantine("it leaves a journal beside outbound.db that it does not roll back")
+            return True
         except DamagedError as error:
             await self._quarantine(str(error))
         return False
@@ -250,7 +255,7 @@ class SessionActor:
             admission.adopt(self.ref.id)
         else:
             self._see(Phase.WAITING, reason="waits for a place")
-            self._check_disk()
+            await self._check_disk()
             await admission.enter(self.ref.id, self.ref.group)
         try:
             self._see(Phase.WAKING)
@@ -302,11 +307,14 @@ class SessionActor:
             self._container.end(Ended.FOR_DAMAGE, str(error), kill=True)
             return
         self._locked_since = None
-        self._recoveries = 0
         if drained:
             self._progressed = True
+            self._recoveries = 0
+            self._pace.fruitful()
             self._cancel_turn()
             self._watch_turn()
+        elif pause := self._pace.fruitless(loop.time()):
+            await asyncio.sleep(pause)
         if not self.pending_count:
             self._idle_since = loop.time()
             if self._around.admission.anybody_waits:
@@ -328,7 +336,10 @@ class SessionActor:
         if container.ended is Ended.FOR_DAMAGE:
             await self._quarantine(container.ended_text)
             return
-        if await self._look() or self._quarantine_reason is not None:
+        # A journal that waits for the next container hides what was said last; whatever was not finished by then has
+        # used a try all the same, or a container that leaves one at each death would be woken for ever.
+        await self._look()
+        if self._quarantine_reason is not None:
             return
         await self._mailbox.load()
         victims = self._mailbox.among(self._claimed)
@@ -430,21 +441,20 @@ class SessionActor:
             await self._around.database.run(session_rows.mark_awake, self.ref.id)
             self._marked = True
 
-    def _check_disk(self) -> None:
+    async def _check_disk(self) -> None:
         """A full disk loses messages: below the bound nothing is accepted and nothing woken.
 
         Raises:
             Unavailable: the disk is below its bound.
         """
-        if self._around.admission.disk_is_low():
+        if await self._around.jobs.run(self.ref.id, self._around.admission.disk_is_low):
             log.error("the disk is almost full", extra=self._about(Event.DISK_LOW))
             raise Unavailable("the appliance's disk is almost full", hint="df -h; ncl doctor")
 
     async def _end_locks(self, reason: str) -> None:
-        """A lock was held for too long: end who holds it. Told to the person when it happens again."""
-        self._locks_ended += 1
+        """A lock was held for too long: end who holds it."""
         log.error("session %s: %s", self.ref.id, reason, extra=self._about(Event.BOUND_BROKEN))
-        await self._container.end_now(Ended.FOR_BOUND, reason if self._locks_ended > 1 else "", kill=True)
+        await self._container.end_now(Ended.FOR_BOUND, reason, kill=True)
 
     def _watch_turn(self) -> None:
         """The daemon keeps a wall-time bound per turn: a watchdog is only as honest as the container that feeds it."""
@@ -458,7 +468,9 @@ class SessionActor:
             self._turn_timer = None
 
     def _see(self, phase: Phase, *, reason: str = "") -> None:
-        self._snapshot = Snapshot(phase=phase, since=now_text(), reason=reason)
+        # A container may tell its status in the same breath as its READY.
+        status = self._snapshot.status if phase is Phase.AWAKE else ""
+        self._snapshot = Snapshot(phase=phase, since=now_text(), status=status, reason=reason)
 
     def _show(self, progress: Progress) -> None:
         if self.ref.address is not None:
@@ -477,8 +489,9 @@ class SessionActor:
         self._show(PartialText(partial.in_reply_to, partial.text))
 
     def _on_status(self, text: str) -> None:
-        self._snapshot = self._snapshot.with_status(text)
-        self._show(StatusText(text))
+        shown = text[:_MAX_STATUS_CHARACTERS]
+        self._snapshot = self._snapshot.with_status(shown)
+        self._show(StatusText(shown))
 
     def _on_broken(self, reason: str) -> None:
         log.error("session %s broke a bound: %s", self.ref.id, reason, extra=self._about(Event.BOUND_BROKEN))

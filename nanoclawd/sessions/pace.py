@@ -1,0 +1,29 @@
+"""How often a container may have the host look for nothing.
+
+A ring costs a container nothing and the host a read of its database. Those that lead to something are free and renew
+the stock of others; when that is used up there are a few a second, so that no container takes the processor from other
+sessions.
+"""
+
+from typing import Final
+
+STOCK: Final = 50
+LOOKS_PER_SECOND: Final = 20
+
+
+class LookPace:
+    """The stock of fruitless looks of one container. Times are seconds of the event loop's clock."""
+
+    def __init__(self) -> None:
+        self._stock = float(STOCK)
+        self._counted_at = 0.0
+
+    def fruitful(self) -> None:
+        """Note a look that found something."""
+        self._stock = float(STOCK)
+
+    def fruitless(self, now: float) -> float:
+        """Count a look that found nothing; returns for how many seconds not to look again."""
+        self._stock = min(STOCK, self._stock + (now - self._counted_at) * LOOKS_PER_SECOND) - 1
+        self._counted_at = now
+        return max(0.0, -self._stock / LOOKS_PER_SECOND)
