@@ -1,7 +1,7 @@
 """Draining a session: what its agent said is delivered, in order of seq, each with its intent recorded before the I/O.
 
-Commits: one for the intent of a row together with the outcome of the one before it and the acknowledgements, one for
-the last outcome. A crash between intent and outcome leaves ``sending``: that row is delivered once more, so a crash of
+Commits: one for the intent of a row together with the outcome of the one before it, one for the last outcome together
+with the acknowledgements. A crash between intent and outcome leaves ``sending``: that row is delivered once more, so a crash of
 the daemon costs one duplicate at most, and none on a channel that knows the row's id.
 """
 
@@ -71,7 +71,6 @@ class Drain:
         finished = {key: ack for key, ack in look.outbound.acks.items() if ack != "processing"}
         known = dict(look.known)
         unrecorded: list[Delivery] = []
-        acks: dict[str, str] | None = finished or None
         problems: list[str] = []
         delivered = 0
         due = self._due(look, known, unrecorded, problems)
@@ -81,8 +80,8 @@ class Drain:
                 continue
             before = known.get(outgoing.id) or Delivery(outgoing.id, "pending")
             intent = replace(before, status="sending", attempts=before.attempts + 1, next_attempt_at=None)
-            await self._files.record([*unrecorded, intent], acks=acks)
-            acks, unrecorded = None, []
+            await self._files.record([*unrecorded, intent])
+            unrecorded = []
             outcome = _outcome(intent, await self._port.deliver(self._session, outgoing))
             progressed = True
             unrecorded.append(outcome)
@@ -92,7 +91,8 @@ class Drain:
             elif outcome.status == "failed" and not outgoing.is_notice:
                 problems.append(f"A reply could not be delivered: {outcome.reason}.")
                 self._log_failure(outgoing.id, outcome)
-        await self._files.record(unrecorded, acks=acks, watermark=_watermark(look, known))
+        # Acknowledged last: "completed" is said of a message, also after a crash, only when its answers were delivered.
+        await self._files.record(unrecorded, acks=finished, watermark=_watermark(look, known))
         problems = list(dict.fromkeys(problems))
         await self._tell_agent(problems)
         return Drained(

@@ -29,12 +29,8 @@ LIST: tuple[tuple[str, str, str], ...] = (
     ("inbound.db", "the message", "before its sender is told that it was accepted: it outlives any crash from here on"),
     ("outbound.db", "the claim", "a runner that dies in the turn is known to have begun it: the try is counted"),
     ("outbound.db", "reply and `completed`", "in one: a crash repeats the turn or does not, and never half-answers"),
-    (
-        "inbound.db",
-        "`sending` and `completed`",
-        "the intent before the I/O: at most one duplicate per crash, none lost",
-    ),
-    ("inbound.db", "`delivered`", "a restart does not say it again; the next turn's are the ones above it"),
+    ("inbound.db", "`sending`", "the intent before the I/O: at most one duplicate per crash, none lost"),
+    ("inbound.db", "`delivered` and `completed`", "a restart does not say it again, and says that it was answered"),
 )
 """File, content and reason of each commit of a turn with one reply; the last one follows the delivery."""
 
@@ -116,12 +112,11 @@ class BareCommits:
         with self._outbound:
             self._outbound.execute(_INSERT_OUT, (reply, seq + 1, message, now, '{"text": "echo: hello"}'))
             self._outbound.execute(_ACK, (message, "completed", now))
-        with self._inbound:
-            self._inbound.execute(_DELIVERY, (reply, "sending", now))
-            self._inbound.execute(_FINISH_IN, (message,))
+        self._inbound.execute(_DELIVERY, (reply, "sending", now))
         replied = time.perf_counter()
         with self._inbound:
             self._inbound.execute(_DELIVERY, (reply, "delivered", now))
+            self._inbound.execute(_FINISH_IN, (message,))
             self._inbound.execute(_WATERMARK, (str(seq + 1),))
         return Cost(replied - begun, time.perf_counter() - begun)
 
