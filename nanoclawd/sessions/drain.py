@@ -1,8 +1,8 @@
 """Draining a session: what its agent said is delivered, in order of seq, each with its intent recorded before the I/O.
 
 Commits: one for the intent of a row together with the outcome of the one before it, one for the last outcome together
-with the acknowledgements. A crash between intent and outcome leaves ``sending``: that row is delivered once more, so a crash of
-the daemon costs one duplicate at most, and none on a channel that knows the row's id.
+with the acknowledgements. A crash between intent and outcome leaves ``sending``: that row is delivered once more, so a
+crash of the daemon costs one duplicate at most, and none on a channel that knows the row's id.
 """
 
 import json
