@@ -3,12 +3,14 @@
 import json
 import threading
 import time
+from typing import Any
 
 import apsw
 import pytest
-from hostile_stage import Victim, another_process
+from hostile_stage import INSERT, Victim, another_process
 
 from nanoclaw_runner.contract.rows import OutboundRow
+from nanoclawd.sessions import outbound
 from nanoclawd.sessions.hostile_vfs import NotNowError
 
 HOLD = """
@@ -149,6 +151,30 @@ def test_every_row_once_and_in_order_beside_a_busy_writer(empty: Victim) -> None
     print(json.dumps({"not now": not_nows, "longest commit of the writer": longest}))
     # Its busy handler sleeps up to 100 ms between tries; it gives up after 5 s.
     assert longest < 2.0
+
+
+def test_rows_and_acknowledgements_are_of_one_moment(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn is never seen as completed before its answer: no commit comes between the two statements of a look."""
+    theirs = apsw.Connection(str(victim.database))
+    theirs.execute("BEGIN IMMEDIATE")
+    theirs.execute(INSERT, ("out-late", 101, "t", "{}"))
+    theirs.execute("INSERT INTO processing_ack VALUES ('in-2', 'completed', 't')")
+    rows = outbound._rows
+
+    def rows_and_a_commit(connection: apsw.Connection, after_seq: int) -> Any:
+        found = rows(connection, after_seq)
+        with pytest.raises(apsw.BusyError):
+            theirs.execute("COMMIT")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbound, "_rows", rows_and_a_commit)
+        before = victim.read(pending=("in-1", "in-2"))
+    assert (len(before.rows), before.acks) == (5, {"in-1": "completed"})
+    theirs.execute("COMMIT")
+    after = victim.read(pending=("in-1", "in-2"))
+    assert (len(after.rows), set(after.acks)) == (6, {"in-1", "in-2"})
+    theirs.close()
 
 
 def test_many_threads_read_many_databases(empty: Victim, victim: Victim) -> None:
