@@ -73,3 +73,9 @@ class Unavailable(NanoclawError):  # noqa: N818
     """Something this needs is not there at the moment: a model, a bus, an image, room on the disk."""
 
     code: ClassVar[str] = "Unavailable"
+
+
+class Refused(NanoclawError):  # noqa: N818
+    """The request is understood and not done."""
+
+    code: ClassVar[str] = "Refused"

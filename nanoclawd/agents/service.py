@@ -10,8 +10,7 @@ import apsw
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.agents.provision import Provisioner, Published
 from nanoclawd.config import Config
-from nanoclawd.control.api import Refused
-from nanoclawd.errors import Unavailable
+from nanoclawd.errors import Refused, Unavailable
 from nanoclawd.journal import about
 from nanoclawd.paths import StatePaths
 from nanoclawd.sessions.ending import Ended

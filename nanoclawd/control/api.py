@@ -23,12 +23,6 @@ from nanoclawd.doctor.finding import Finding
 from nanoclawd.errors import NanoclawError
 
 
-class Refused(NanoclawError):  # noqa: N818  # named for what is found, as all its siblings
-    """The request is understood and not done."""
-
-    code: ClassVar[str] = "Refused"
-
-
 class ClientGone(NanoclawError):  # noqa: N818
     """A chat screen's client left, or did not read in time, before the event was written to it."""
 

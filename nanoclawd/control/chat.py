@@ -8,12 +8,12 @@ import msgspec
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import MAX_MESSAGE_BYTES
-from nanoclawd.control.api import ChatBackend, ClientGone, Refused
+from nanoclawd.control.api import ChatBackend, ClientGone
 from nanoclawd.control.bounds import Bounds
 from nanoclawd.control.calls import without_surrogates
 from nanoclawd.control.methods import Methods, Name, Parameters, Replies, Streaming, Unary
 from nanoclawd.control.values import ChatEvent, EventType, Peer
-from nanoclawd.errors import TooLarge
+from nanoclawd.errors import Refused, TooLarge
 
 INTERFACE = "io.nanoclaw.Chat"
 

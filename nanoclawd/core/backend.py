@@ -12,11 +12,11 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd import __version__
 from nanoclawd.channels.terminal import CHANNEL_TYPE, platform_id
 from nanoclawd.control import values
-from nanoclawd.control.api import ChatScreen, Refused
+from nanoclawd.control.api import ChatScreen
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.core.health import appliance_findings, components
 from nanoclawd.doctor.finding import Finding, Severity
-from nanoclawd.errors import InvalidName, NotFound
+from nanoclawd.errors import InvalidName, NotFound, Refused
 from nanoclawd.images.service import STAGES
 from nanoclawd.routing.router import ChatMessage
 from nanoclawd.sessions.ending import Ended

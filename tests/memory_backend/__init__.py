@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from nanoclaw_runner.contract.clock import now_text
-from nanoclawd.control.api import ChatScreen, ClientGone, Refused
+from nanoclawd.control.api import ChatScreen, ClientGone
 from nanoclawd.control.values import (
     ApplianceStatus,
     BuildEvent,
@@ -33,7 +33,7 @@ from nanoclawd.control.values import (
     TurnState,
 )
 from nanoclawd.doctor.finding import Finding, Severity
-from nanoclawd.errors import AlreadyExists, InvalidName, NotFound
+from nanoclawd.errors import AlreadyExists, InvalidName, NotFound, Refused
 
 STARTED = "2026-04-16T14:37:00.000Z"
 NASTY = "\x1b[31mred\x1b[0m\x07 \u202egnirts\u202c \x1b]0;title\x07end"
