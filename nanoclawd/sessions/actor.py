@@ -16,7 +16,7 @@ from nanoclawd.errors import Unavailable
 from nanoclawd.journal import Event, about
 from nanoclawd.paths import SessionPaths
 from nanoclawd.sessions.container import Container, ContainerEvents
-from nanoclawd.sessions.ending import Ended, describe, given_up, start_trouble
+from nanoclawd.sessions.ending import Ended, describe, given_up, start_trouble, tries_again
 from nanoclawd.sessions.files import SessionFiles
 from nanoclawd.sessions.hostile_vfs import DamagedError, NotNowError
 from nanoclawd.sessions.inbound import MAX_TRIES, NewMessage, Pending
@@ -360,23 +360,23 @@ class SessionActor:
             len(victims),
             extra=self._about(),
         )
+        everything = [message.id for message in victims]
         if container.ended is Ended.BY_OPERATOR:
-            await mailbox.give_up(
-                [message.id for message in victims], "stopped", "The operator has stopped me while I worked on this."
-            )
+            await mailbox.give_up(everything, "stopped", "The operator has stopped me while I worked on this.")
             return
         if container.ended is Ended.FOR_TIME:
-            await mailbox.give_up(
-                [message.id for message in victims],
-                "time",
-                f"I worked on this for {self._around.timeouts.turn / 60:g} minutes, which is the limit, and was ended.",
-            )
+            minutes = self._around.timeouts.turn / 60
+            text = f"I worked on this for {minutes:g} minutes, which is the limit, and was ended."
+            await mailbox.give_up(everything, "time", text)
             return
         without_a_try = await mailbox.retry(victims)
-        if container.ended is Ended.FOR_BOUND and container.ended_text:
+        again = [message.id for message in victims if message.tries and message.trigger]
+        if container.ended is Ended.FOR_BOUND and container.ended_text and ids:
             await mailbox.tell(ids, "bound", f"My container was ended: {container.ended_text}.")
-        elif not container.ever_active:
+        elif not container.ever_active and ids:
             await self._tell_start_trouble(ids)
+        elif again and not without_a_try:
+            await mailbox.tell(again, "again", tries_again(container.unit))
         if without_a_try:
             await mailbox.give_up(without_a_try, "failed", given_up(MAX_TRIES + 1, container.unit, self.ref.id))
         else:

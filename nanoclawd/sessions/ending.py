@@ -63,6 +63,11 @@ def describe(unit: UnitState) -> str:
     return unit.result
 
 
+def tries_again(unit: UnitState) -> str:
+    """Tell a person who has waited through a second try that there will be more."""
+    return f"My container ended again while I worked on this ({describe(unit)}). I keep trying."
+
+
 def given_up(tries: int, unit: UnitState, session_id: str) -> str:
     """Tell a person that a message will not be answered."""
     return (

@@ -123,6 +123,16 @@ def test_a_message_that_kills_its_runner_is_given_up_with_a_word(person: Person,
     assert_nothing_left(person.group)
 
 
+def test_who_waits_through_a_second_try_hears_of_it(person: Person) -> None:
+    message = person.send("!crash")
+    told = person.wait(
+        lambda event: event.type == "notice" and event.in_reply_to == message, "a word", TOLD_WITHIN_SECONDS
+    )
+    assert "keep trying" in told.text
+    session = session_of(person.group)
+    assert rows(session.inbound_db, "SELECT status, tries FROM messages_in WHERE id = ?", message) == [("pending", 2)]
+
+
 def test_a_hung_runner_is_ended_by_the_watchdog_and_tried_again(person: Person) -> None:
     """F-92…F-97: a loop that shows no life is ended within the watchdog's time; then retried, then reported."""
     started = time.monotonic()
