@@ -20,6 +20,8 @@ SOCKET = Path(os.environ.get("MODEL_SOCKET", "/run/model/llama.sock"))
 CONTEXT_TOKENS = int(os.environ.get("MODEL_CONTEXT", "8192"))
 PARALLEL = int(os.environ.get("MODEL_PARALLEL", "2"))
 MODEL_NAME = "smollm2"
+MAX_ANSWER_TOKENS = 1024
+"""Of one answer, where the request does not say less."""
 ANSWER_SECONDS = 60.0
 WATCHDOG_SECONDS = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
 
@@ -51,6 +53,10 @@ def parameters() -> xllamacpp.CommonParams:
     # What the model's authors recommend for its instructed form: the server's own defaults let so small a model ramble.
     params.sampling.temp = 0.2
     params.sampling.top_p = 0.9
+    # Left alone it can say one sentence for ever.
+    params.sampling.penalty_repeat = 1.1
+    params.sampling.penalty_last_n = 256
+    params.n_predict = MAX_ANSWER_TOKENS
     params.ui = False
     params.endpoint_slots = False  # it would show one group's prompts to another
     params.verbosity = 1

@@ -198,7 +198,7 @@ class Person:
                     raise self.error
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
-                    seen = "\n".join(f"  {event}" for event in self.events[-40:])
+                    seen = "\n".join(f"  {event}"[:300] for event in self.events[-40:])
                     raise AssertionError(f"{self.group}: not within {seconds:g} s: {what}. The last events:\n{seen}")
                 self._news.wait(remaining)
 
