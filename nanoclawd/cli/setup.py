@@ -70,7 +70,8 @@ def _conclude(given: argparse.Namespace, group: dict[str, Any], answer: Answer, 
     show.say(f"{group['name']}: {said}\n({show.duration(seconds)})")
     show.say(
         f"\nDone. Talk to it:      ncl chat {group['name']}\nSee how it is:         ncl status\n"
-        "Use another model:     edit /etc/nanoclawd/config.yaml, then: sudo systemctl restart nanoclawd"
+        "Use another model:     edit /etc/nanoclawd/config.yaml,\n"
+        "                       then: sudo systemctl restart nanoclawd nanoclaw-gateway"
     )
     return outcome.OK
 
