@@ -1,26 +1,211 @@
-"""What a channel does for the appliance."""
+"""What a channel adapter is. A package adds one by an entry point of the group ``nanoclawd.channels``.
 
+The entry point names a factory ``(name: str, options: Mapping[str, object], places: ChannelPlaces) -> ChannelAdapter``;
+``name`` is the channel's key under ``channels:`` in config.yaml and the first part of every address on it, so that one
+platform can be there twice. ``tests/unit/channels/contract.py`` is the suite that every adapter is run through.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from nanoclaw_runner.contract.rows import Address
+from nanoclawd.routing.event import Click, InboundEvent
 from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, Undelivered
+
+ENTRY_POINTS = "nanoclawd.channels"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a platform can. The host leaves out, or says in words, what it can't.
+
+    Attributes:
+        threads: a thread is a conversation of its own. Declared, never inferred.
+        buttons: cards can have buttons; elsewhere they come as text with numbers.
+        edits: a delivered message can be changed.
+        reactions: a message can be reacted to.
+        idempotent: a delivery repeated with the same id is one message.
+        typing_seconds: how long a sign of typing lasts; None: there is none.
+        max_text: characters of one message, in Python's count; the adapter splits what is longer.
+        max_attachment: bytes of one file; 0: no files.
+    """
+
+    threads: bool = False
+    buttons: bool = False
+    edits: bool = False
+    reactions: bool = False
+    idempotent: bool = False
+    typing_seconds: float | None = None
+    max_text: int = 4096
+    max_attachment: int = 0
+
+
+class HealthState(StrEnum):
+    """How a channel is."""
+
+    OK = "ok"
+    STARTING = "starting"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a channel is, in words, with the next command to type where one helps."""
+
+    state: HealthState
+    detail: str = ""
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A chat that the channel knows of."""
+
+    platform_id: str
+    name: str | None
+    is_group: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPlaces:
+    """Where a channel may keep things: its own state directory (0700), and the daemon's runtime directory."""
+
+    state: Path
+    runtime: Path
+
+
+class Inbound(Protocol):
+    """What the appliance offers an adapter. May be called from ``setup()`` on."""
+
+    async def message(self, event: InboundEvent) -> None:
+        """Hand a message in; return after it is stored, refused or dropped for good.
+
+        Raises:
+            Unavailable: it could not be stored: the platform's event must not be acknowledged, and is handed in again.
+            TooLarge: it is over the bounds: tell the person.
+        """
+
+    async def click(self, click: Click) -> str:
+        """Hand a chosen option in; return words for who clicked. Never raises for a wrong click."""
+
+    async def chat_named(self, platform_id: str, name: str | None, *, is_group: bool | None = None) -> None:
+        """Tell a chat's name or kind (W-55)."""
+
+    def reachable_again(self, address: Address) -> None:
+        """Deliveries that waited for this chat are due."""
 
 
 class ChannelAdapter(Protocol):
-    """One channel. Its ``channel_type`` is the first part of every address on it."""
+    """One channel. :class:`BaseAdapter` has what a platform without a feature does."""
 
     @property
-    def channel_type(self) -> str:
-        """The channel's name in addresses, e.g. ``terminal``."""
+    def name(self) -> str:
+        """The channel's name in addresses and in the configuration, e.g. ``telegram-work``."""
+
+    @property
+    def platform(self) -> str:
+        """The platform's name, which begins the ids of its users, e.g. ``telegram``."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the platform can."""
+
+    async def setup(self, inbound: Inbound) -> None:
+        """Connect. Called again after a failure, with back-off; events may come before it returns.
+
+        Raises:
+            NanoclawError: it can't, for the reason that the error tells. Any exception is tried again.
+        """
+
+    async def teardown(self) -> None:
+        """Disconnect; also after a setup that failed."""
+
+    def health(self) -> Health:
+        """Tell how the channel is. Cheap; asked by ``ncl status``."""
 
     def reachable(self, address: Address) -> bool:
-        """Tell whether a delivery can be tried now; the channel says when that has changed."""
+        """Tell whether a delivery can be tried now. False costs nothing: ``reachable_again`` says when it can."""
 
     async def deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:
         """Deliver once. May raise: that is an undelivered message with the exception's words."""
 
     def show_progress(self, address: Address, progress: Progress) -> None:
-        """Show what may be dropped; a channel that can't does nothing."""
+        """Show what may be dropped. Never waits."""
+
+    async def set_typing(self, address: Address) -> None:
+        """Show that the agent is at work, for ``typing_seconds``."""
 
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
-        """Say that a message is done with; a channel that can't does nothing."""
+        """Say that a message (the host's id of it) is done with."""
+
+    async def subscribe(self, address: Address) -> None:
+        """Have the platform send everything of a thread from now on; again does nothing."""
+
+    async def open_dm(self, handle: str) -> str | None:
+        """Return the platform id of the direct chat with a person, or None where they can't be reached."""
+
+    async def conversations(self) -> Sequence[Conversation]:
+        """Return the chats that the account is in, as far as the platform tells."""
+
+    async def chat_name(self, platform_id: str) -> str | None:
+        """Return a chat's shown name, or None."""
+
+
+class BaseAdapter:
+    """The optional half of an adapter, as a platform without those features has it."""
+
+    name: str
+    platform: str
+    capabilities = Capabilities()
+
+    async def teardown(self) -> None:
+        """Nothing is connected."""
+
+    def health(self) -> Health:
+        """All is well."""
+        return Health(HealthState.OK)
+
+    def reachable(self, address: Address) -> bool:
+        """Every delivery can be tried."""
+        del address
+        return True
+
+    def show_progress(self, address: Address, progress: Progress) -> None:
+        """Progress is not shown."""
+
+    async def set_typing(self, address: Address) -> None:
+        """There is no sign of typing."""
+
+    async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
+        """The end of a turn is not shown."""
+
+    async def subscribe(self, address: Address) -> None:
+        """Everything comes anyway."""
+
+    async def open_dm(self, handle: str) -> str | None:
+        """The person's id is their direct chat."""
+        return handle
+
+    async def conversations(self) -> Sequence[Conversation]:
+        """The platform tells none."""
+        return ()
+
+    async def chat_name(self, platform_id: str) -> str | None:
+        """The platform has no names."""
+        del platform_id
+        return None
+
+
+class AdapterFactory(Protocol):
+    """What an entry point names."""
+
+    def __call__(self, name: str, options: Mapping[str, object], places: ChannelPlaces) -> ChannelAdapter:
+        """Make an adapter that is not connected yet.
+
+        Raises:
+            InvalidName: an option is missing, unknown or wrong; the message names it.
+        """

@@ -1,8 +1,9 @@
 """What a session needs from the layer above it: somebody who delivers, and somebody who watches it work."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
+from nanoclaw_runner.contract.cards import Card
 from nanoclaw_runner.contract.rows import Address
 
 
@@ -16,15 +17,60 @@ class SessionRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file to deliver: opened, checked and bounded by the host. Whoever hands it out closes it after the delivery."""
+
+    name: str
+    size: int
+    file: BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words (Markdown, as the agent wrote them) and files."""
+
+    text: str
+    files: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCard:
+    """A card with buttons. A button carries ``card_id`` and its option's number, which fits every platform's bound."""
+
+    card: Card
+    card_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace a delivered message's text; where it was a card, its buttons go."""
+
+    platform_message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """React to a message with an emoji."""
+
+    platform_message_id: str
+    emoji: str
+
+
+type Body = Text | ShownCard | Edit | Reaction
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """Something to deliver: an agent's row, or the host's own notice.
 
-    ``content`` is the row's JSON; a notice's is ``{"text": …}`` too.
+    Attributes:
+        id: the row's own id, the same at each attempt: the idempotency key where the platform has one.
+        in_reply_to: the inbound message's id that this answers.
     """
 
     id: str
-    kind: str
-    content: str
+    body: Body
     address: Address
     timestamp: str
     in_reply_to: str | None
@@ -40,10 +86,16 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """The platform has not taken it. ``permanent``: another attempt would fail the same way."""
+    """The platform has not taken it.
+
+    Attributes:
+        permanent: another attempt would fail the same way.
+        retry_after: seconds that the platform asks to wait (429, flood wait); None: the host's own back-off.
+    """
 
     reason: str
     permanent: bool = False
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

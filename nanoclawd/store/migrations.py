@@ -13,7 +13,7 @@ import apsw
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import SchemaTooNew
-from nanoclawd.store.schema import INITIAL
+from nanoclawd.store.schema import INITIAL, PEOPLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,10 @@ class Migration:
     statements: tuple[str, ...]
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration("initial-schema", INITIAL),)
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration("initial-schema", INITIAL),
+    Migration("people-and-permissions", PEOPLE),
+)
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (
   version INTEGER PRIMARY KEY NOT NULL,

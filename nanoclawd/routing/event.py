@@ -1,0 +1,75 @@
+"""What comes in from a channel: messages and clicks, as the channel vouches for them."""
+
+from dataclasses import dataclass, field
+
+from nanoclaw_runner.contract.rows import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who wrote.
+
+    Attributes:
+        user_id: ``<platform>:<the platform's own id of the person>``; None where the channel knows none. Never made of
+            a name that people can change (W-59).
+        name: what is shown; may be anything.
+    """
+
+    user_id: str | None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The message that a message answers."""
+
+    text: str
+    sender: str = ""
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InboundEvent:
+    """One message from a chat.
+
+    Attributes:
+        address: where it was written; ``channel_type`` is the channel's name in the configuration.
+        message_id: the platform's own id, unique in its chat: the same event told twice has the same one.
+        is_mention: the platform says that it is addressed to the agent (mention, reply to it, command for it).
+        is_group: several people can write here; everything in a chat of two is addressed to the agent.
+        chat_name: the chat's shown name, where the event carries it.
+        timestamp: when the platform says it was written (ISO-8601).
+    """
+
+    address: Address
+    message_id: str
+    text: str
+    sender: Sender
+    is_mention: bool = False
+    is_group: bool = False
+    chat_name: str | None = None
+    timestamp: str | None = None
+    quote: Quote | None = field(default=None)
+
+    @property
+    def is_addressed(self) -> bool:
+        """Whether it is said to the agent: by mention, or because nobody else is there."""
+        return self.is_mention or not self.is_group
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """Somebody chose an option of a card by its button.
+
+    Attributes:
+        card_id: what the button carried: an approval's or a question's id.
+        value: the option's value.
+        user_id: who clicked, as in :class:`Sender`.
+        address: where the card is.
+    """
+
+    card_id: str
+    value: str
+    user_id: str
+    address: Address
+    sender_name: str = ""

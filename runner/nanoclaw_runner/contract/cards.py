@@ -1,0 +1,141 @@
+"""Cards: a title, a text and options to choose from. Agents ask with them, and so does the appliance itself.
+
+A card row's content is ``{"title", "text", "options": [{"label", "value", "done"}], "reference"}``. A channel that has
+buttons shows them; elsewhere the options are numbered, and the number or the label is the answer.
+"""
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_TITLE_CHARACTERS = 200
+MAX_TEXT_BYTES = 8 * 1024
+MAX_OPTIONS = 10
+MAX_LABEL_CHARACTERS = 60
+MAX_VALUE_BYTES = 200
+MAX_REFERENCE_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One choice: what the button says, what it means, and what stands in its place once it was chosen."""
+
+    label: str
+    value: str
+    done: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A question. ``reference`` is the asker's own name for it and comes back with the answer."""
+
+    title: str
+    text: str
+    options: tuple[Option, ...]
+    reference: str = ""
+
+    def option(self, value: str) -> Option | None:
+        """Return the option of a value."""
+        return next((option for option in self.options if option.value == value), None)
+
+
+def to_content(card: Card) -> str:
+    """Return a card row's content."""
+    return json.dumps(
+        {
+            "title": card.title,
+            "text": card.text,
+            "options": [{"label": one.label, "value": one.value, "done": one.done} for one in card.options],
+            "reference": card.reference,
+        },
+        ensure_ascii=False,
+    )
+
+
+def from_content(content: str) -> Card:
+    """Read a card row's content strictly: a card that can't be shown in full is refused, never shortened.
+
+    An option may be a bare text, which is its label, value and outcome in one.
+
+    Raises:
+        ValueError: not a card, or one beyond its bounds; the message says what is wrong, for the agent.
+    """
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        raise ValueError("the card is no JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError("the card is no JSON object")  # noqa: TRY004  # a malformed row, not a caller's mistake
+    title = _text(found, "title", MAX_TITLE_CHARACTERS)
+    text = found.get("text", "")
+    if not isinstance(text, str) or len(text.encode(errors="replace")) > MAX_TEXT_BYTES:
+        raise ValueError(f"a card's text is a string of at most {MAX_TEXT_BYTES} bytes")
+    options = found.get("options")
+    if not isinstance(options, list) or not 1 <= len(options) <= MAX_OPTIONS:
+        raise ValueError(f"a card has 1 to {MAX_OPTIONS} options")
+    read = tuple(_option(one) for one in options)
+    for kind in ("label", "value"):
+        if len({_folded(getattr(one, kind)) for one in read}) < len(read):
+            raise ValueError(f"two options of a card have the same {kind}")
+    reference = found.get("reference", "")
+    if not isinstance(reference, str) or len(reference) > MAX_REFERENCE_CHARACTERS:
+        raise ValueError(f"a card's reference is a string of at most {MAX_REFERENCE_CHARACTERS} characters")
+    return Card(title, _speakable(text), read, _speakable(reference))
+
+
+def as_text(card: Card, *, tag: str = "") -> str:
+    """Return a card as plain text with numbered options, for a channel without buttons.
+
+    Args:
+        card: what is asked.
+        tag: short id that a person writes before the number where several cards are open.
+    """
+    lines = [card.title]
+    if card.text:
+        lines += ["", card.text]
+    lines.append("")
+    lines += [f"{number}. {option.label}" for number, option in enumerate(card.options, start=1)]
+    lines.append("")
+    also = f" If several questions are open, write {tag} before it." if tag else ""
+    lines.append(f"Reply with the number of your choice, or its words.{also}")
+    return "\n".join(lines)
+
+
+def chosen(text: str, options: Sequence[Option]) -> Option | None:
+    """Return the option that a text means: exactly its number or exactly its label, in any case."""
+    said = _folded(text)
+    if said.isascii() and said.isdecimal() and len(said) <= len(str(MAX_OPTIONS)):
+        number = int(said)
+        return options[number - 1] if 1 <= number <= len(options) else None
+    return next((option for option in options if _folded(option.label) == said), None)
+
+
+def _option(found: object) -> Option:
+    if isinstance(found, str):
+        found = {"label": found}
+    if not isinstance(found, dict):
+        raise ValueError("an option is a string or an object with a label")  # noqa: TRY004  # as above
+    label = _text(found, "label", MAX_LABEL_CHARACTERS)
+    value, done = found.get("value", label), found.get("done", label)
+    if not isinstance(value, str) or not value or len(value.encode(errors="replace")) > MAX_VALUE_BYTES:
+        raise ValueError(f"an option's value is a string of 1 to {MAX_VALUE_BYTES} bytes")
+    if not isinstance(done, str) or len(done) > MAX_TITLE_CHARACTERS:
+        raise ValueError(f"an option's done is a string of at most {MAX_TITLE_CHARACTERS} characters")
+    return Option(label, _speakable(value), _speakable(done))
+
+
+def _text(found: dict[str, object], key: str, limit: int) -> str:
+    value = found.get(key)
+    if not isinstance(value, str) or not value.strip() or len(value) > limit:
+        raise ValueError(f"a card needs a {key} of 1 to {limit} characters")
+    return _speakable(value)
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".)")
+
+
+def _speakable(text: str) -> str:
+    """Replace lone surrogates, which JSON can spell and UTF-8 cannot."""
+    return text.encode(errors="replace").decode()
