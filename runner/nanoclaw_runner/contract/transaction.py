@@ -18,6 +18,9 @@ def writing(connection: apsw.Connection) -> Iterator[apsw.Connection]:
         apsw.BusyError: another connection holds the lock for longer than the busy timeout.
         apsw.Error: what a statement raised; nothing of the transaction has remained.
     """
+    if connection.in_transaction:
+        yield connection
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
