@@ -1,23 +1,28 @@
 """The operator's terminal as a channel: ``ncl chat``.
 
-A chat belongs to one unix user and one agent group; all screens of it show the same. Nothing is shown to nobody: while
-no screen is attached a reply stays undelivered in its session, and attaching makes it due.
+A chat belongs to one unix user and one agent group, ``<user>/<group>``; all screens of it show the same. The direct
+chat of a user, ``<user>``, is every screen that the user has open. Nothing is shown to nobody: while no screen is
+attached a reply stays undelivered in its session, and attaching makes it due.
+
+Who a user is, the kernel says (SO_PEERCRED), never the client: the control layer names the chat by it.
 """
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from nanoclaw_runner.contract.rows import Address
+from nanoclawd.channels.adapter import BaseAdapter, Capabilities, Conversation, Inbound
 from nanoclawd.control.api import ChatScreen, ClientGone
 from nanoclawd.control.values import ChatEvent, EventType, TurnState
-from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Place, Progress, Undelivered
+from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Place, Progress, Text, Undelivered
 
 log = logging.getLogger(__name__)
 
 CHANNEL_TYPE: Final = "terminal"
+_MAX_TEXT: Final = 256 * 1024
+_MAX_USER_NAME: Final = 256
 
 
 def platform_id(user_name: str, group: str) -> str:
@@ -25,19 +30,33 @@ def platform_id(user_name: str, group: str) -> str:
     return f"{user_name}/{group}"
 
 
-class TerminalChannel:
+def user_id(user_name: str) -> str:
+    """Return the id of a unix user."""
+    return f"{CHANNEL_TYPE}:{user_name}"
+
+
+class TerminalChannel(BaseAdapter):
     """All attached screens."""
 
-    channel_type: Final = CHANNEL_TYPE
+    name = CHANNEL_TYPE
+    platform = CHANNEL_TYPE
+    # A screen shows an id once, however often it is told.
+    capabilities = Capabilities(idempotent=True, max_text=_MAX_TEXT)
 
     def __init__(self) -> None:
         self._screens: dict[str, list[ChatScreen]] = {}
         self.attached: Callable[[Address], None] = lambda _address: None
 
+    async def setup(self, inbound: Inbound) -> None:
+        """Make due what waits for the screens that are there already."""
+        self.attached = inbound.reachable_again
+        for chat in list(self._screens):
+            self._make_due(chat)
+
     def attach(self, chat: str, screen: ChatScreen) -> None:
         """Show a chat on a screen from now on, and make due what waited for one."""
         self._screens.setdefault(chat, []).append(screen)
-        self.attached(Address(CHANNEL_TYPE, chat))
+        self._make_due(chat)
 
     def detach(self, chat: str, screen: ChatScreen) -> None:
         """Forget a screen."""
@@ -49,30 +68,30 @@ class TerminalChannel:
 
     def reachable(self, address: Address) -> bool:
         """Tell whether anybody looks."""
-        return bool(self._screens.get(address.platform_id))
+        return bool(self._watching(address.platform_id))
 
     async def deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:
         """Show a message on all screens; one that saw it is enough."""
-        text = _text(outgoing.content)
-        if text is None:
-            return Undelivered("the agent wrote something that has no text", permanent=True)
+        body = outgoing.body
+        if not isinstance(body, Text) or body.files:
+            return Undelivered("a terminal shows text only", permanent=True)
         event = ChatEvent(
             EventType.NOTICE if outgoing.is_notice else EventType.MESSAGE,
             id=outgoing.id,
             in_reply_to=outgoing.in_reply_to,
-            text=text,
+            text=body.text,
             timestamp=outgoing.timestamp,
         )
         seen = await self._show(outgoing.address, event)
-        return Delivered() if seen else Undelivered("nobody looks any more")
+        return Delivered(outgoing.id) if seen else Undelivered("nobody looks any more")
 
     def show_progress(self, address: Address, progress: Progress) -> None:
         """Show a partial answer, a status or a place in the queue where that costs no wait."""
-        screens = self._screens.get(address.platform_id)
-        if not screens:
+        watching = self._watching(address.platform_id)
+        if not watching:
             return
         event = _progress_event(progress)
-        for screen in screens:
+        for _chat, screen in watching:
             screen.hint(event)
 
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
@@ -80,14 +99,37 @@ class TerminalChannel:
         state = TurnState.COMPLETED if completed else TurnState.FAILED
         await self._show(address, ChatEvent(EventType.TURN, in_reply_to=message_id, state=state))
 
+    async def open_dm(self, handle: str) -> str | None:
+        """Return a unix user's direct chat; what cannot be a user's name has none."""
+        possible = 0 < len(handle) <= _MAX_USER_NAME and handle.isprintable() and "/" not in handle
+        return handle if possible else None
+
+    async def conversations(self) -> Sequence[Conversation]:
+        """Return the chats that are on a screen now."""
+        return [Conversation(chat, await self.chat_name(chat), is_group=False) for chat in sorted(self._screens)]
+
+    async def chat_name(self, platform_id: str) -> str | None:
+        """Return whose terminal it is."""
+        user_name = platform_id.partition("/")[0]
+        return f"{user_name}'s terminal" if user_name else None
+
+    def _make_due(self, chat: str) -> None:
+        self.attached(Address(CHANNEL_TYPE, chat))
+        self.attached(Address(CHANNEL_TYPE, chat.partition("/")[0]))
+
+    def _watching(self, place: str) -> list[tuple[str, ChatScreen]]:
+        """Return the screens of a chat or, for a user's direct chat, of all chats of the user."""
+        chats = [place] if "/" in place else [chat for chat in self._screens if chat.partition("/")[0] == place]
+        return [(chat, screen) for chat in chats for screen in self._screens.get(chat, ())]
+
     async def _show(self, address: Address, event: ChatEvent) -> bool:
-        screens = list(self._screens.get(address.platform_id, ()))
-        results = await asyncio.gather(*(screen.show(event) for screen in screens), return_exceptions=True)
-        for screen, result in zip(screens, results, strict=True):
+        watching = self._watching(address.platform_id)
+        results = await asyncio.gather(*(screen.show(event) for _chat, screen in watching), return_exceptions=True)
+        for (chat, screen), result in zip(watching, results, strict=True):
             if isinstance(result, BaseException):
                 if not isinstance(result, ClientGone):
                     log.error("a terminal could not be written to", exc_info=result)
-                self.detach(address.platform_id, screen)
+                self.detach(chat, screen)
         return any(result is None for result in results)
 
 
@@ -97,13 +139,3 @@ def _progress_event(progress: Progress) -> ChatEvent:
     if isinstance(progress, Place):
         return ChatEvent(EventType.WAITING, text=progress.reason, place=progress.number)
     return ChatEvent(EventType.STATUS, text=progress.text)
-
-
-def _text(content: str) -> str | None:
-    """Return a row's text; what is not the contract's JSON has none."""
-    try:
-        found: Any = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    text = found.get("text") if isinstance(found, dict) else None
-    return text if isinstance(text, str) else None
