@@ -8,7 +8,23 @@ from varlink.scanner import _Error
 
 from nanoclawd import __version__
 
-INTERFACES = ("Appliance", "Groups", "Sessions", "Images", "Chat")
+INTERFACES = (
+    "Appliance",
+    "Groups",
+    "Sessions",
+    "Images",
+    "Chat",
+    "Chats",
+    "Wirings",
+    "Users",
+    "Roles",
+    "Members",
+    "Destinations",
+    "Approvals",
+    "Questions",
+    "Channels",
+    "Routing",
+)
 
 
 class Introspection:

@@ -131,9 +131,11 @@ class GroupsBackend:
         )
         return values.Group(
             name=group.folder,
+            display_name=group.name,
             provider=group.provider or config.provider,
             model=group.model or config.model,
             instructions=group.instructions,
+            cli_scope=group.cli_scope,
             created_at=group.created_at,
             sessions=sessions,
             awake=awake,

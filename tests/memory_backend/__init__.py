@@ -142,7 +142,15 @@ class _Groups(_Part):
             raise InvalidName(f"{name!r} can't be a group's name: letters and digits only")
         if name in self.all.state.groups:
             raise AlreadyExists(f"there is a group {name} already")
-        group = Group(name, settings.provider or "openai", settings.model or "embedded/smollm2", "", STARTED)
+        group = Group(
+            name,
+            settings.display_name or name,
+            settings.provider or "openai",
+            settings.model or "embedded/smollm2",
+            "",
+            settings.cli_scope or "group",
+            STARTED,
+        )
         self.all.state.groups[name] = replace(group, instructions=settings.instructions or "")
         self.all.save()
         return self.all.state.groups[name]

@@ -1,0 +1,104 @@
+"""What the control socket needs from the daemon's core: one protocol per Varlink interface.
+
+Any method may raise a :class:`~nanoclawd.errors.NanoclawError`; the client gets it as the Varlink error of its
+``code``. Another exception is a bug: the client gets ``Internal`` with a reference that the journal has too.
+"""
+
+from typing import Protocol
+
+from nanoclawd.control.api.chat import ChatBackend, ChatScreen, ClientGone
+from nanoclawd.control.api.directory import (
+    ChatsBackend,
+    DestinationsBackend,
+    MembersBackend,
+    RolesBackend,
+    UsersBackend,
+    WiringsBackend,
+)
+from nanoclawd.control.api.machine import ApplianceBackend, GroupsBackend, ImagesBackend, SessionsBackend
+from nanoclawd.control.api.traffic import ApprovalsBackend, ChannelsBackend, QuestionsBackend, RoutingBackend
+
+__all__ = [
+    "ApplianceBackend",
+    "ApprovalsBackend",
+    "Backend",
+    "ChannelsBackend",
+    "ChatBackend",
+    "ChatScreen",
+    "ChatsBackend",
+    "ClientGone",
+    "DestinationsBackend",
+    "GroupsBackend",
+    "ImagesBackend",
+    "MembersBackend",
+    "QuestionsBackend",
+    "RolesBackend",
+    "RoutingBackend",
+    "SessionsBackend",
+    "UsersBackend",
+    "WiringsBackend",
+]
+
+
+class Backend(Protocol):
+    """All that the control socket serves: the backend of each interface under its name."""
+
+    @property
+    def appliance(self) -> ApplianceBackend:
+        """Behind io.nanoclaw.Appliance."""
+
+    @property
+    def groups(self) -> GroupsBackend:
+        """Behind io.nanoclaw.Groups."""
+
+    @property
+    def sessions(self) -> SessionsBackend:
+        """Behind io.nanoclaw.Sessions."""
+
+    @property
+    def images(self) -> ImagesBackend:
+        """Behind io.nanoclaw.Images."""
+
+    @property
+    def chat(self) -> ChatBackend:
+        """Behind io.nanoclaw.Chat."""
+
+    @property
+    def chats(self) -> ChatsBackend:
+        """Behind io.nanoclaw.Chats."""
+
+    @property
+    def wirings(self) -> WiringsBackend:
+        """Behind io.nanoclaw.Wirings."""
+
+    @property
+    def users(self) -> UsersBackend:
+        """Behind io.nanoclaw.Users."""
+
+    @property
+    def roles(self) -> RolesBackend:
+        """Behind io.nanoclaw.Roles."""
+
+    @property
+    def members(self) -> MembersBackend:
+        """Behind io.nanoclaw.Members."""
+
+    @property
+    def destinations(self) -> DestinationsBackend:
+        """Behind io.nanoclaw.Destinations."""
+
+    @property
+    def approvals(self) -> ApprovalsBackend:
+        """Behind io.nanoclaw.Approvals."""
+
+    @property
+    def questions(self) -> QuestionsBackend:
+        """Behind io.nanoclaw.Questions."""
+
+    @property
+    def channels(self) -> ChannelsBackend:
+        """Behind io.nanoclaw.Channels."""
+
+    @property
+    def routing(self) -> RoutingBackend:
+        """Behind io.nanoclaw.Routing."""

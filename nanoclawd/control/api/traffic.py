@@ -1,0 +1,85 @@
+"""Behind io.nanoclaw.Approvals, Questions, Channels and Routing: what waits for a word, and where messages go."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from nanoclawd.control.values import (
+    Approval,
+    Caller,
+    Channel,
+    Conversation,
+    Decision,
+    DroppedSender,
+    Hypothesis,
+    Question,
+)
+
+
+class ApprovalsBackend(Protocol):
+    """Behind io.nanoclaw.Approvals."""
+
+    async def list(self, limit: int, *, decided: bool) -> Sequence[Approval]:
+        """Return what is pending, the oldest first; or everything, the newest first."""
+
+    async def get(self, approval: str) -> Approval:
+        """Return one approval."""
+
+    async def decide(self, caller: Caller, approval: str, option: str) -> tuple[Approval, str]:
+        """Decide; return the approval as it is then, and what was done in words.
+
+        Raises:
+            InvalidName: no such option.
+            Refused: it was decided already, or has expired.
+        """
+
+
+class QuestionsBackend(Protocol):
+    """Behind io.nanoclaw.Questions."""
+
+    async def list(self, group: str | None, limit: int) -> Sequence[Question]:
+        """Return the open questions (of a group), the oldest first."""
+
+    async def get(self, question: str) -> Question:
+        """Return one question."""
+
+    async def answer(self, caller: Caller, question: str, option: str) -> str:
+        """Answer; return what was done in words.
+
+        Raises:
+            InvalidName: no such option.
+            Refused: somebody has answered in this moment.
+        """
+
+
+class ChannelsBackend(Protocol):
+    """Behind io.nanoclaw.Channels."""
+
+    async def list(self) -> Sequence[Channel]:
+        """Return the channels by name."""
+
+    async def conversations(self, channel: str) -> Sequence[Conversation]:
+        """Return the chats that the channel's account is in.
+
+        Raises:
+            NotFound: no such channel.
+            Unavailable: it is not up.
+        """
+
+
+class RoutingBackend(Protocol):
+    """Behind io.nanoclaw.Routing."""
+
+    async def explain(self, message: Hypothesis) -> Decision:
+        """Say what would become of a message, without effect."""
+
+    async def explain_message(self, message_id: str) -> Sequence[Decision]:
+        """Return what became of a message, the latest last.
+
+        Raises:
+            NotFound: it is not remembered.
+        """
+
+    async def dropped(
+        self, channel: str | None, chat: str | None, user: str | None, limit: int
+    ) -> Sequence[DroppedSender]:
+        """Return whose messages were dropped, the latest first."""

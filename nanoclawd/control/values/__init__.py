@@ -1,0 +1,62 @@
+"""The values that the control socket carries.
+
+The dataclasses are the wire format too: a field here is the field of the same name in ``interfaces/*.varlink``, and a
+test compares the two. Times are ISO-8601 text (:mod:`nanoclaw_runner.contract.clock`), sizes bytes, durations seconds.
+"""
+
+from nanoclawd.control.values.appliance import ApplianceStatus, BusySession, Component, ComponentState, Limits
+from nanoclawd.control.values.approvals import Approval, ApprovalState, CardState, Option, Question
+from nanoclawd.control.values.caller import Caller, Peer
+from nanoclawd.control.values.channels import Channel, ChannelState, Conversation
+from nanoclawd.control.values.chat import ChatEvent, EventType, Sent, TurnState
+from nanoclawd.control.values.chats import Chat, ChatSettings, Destination, DestinationType, Wiring, WiringSettings
+from nanoclawd.control.values.groups import Group, GroupSettings
+from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, ImageState
+from nanoclawd.control.values.people import Dm, Member, Role, User
+from nanoclawd.control.values.routing import Decision, DroppedSender, Hypothesis, Step, WiringDecision
+from nanoclawd.control.values.sessions import Session, SessionState
+
+__all__ = [
+    "ApplianceStatus",
+    "Approval",
+    "ApprovalState",
+    "BuildEvent",
+    "BuildProgress",
+    "BusySession",
+    "Caller",
+    "CardState",
+    "Channel",
+    "ChannelState",
+    "Chat",
+    "ChatEvent",
+    "ChatSettings",
+    "Component",
+    "ComponentState",
+    "Conversation",
+    "Decision",
+    "Destination",
+    "DestinationType",
+    "Dm",
+    "DroppedSender",
+    "EventType",
+    "Group",
+    "GroupSettings",
+    "Hypothesis",
+    "Image",
+    "ImageState",
+    "Limits",
+    "Member",
+    "Option",
+    "Peer",
+    "Question",
+    "Role",
+    "Sent",
+    "Session",
+    "SessionState",
+    "Step",
+    "TurnState",
+    "User",
+    "Wiring",
+    "WiringDecision",
+    "WiringSettings",
+]
