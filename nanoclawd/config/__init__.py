@@ -2,6 +2,8 @@
 
 from nanoclawd.config.load import load
 from nanoclawd.config.model import (
+    Access,
+    Channel,
     Config,
     Endpoint,
     Gateway,
@@ -11,4 +13,4 @@ from nanoclawd.config.model import (
     Timeouts,
 )
 
-__all__ = ["Config", "Endpoint", "Gateway", "Images", "Limits", "ModelChoice", "Timeouts", "load"]
+__all__ = ["Access", "Channel", "Config", "Endpoint", "Gateway", "Images", "Limits", "ModelChoice", "Timeouts", "load"]

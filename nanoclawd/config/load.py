@@ -11,7 +11,8 @@ from typing import Any, TypeAliasType, get_args, get_origin
 import msgspec
 import yaml
 
-from nanoclawd.config.model import EMBEDDED, Config, Endpoint
+from nanoclawd.config.model import EMBEDDED, Channel, Config, Endpoint
+from nanoclawd.config.values import ChannelName, EndpointName, PlainValue, Word
 from nanoclawd.errors import ConfigError
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -153,7 +154,9 @@ class _Reading:
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return _NOTHING if _is_null(node) else self._struct(node, kind, place)
         if origin is dict:
-            return _NOTHING if _is_null(node) else self._endpoints(node, place)
+            if _is_null(node):
+                return _NOTHING
+            return self._endpoints(node, place) if get_args(kind)[1] is Endpoint else self._channels(node, place)
         if origin is tuple:
             return self._list(node, get_args(kind)[0], place)
         if NoneType in get_args(kind):  # the model has no union but `X | None`
@@ -161,14 +164,42 @@ class _Reading:
         return self._leaf(node, kind, place)
 
     def _endpoints(self, node: yaml.Node, place: str) -> dict[str, Endpoint]:
-        name_kind = get_args(msgspec.structs.fields(Config)[_ENDPOINTS].type)[0]
         found = {"embedded": EMBEDDED}
         for name, key_node, value_node in self._pairs(node, place):
-            self._leaf(key_node, name_kind, f"{place}.{_clean(name)}", text=name)
+            self._leaf(key_node, EndpointName, f"{place}.{_clean(name)}", text=name)
             endpoint = self._struct(value_node, Endpoint, f"{place}.{_clean(name)}")
             if isinstance(endpoint, Endpoint):
                 found[name] = endpoint
         return found
+
+    def _channels(self, node: yaml.Node, place: str) -> dict[str, Channel]:
+        found: dict[str, Channel] = {}
+        for name, key_node, value_node in self._pairs(node, place):
+            full = f"{place}.{_clean(name)}"
+            before = len(self._problems)
+            self._leaf(key_node, ChannelName, full, text=name)
+            values = {key: (key_node, value) for key, key_node, value in self._pairs(value_node, full)}
+            if len(self._problems) > before:
+                continue
+            if "type" not in values:
+                self._report(_line(key_node), full, "type is missing: which adapter is it, like telegram?")
+                continue
+            kind = self._leaf(values.pop("type")[1], Word, f"{full}.type")
+            options = {key: self._plain(value, f"{full}.{_clean(key)}") for key, (_, value) in values.items()}
+            if isinstance(kind, str) and len(self._problems) == before:
+                below = f"{full}."
+                lines = {key.removeprefix(below): line for key, line in self._lines.items() if key.startswith(below)}
+                lines[""] = _line(key_node)
+                found[name] = Channel(type=kind, options=options, name=name, file=str(self._path), lines=lines)
+        return found
+
+    def _plain(self, node: yaml.Node, place: str) -> object:
+        """Return an option's value as it stands: its adapter knows what it is to be."""
+        if isinstance(node, yaml.MappingNode):
+            return {key: self._plain(value, f"{place}.{_clean(key)}") for key, _, value in self._pairs(node, place)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(item, f"{place}[{index}]") for index, item in enumerate(node.value)]
+        return self._leaf(node, PlainValue, place)
 
     def _list(self, node: yaml.Node, kind: Any, place: str) -> object:
         if not isinstance(node, yaml.SequenceNode):
@@ -188,9 +219,6 @@ class _Reading:
         except (msgspec.ValidationError, yaml.YAMLError, ValueError):
             self._report(_line(node), place, f"expected {meta.description}, found {_shown(node)}")
             return _NOTHING
-
-
-_ENDPOINTS = [field.name for field in msgspec.structs.fields(Config)].index("endpoints")
 
 
 def _scalar(node: yaml.ScalarNode) -> object:

@@ -1,6 +1,7 @@
 """What the configuration file says, as frozen structs whose defaults are those of a file that is not there."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -12,15 +13,19 @@ from nanoclawd.config.values import (
     BasePath,
     BodySize,
     Budget,
+    ChannelName,
     Connections,
     CredentialName,
     DiskSize,
     EndpointName,
+    GroupName,
+    Hours,
     ImageName,
     Level,
     MemorySize,
     ModelSpec,
     NetworkName,
+    Policy,
     Seconds,
     SocketPath,
     Switch,
@@ -34,6 +39,13 @@ from nanoclawd.config.values import (
 from nanoclawd.errors import InvalidName, NotFound
 
 DEFAULT_PATHS: tuple[str, ...] = ("chat/completions", "completions", "embeddings", "models", "responses", "messages")
+
+
+RESERVED_CHANNELS: Final = {
+    "terminal": "the terminal is always there; another name is needed",
+    "agent": "agents write to each other under this name; another one is needed",
+}
+"""Names that no configured channel can have, with what is said about each."""
 
 
 class ModelChoice(NamedTuple):
@@ -141,6 +153,49 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain: Seconds = 60.0
 
 
+class Channel(msgspec.Struct, frozen=True):
+    """A channel as the file says it. Its type's adapter checks the options, when the channel is started.
+
+    Attributes:
+        type: the platform's adapter.
+        options: the other keys, as plain values.
+        name: its own key in the file.
+        file: where it was read.
+        lines: line of the channel ("") and of each key below it.
+    """
+
+    type: Word
+    options: Mapping[str, Any] = {}
+    name: str = ""
+    file: str = ""
+    lines: Mapping[str, int] = {}
+
+    def place(self, option: str = "") -> str:
+        """Return ``FILE:LINE: channels.NAME.OPTION``; an option that the file leaves out is at its nearest key."""
+        key = option
+        while key and key not in self.lines:
+            key = key[: max(key.rfind("."), key.rfind("["), 0)]
+        named = f"channels.{self.name}.{option}" if option else f"channels.{self.name}"
+        return f"{self.file}:{self.lines.get(key, 1)}: {named}"
+
+
+class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may talk to an agent before somebody has said so.
+
+    Attributes:
+        unknown_chats: what becomes of a chat that no agent hears, once somebody speaks to the account in it: nothing,
+            an administrator is asked, or it gets the default group.
+        unknown_senders: the policy of chats that are new: what becomes of people whom nobody has admitted.
+        approval_hours: an approval that nobody has decided expires after this.
+        default_group: the agent group of public unknown chats.
+    """
+
+    unknown_chats: Policy = "request_approval"
+    unknown_senders: Policy = "request_approval"
+    approval_hours: Hours = 24.0
+    default_group: GroupName | None = None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -149,6 +204,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         provider: the provider of groups that name none.
         allow_scripted: whether a group may use the provider ``scripted``, which tests use to probe the sandbox.
         endpoints: model endpoints by name; ``embedded`` is always among them.
+        channels: chat accounts by name; the terminal is there without a word.
         log_level: least level that is logged.
     """
 
@@ -156,6 +212,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provider: Word = "openai"
     allow_scripted: Switch = False
     endpoints: dict[EndpointName, Endpoint] = msgspec.field(default_factory=lambda: {"embedded": EMBEDDED})
+    channels: dict[ChannelName, Channel] = {}
+    access: Access = msgspec.field(default_factory=Access)
     limits: Limits = msgspec.field(default_factory=Limits)
     timeouts: Timeouts = msgspec.field(default_factory=Timeouts)
     images: Images = msgspec.field(default_factory=Images)
@@ -190,6 +248,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found.append(("provider", "scripted needs allow_scripted: true"))
         if self.limits.memory_budget < self.limits.session_memory:
             found.append(("limits.memory_budget", "smaller than limits.session_memory: no session could ever wake"))
+        found += [(f"channels.{name}", RESERVED_CHANNELS[name]) for name in self.channels if name in RESERVED_CHANNELS]
+        if self.access.unknown_chats == "public" and self.access.default_group is None:
+            found.append(("access.unknown_chats", "public needs access.default_group"))
         if self.timeouts.turn < self.timeouts.silence:
             found.append(("timeouts.turn", "shorter than timeouts.silence"))
         return found

@@ -7,7 +7,7 @@ cannot.
 
 import os
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -89,6 +89,23 @@ type Level = Annotated[str, Meta(max_length=30, description="debug, info, warnin
 type EndpointName = Annotated[
     str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,30}\Z", description="a name of a-z, 0-9 and -, at most 31 characters")
 ]
+type ChannelName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?\Z",
+        description="a name of a-z, 0-9 and - that begins and ends with a letter or digit, at most 31 characters",
+    ),
+]
+type GroupName = Annotated[
+    str, Meta(pattern=r"\A[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?\Z", description="an agent group's name")
+]
+type Policy = Annotated[
+    Literal["strict", "request_approval", "public"], Meta(description="strict, request_approval or public")
+]
+type PlainValue = Annotated[
+    bool | int | float | str | None, Meta(description="true, false, a number, a text or nothing; quote what is a text")
+]
+type Hours = Annotated[float, Meta(ge=0.001, le=8760, description="hours, from 0.001 to 8760")]
 type CredentialName = Annotated[
     str, Meta(pattern=r"\A[a-z0-9-]{1,64}\Z", description="a credential's name, of a-z, 0-9 and -")
 ]

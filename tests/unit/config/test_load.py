@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoclawd.config import Config, Endpoint, ModelChoice, load
+from nanoclawd.config import Access, Config, Endpoint, ModelChoice, load
 from nanoclawd.config.load import MAX_FILE_BYTES
 from nanoclawd.config.model import EMBEDDED
 from nanoclawd.config.values import default_awake, half_of_memory, parse_size
@@ -264,3 +264,86 @@ def test_a_models_own_name_may_hold_slashes_and_its_endpoint_must_exist():
     assert Config().resolve_model("embedded/vendor/model:7b") == ModelChoice("embedded", "vendor/model:7b")
     with pytest.raises(NotFound, match="there are: embedded"):
         Config().resolve_model("ollama/x")
+
+
+def test_channels_keep_their_options_and_lines(tmp_path: Path):
+    text = """\
+channels:
+  work:
+    type: telegram
+    threads: true
+    limits: {rate: 2.5, "odd.key": x}
+    admins:
+      - alice
+      - 17
+  private: {type: telegram, note: ~}
+"""
+    work, private = read(tmp_path, text).channels.values()
+    assert (work.name, work.type, private.name, private.type) == ("work", "telegram", "private", "telegram")
+    assert work.options == {"threads": True, "limits": {"rate": 2.5, "odd.key": "x"}, "admins": ["alice", 17]}
+    assert private.options == {"note": None}
+    place = f"{tmp_path}/config.yaml"
+    assert work.place() == f"{place}:2: channels.work"
+    assert work.place("threads") == f"{place}:4: channels.work.threads"
+    assert work.place("limits.rate") == f"{place}:5: channels.work.limits.rate"
+    assert work.place("admins[1]") == f"{place}:6: channels.work.admins[1]"
+    assert work.place("token") == f"{place}:2: channels.work.token"
+    assert private.place("note") == f"{place}:9: channels.private.note"
+
+
+def test_the_access_section(tmp_path: Path):
+    text = "access: {unknown_chats: public, unknown_senders: strict, approval_hours: 0.5, default_group: 2nd-home}"
+    assert read(tmp_path, text).access == Access(
+        unknown_chats="public", unknown_senders="strict", approval_hours=0.5, default_group="2nd-home"
+    )
+    assert Config().access == Access("request_approval", "request_approval", 24.0, None)
+
+
+def test_faults_of_channels_and_access(tmp_path: Path):
+    text = """\
+channels:
+  Work: {type: telegram}
+  one: {threads: true}
+  two: telegram
+  three: {type: 7}
+  four: {type: telegram, since: 2026-01-01, since: now}
+  ends-in-: {type: telegram}
+access:
+  unknown_chats: maybe
+  unknown_senders: true
+  approval_hours: 0
+  default_group: ../etc
+  who: me
+"""
+    rule = "expected a name of a-z, 0-9 and - that begins and ends with a letter or digit, at most 31 characters, found"
+    policy = "expected strict, request_approval or public, found"
+    assert faults(tmp_path, text) == [
+        f'2: channels.Work: {rule} "Work"',
+        "3: channels.one: type is missing: which adapter is it, like telegram?",
+        '4: channels.two: expected a mapping (key: value), found "telegram"',
+        "5: channels.three.type: expected a name of a-z, 0-9, - and _, found 7",
+        "6: channels.four.since: stands here twice",
+        f'7: channels.ends-in-: {rule} "ends-in-"',
+        f'9: access.unknown_chats: {policy} "maybe"',
+        f"10: access.unknown_senders: {policy} true",
+        "11: access.approval_hours: expected hours, from 0.001 to 8760, found 0",
+        '12: access.default_group: expected an agent group\'s name, found "../etc"',
+        "13: access.who: unknown key; known here: unknown_chats, unknown_senders, approval_hours, default_group",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("channels: {terminal: {type: x}}", "1: channels.terminal: the terminal is always there; another name"),
+        ("channels:\n  agent: {type: x}", "2: channels.agent: agents write to each other under this name"),
+        ("access:\n  unknown_chats: public", "2: access.unknown_chats: public needs access.default_group"),
+        (
+            "channels:\n  a: {type: x,\n   when: 2026-01-01}",
+            "3: channels.a.when: expected true, false, a number, a text or nothing; quote what is a text, found 2026-",
+        ),
+    ],
+)
+def test_faults_between_keys_of_channels_and_access(tmp_path: Path, text: str, fault: str):
+    (found,) = faults(tmp_path, text)
+    assert found.startswith(fault)
