@@ -25,6 +25,8 @@ class WiringDecision:
     session_mode: str
     thread: str | None
     session: str | None
+    reply: str | None
+    deciding: Step
     steps: Sequence[Step]
 
 
@@ -39,7 +41,10 @@ class Decision:
     sender: str | None
     known: bool
     action: str
+    reason: str
     answer: str | None
+    reply: str | None
+    deciding: Step
     steps: Sequence[Step]
     wirings: Sequence[WiringDecision]
 
