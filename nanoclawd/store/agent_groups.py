@@ -1,5 +1,6 @@
 """Agent groups: an agent's identity. Its ``folder`` is the name that people and units use."""
 
+import itertools
 from dataclasses import dataclass
 
 import apsw
@@ -7,17 +8,22 @@ import apsw
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.errors import AlreadyExists, NotFound
 from nanoclawd.store.constraints import is_duplicate
-from nanoclawd.store.names import check_group_name, new_id
+from nanoclawd.store.names import GROUP_NAME_LENGTH, RESERVED, check_group_name, new_id, normalised
 
 FIRST_UID = 1000
 """In-container uid of group n is 1000 + n (design: identity of agents)."""
 
-_COLUMNS = "number, id, folder, name, provider, model, instructions, created_at"
+_COLUMNS = "number, id, folder, name, provider, model, instructions, created_at, cli_scope"
 
 
 @dataclass(frozen=True, slots=True)
 class AgentGroup:
-    """One agent group. ``provider`` and ``model`` are None where the configuration's default holds."""
+    """One agent group.
+
+    Attributes:
+        provider: None where the configuration's default holds, as with ``model``.
+        cli_scope: what its agents may ask of ``ncl``: ``disabled``, ``group`` (their own) or ``global``.
+    """
 
     number: int
     id: str
@@ -27,6 +33,7 @@ class AgentGroup:
     model: str | None
     instructions: str
     created_at: str
+    cli_scope: str = "group"
 
     @property
     def uid(self) -> int:
@@ -41,6 +48,7 @@ def create(
     provider: str | None = None,
     model: str | None = None,
     instructions: str = "",
+    cli_scope: str = "group",
 ) -> AgentGroup:
     """Create a group.
 
@@ -51,9 +59,9 @@ def create(
     check_group_name(folder)
     try:
         connection.execute(
-            "INSERT INTO agent_groups (id, folder, name, provider, model, instructions, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (new_id("ag"), folder, name or folder, provider, model, instructions, now_text()),
+            "INSERT INTO agent_groups (id, folder, name, provider, model, instructions, created_at, cli_scope)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (new_id("ag"), folder, name or folder, provider, model, instructions, now_text(), cli_scope),
         )
     except apsw.ConstraintError as error:
         if not is_duplicate(error):
@@ -80,20 +88,34 @@ def by_id(connection: apsw.Connection, group_id: str) -> AgentGroup:
     return _one(connection, "id", group_id)
 
 
+def free_folder(connection: apsw.Connection, name: str) -> str:
+    """Return the folder that a group of this name would get: normalised, and with -2, -3 where it is taken."""
+    base = normalised(name, GROUP_NAME_LENGTH)
+    for number in itertools.count(1):
+        suffix = "" if number == 1 else f"-{number}"
+        folder = base[: GROUP_NAME_LENGTH - len(suffix)].rstrip("-") + suffix
+        if (
+            folder not in RESERVED
+            and not connection.execute("SELECT 1 FROM agent_groups WHERE folder = ?", (folder,)).fetchone()
+        ):
+            return folder
+    raise AssertionError  # unreachable: the count has no end
+
+
 def every(connection: apsw.Connection) -> list[AgentGroup]:
     """Read all groups, oldest first."""
     return [AgentGroup(*row) for row in connection.execute(f"SELECT {_COLUMNS} FROM agent_groups ORDER BY number")]
 
 
 def update(connection: apsw.Connection, group: AgentGroup) -> AgentGroup:
-    """Write a group's changeable columns (name, provider, model, instructions).
+    """Write a group's changeable columns (name, provider, model, instructions, scope).
 
     Raises:
         NotFound: it has gone.
     """
     connection.execute(
-        "UPDATE agent_groups SET name = ?, provider = ?, model = ?, instructions = ? WHERE id = ?",
-        (group.name, group.provider, group.model, group.instructions, group.id),
+        "UPDATE agent_groups SET name = ?, provider = ?, model = ?, instructions = ?, cli_scope = ? WHERE id = ?",
+        (group.name, group.provider, group.model, group.instructions, group.cli_scope, group.id),
     )
     return by_id(connection, group.id)
 

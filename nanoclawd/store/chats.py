@@ -5,21 +5,29 @@ from dataclasses import dataclass
 import apsw
 
 from nanoclaw_runner.contract.clock import now_text
-from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import AlreadyExists, NotFound
+from nanoclawd.store import destinations
 from nanoclawd.store.constraints import is_duplicate, is_missing_parent
-from nanoclawd.store.names import new_id
+from nanoclawd.store.names import new_id, shown_name
+from nanoclawd.store.transaction import together
 
-_CHAT_COLUMNS = "id, channel_type, platform_id, name, is_group, unknown_sender_policy, created_at"
-_WIRING_COLUMNS = (
-    "id, messaging_group_id, agent_group_id, session_mode, priority, engage_mode, engage_pattern,"
-    " sender_scope, ignored_message_policy, created_at"
+_CHAT_COLUMNS = "id, channel_type, platform_id, name, is_group, unknown_sender_policy, created_at, denied_at, denied_by"
+_WIRINGS = (
+    "SELECT w.id, w.messaging_group_id, w.agent_group_id, w.session_mode, w.priority, w.engage_mode, w.engage_pattern,"
+    " w.sender_scope, w.ignored_message_policy, w.created_at, g.folder, m.channel_type, m.platform_id"
+    " FROM messaging_group_agents w JOIN agent_groups g ON g.id = w.agent_group_id"
+    " JOIN messaging_groups m ON m.id = w.messaging_group_id"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One chat on one platform, known by channel type and platform id."""
+    """One chat, known by its channel and the platform's id of it.
+
+    Attributes:
+        channel_type: the channel's name in the configuration.
+        denied_at: when somebody with the right to it refused to connect this chat for good.
+    """
 
     id: str
     channel_type: str
@@ -28,11 +36,13 @@ class Chat:
     is_group: bool
     unknown_sender_policy: str
     created_at: str
+    denied_at: str | None = None
+    denied_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Which agent hears a chat, and when."""
+    """Which agent hears a chat, and when. The last three are the group's folder and the chat's address."""
 
     id: str
     messaging_group_id: str
@@ -44,6 +54,9 @@ class Wiring:
     sender_scope: str
     ignored_message_policy: str
     created_at: str
+    group: str = ""
+    channel_type: str = ""
+    platform_id: str = ""
 
 
 def create(
@@ -62,8 +75,9 @@ def create(
     chat_id = new_id("mg")
     try:
         connection.execute(
-            f"INSERT INTO messaging_groups ({_CHAT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (chat_id, channel_type, platform_id, name, int(is_group), unknown_sender_policy, now_text()),
+            "INSERT INTO messaging_groups (id, channel_type, platform_id, name, is_group, unknown_sender_policy,"
+            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (chat_id, channel_type, platform_id, shown_name(name), int(is_group), unknown_sender_policy, now_text()),
         )
     except apsw.ConstraintError as error:
         if not is_duplicate(error):
@@ -80,7 +94,7 @@ def by_id(connection: apsw.Connection, chat_id: str) -> Chat:
     """
     row = connection.execute(f"SELECT {_CHAT_COLUMNS} FROM messaging_groups WHERE id = ?", (chat_id,)).fetchone()
     if row is None:
-        raise NotFound(f"there is no chat {chat_id[:40]}")
+        raise NotFound(f"there is no chat {chat_id[:40]!r}", hint="ncl chats list")
     return _chat(row)
 
 
@@ -93,13 +107,63 @@ def by_address(connection: apsw.Connection, channel_type: str, platform_id: str)
     return None if row is None else _chat(row)
 
 
+def every(connection: apsw.Connection, channel: str | None = None) -> list[Chat]:
+    """Read all chats, or a channel's, oldest first."""
+    rows = connection.execute(
+        f"SELECT {_CHAT_COLUMNS} FROM messaging_groups WHERE ?1 IS NULL OR channel_type = ?1 ORDER BY rowid", (channel,)
+    )
+    return [_chat(row) for row in rows]
+
+
+def update(
+    connection: apsw.Connection,
+    chat_id: str,
+    name: str | None = None,
+    is_group: bool | None = None,
+    unknown_sender_policy: str | None = None,
+) -> Chat:
+    """Change what is given of a chat; None leaves a column as it is.
+
+    Raises:
+        NotFound: there is none.
+    """
+    connection.execute(
+        "UPDATE messaging_groups SET name = coalesce(?, name), is_group = coalesce(?, is_group),"
+        " unknown_sender_policy = coalesce(?, unknown_sender_policy) WHERE id = ?",
+        (shown_name(name), None if is_group is None else int(is_group), unknown_sender_policy, chat_id),
+    )
+    return by_id(connection, chat_id)
+
+
+def deny(connection: apsw.Connection, chat_id: str, denied_by: str | None) -> Chat:
+    """Note that nobody is to be asked about a chat again.
+
+    Raises:
+        NotFound: there is none.
+    """
+    connection.execute(
+        "UPDATE messaging_groups SET denied_at = ?, denied_by = ? WHERE id = ?", (now_text(), denied_by, chat_id)
+    )
+    return by_id(connection, chat_id)
+
+
+def undeny(connection: apsw.Connection, chat_id: str) -> Chat:
+    """Forget that a chat was refused.
+
+    Raises:
+        NotFound: there is none.
+    """
+    connection.execute("UPDATE messaging_groups SET denied_at = NULL, denied_by = NULL WHERE id = ?", (chat_id,))
+    return by_id(connection, chat_id)
+
+
 def rename(connection: apsw.Connection, chat_id: str, name: str | None) -> Chat:
     """Change a chat's shown name.
 
     Raises:
         NotFound: there is none.
     """
-    connection.execute("UPDATE messaging_groups SET name = ? WHERE id = ?", (name, chat_id))
+    connection.execute("UPDATE messaging_groups SET name = ? WHERE id = ?", (shown_name(name), chat_id))
     return by_id(connection, chat_id)
 
 
@@ -116,44 +180,61 @@ def wire(
     priority: int = 0,
     engage_mode: str = "mention",
     engage_pattern: str | None = None,
+    sender_scope: str = "all",
+    ignored_message_policy: str = "drop",
 ) -> Wiring:
-    """Wire a chat to an agent.
+    """Wire a chat to an agent, which may write there from now on: its destination is made with it (W-31).
 
     Raises:
         AlreadyExists: they are wired already.
         NotFound: one of the two doesn't exist.
     """
     wiring_id = new_id("mga")
-    try:
-        connection.execute(
-            "INSERT INTO messaging_group_agents (id, messaging_group_id, agent_group_id, session_mode, priority,"
-            " engage_mode, engage_pattern, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                wiring_id,
-                chat_id,
-                agent_group_id,
-                session_mode,
-                priority,
-                engage_mode,
-                engage_pattern,
-                now_text(),
-            ),
-        )
-    except apsw.ConstraintError as error:
-        if is_missing_parent(error):
-            raise NotFound("the chat or the agent to wire doesn't exist") from error
-        if not is_duplicate(error):
-            raise
-        raise AlreadyExists("this chat and this agent are wired already") from error
-    return next(wiring for wiring in wirings_of_chat(connection, chat_id) if wiring.id == wiring_id)
+    with together(connection):
+        try:
+            connection.execute(
+                "INSERT INTO messaging_group_agents (id, messaging_group_id, agent_group_id, session_mode, priority,"
+                " engage_mode, engage_pattern, sender_scope, ignored_message_policy, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    wiring_id,
+                    chat_id,
+                    agent_group_id,
+                    session_mode,
+                    priority,
+                    engage_mode,
+                    engage_pattern,
+                    sender_scope,
+                    ignored_message_policy,
+                    now_text(),
+                ),
+            )
+        except apsw.ConstraintError as error:
+            if is_missing_parent(error):
+                raise NotFound("the chat or the agent to wire doesn't exist") from error
+            if not is_duplicate(error):
+                raise
+            raise AlreadyExists("this chat and this agent are wired already", hint="ncl wirings list") from error
+        destinations.ensure_channel(connection, agent_group_id, chat_id, wiring_id)
+        return wiring_by_id(connection, wiring_id)
+
+
+def wiring_by_id(connection: apsw.Connection, wiring_id: str) -> Wiring:
+    """Read a wiring by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute(f"{_WIRINGS} WHERE w.id = ?", (wiring_id,)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no wiring {wiring_id[:40]!r}", hint="ncl wirings list")
+    return Wiring(*row)
 
 
 def wirings_of_chat(connection: apsw.Connection, chat_id: str) -> list[Wiring]:
     """Read a chat's wirings, highest priority first, then oldest."""
     rows = connection.execute(
-        f"SELECT {_WIRING_COLUMNS} FROM messaging_group_agents WHERE messaging_group_id = ?"
-        " ORDER BY priority DESC, rowid",
-        (chat_id,),
+        f"{_WIRINGS} WHERE w.messaging_group_id = ? ORDER BY w.priority DESC, w.rowid", (chat_id,)
     )
     return [Wiring(*row) for row in rows]
 
@@ -161,10 +242,47 @@ def wirings_of_chat(connection: apsw.Connection, chat_id: str) -> list[Wiring]:
 def wirings_of_agent(connection: apsw.Connection, agent_group_id: str) -> list[Wiring]:
     """Read an agent's wirings, highest priority first, then oldest."""
     rows = connection.execute(
-        f"SELECT {_WIRING_COLUMNS} FROM messaging_group_agents WHERE agent_group_id = ? ORDER BY priority DESC, rowid",
-        (agent_group_id,),
+        f"{_WIRINGS} WHERE w.agent_group_id = ? ORDER BY w.priority DESC, w.rowid", (agent_group_id,)
     )
     return [Wiring(*row) for row in rows]
+
+
+def every_wiring(connection: apsw.Connection) -> list[Wiring]:
+    """Read all wirings, oldest first."""
+    return [Wiring(*row) for row in connection.execute(f"{_WIRINGS} ORDER BY w.rowid")]
+
+
+def update_wiring(connection: apsw.Connection, wiring: Wiring) -> Wiring:
+    """Write a wiring's changeable columns: all but its two ends.
+
+    Raises:
+        NotFound: it has gone.
+    """
+    connection.execute(
+        "UPDATE messaging_group_agents SET session_mode = ?, priority = ?, engage_mode = ?, engage_pattern = ?,"
+        " sender_scope = ?, ignored_message_policy = ? WHERE id = ?",
+        (
+            wiring.session_mode,
+            wiring.priority,
+            wiring.engage_mode,
+            wiring.engage_pattern,
+            wiring.sender_scope,
+            wiring.ignored_message_policy,
+            wiring.id,
+        ),
+    )
+    return wiring_by_id(connection, wiring.id)
+
+
+def unwire(connection: apsw.Connection, wiring_id: str) -> None:
+    """End a wiring. The destination that it made goes with it, one that was there before or is needed by more stays.
+
+    Raises:
+        NotFound: there is none.
+    """
+    connection.execute("DELETE FROM messaging_group_agents WHERE id = ?", (wiring_id,))
+    if not connection.changes():
+        raise NotFound(f"there is no wiring {wiring_id[:40]!r}", hint="ncl wirings list")
 
 
 def group_of_wiring(connection: apsw.Connection, wiring: Wiring) -> str:
@@ -174,17 +292,18 @@ def group_of_wiring(connection: apsw.Connection, wiring: Wiring) -> str:
 
 def ensure_terminal(connection: apsw.Connection, platform_id: str, name: str, agent_group_id: str) -> Chat:
     """Return the terminal's chat with an agent, made and wired the first time (F-82: again makes nothing new)."""
-    with writing(connection):
-        chat = by_address(connection, "terminal", platform_id)
+    chat = by_address(connection, "terminal", platform_id)
+    if chat is not None and any(one.agent_group_id == agent_group_id for one in wirings_of_chat(connection, chat.id)):
+        return chat
+    with together(connection):
         if chat is None:
             chat = create(connection, "terminal", platform_id, name, unknown_sender_policy="public")
-        if not any(wiring.agent_group_id == agent_group_id for wiring in wirings_of_chat(connection, chat.id)):
-            wire(connection, chat.id, agent_group_id, engage_mode="pattern", engage_pattern=".")
+        wire(connection, chat.id, agent_group_id, engage_mode="pattern", engage_pattern=".")
     return chat
 
 
 def _chat(row: tuple[object, ...]) -> Chat:
-    chat_id, channel_type, platform_id, name, is_group, policy, created_at = row
+    chat_id, channel_type, platform_id, name, is_group, policy, created_at, denied_at, denied_by = row
     return Chat(
         id=str(chat_id),
         channel_type=str(channel_type),
@@ -193,4 +312,6 @@ def _chat(row: tuple[object, ...]) -> Chat:
         is_group=bool(is_group),
         unknown_sender_policy=str(policy),
         created_at=str(created_at),
+        denied_at=None if denied_at is None else str(denied_at),
+        denied_by=None if denied_by is None else str(denied_by),
     )

@@ -3,6 +3,7 @@
 import re
 import secrets
 import string
+import unicodedata
 
 from nanoclawd.errors import InvalidName
 
@@ -10,11 +11,14 @@ GROUP_NAME_RULE = (
     "a group's name has 1 to 31 characters of a-z, 0-9 and '-', begins and ends with a letter or digit, "
     "and is not model, gateway, image or build"
 )
+GROUP_NAME_LENGTH = 31
 _GROUP_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?")
-_RESERVED = frozenset({"model", "gateway", "image", "build"})
+RESERVED = frozenset({"model", "gateway", "image", "build"})
 _ID_ALPHABET = string.digits + string.ascii_lowercase
 SESSION_ID_LENGTH = 12
 _SESSION_ID = re.compile(r"[0-9a-z]{12}")
+_NOT_PLAIN = re.compile(r"[^a-z0-9]+")
+MAX_SHOWN_CHARACTERS = 200
 
 
 def check_group_name(name: str) -> str:
@@ -23,7 +27,7 @@ def check_group_name(name: str) -> str:
     Raises:
         InvalidName: it doesn't; the error says the rule.
     """
-    if _GROUP_NAME.fullmatch(name) is None or name in _RESERVED:
+    if _GROUP_NAME.fullmatch(name) is None or name in RESERVED:
         raise InvalidName(f"{name[:40]!r} can't be a group's name: {GROUP_NAME_RULE}")
     return name
 
@@ -38,9 +42,35 @@ def new_session_id() -> str:
     return _random(SESSION_ID_LENGTH)
 
 
+def new_card_id() -> str:
+    """Return a random id for a card that people answer: its first four characters are the tag that they write."""
+    return _random(12)
+
+
 def new_id(prefix: str) -> str:
     """Return a random id like ``ag-3k9x0m2p7q1z``."""
     return f"{prefix}-{_random(12)}"
+
+
+def normalised(name: str, limit: int = 64) -> str:
+    """Return a name in the alphabet of folders and destinations: what is not a-z or 0-9 becomes one dash.
+
+    >>> normalised("Father's  Office!")
+    'father-s-office'
+    """
+    return _NOT_PLAIN.sub("-", name.lower()).strip("-")[:limit].rstrip("-") or "unnamed"
+
+
+def shown_name(text: str | None) -> str | None:
+    """Return a name that others chose as it may be stored: one line, bounded, UTF-8; None where nothing remains.
+
+    What is left of trickery (direction marks and the like) is the business of whoever prints it.
+    """
+    if text is None:
+        return None
+    cut = text[: 4 * MAX_SHOWN_CHARACTERS]
+    plain = "".join(" " if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} else char for char in cut)
+    return " ".join(plain.split())[:MAX_SHOWN_CHARACTERS].rstrip() or None
 
 
 def _random(length: int) -> str:

@@ -79,7 +79,8 @@ PEOPLE: tuple[str, ...] = (
     "ALTER TABLE messaging_groups ADD COLUMN denied_by TEXT",
     # An agent-shared session belongs to no chat: that is how it is told from the others (W-22).
     """ALTER TABLE sessions ADD COLUMN mode TEXT NOT NULL DEFAULT 'shared'
-  CHECK (mode IN ('shared', 'per-thread', 'agent-shared'))""",
+  CHECK (mode IN ('shared', 'per-thread', 'agent-shared'))
+  CHECK (mode <> 'agent-shared' OR messaging_group_id IS NULL)""",
     """CREATE UNIQUE INDEX sessions_agent_shared ON sessions (agent_group_id)
   WHERE status = 'active' AND mode = 'agent-shared'""",
     f"""CREATE TABLE users (
@@ -123,17 +124,23 @@ PEOPLE: tuple[str, ...] = (
   PRIMARY KEY (user_id, channel)
 ) STRICT, WITHOUT ROWID""",
     # Address book and permission at once: what is not here an agent may not write to, but its session's own chat.
+    # wiring_id: the wiring that made the entry takes it along when it goes.
     """CREATE TABLE agent_destinations (
   agent_group_id TEXT NOT NULL REFERENCES agent_groups (id) ON DELETE CASCADE,
   local_name TEXT NOT NULL CHECK (length(local_name) BETWEEN 1 AND 64 AND local_name NOT GLOB '*[^a-z0-9-]*'),
   messaging_group_id TEXT REFERENCES messaging_groups (id) ON DELETE CASCADE,
   target_group_id TEXT REFERENCES agent_groups (id) ON DELETE CASCADE,
+  wiring_id TEXT REFERENCES messaging_group_agents (id) ON DELETE CASCADE,
   created_at TEXT NOT NULL,
   PRIMARY KEY (agent_group_id, local_name),
   CHECK ((messaging_group_id IS NULL) <> (target_group_id IS NULL)),
+  CHECK (wiring_id IS NULL OR messaging_group_id IS NOT NULL),
   UNIQUE (agent_group_id, messaging_group_id),
   UNIQUE (agent_group_id, target_group_id)
 ) STRICT, WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX destinations_of_wiring ON agent_destinations (wiring_id) WHERE wiring_id IS NOT NULL",
+    "CREATE INDEX destinations_to_chat ON agent_destinations (messaging_group_id)",
+    "CREATE INDEX destinations_to_group ON agent_destinations (target_group_id)",
     # A thread in which an agent was mentioned: it hears the rest of it (W-3: not inferred from a session).
     """CREATE TABLE sticky_threads (
   wiring_id TEXT NOT NULL REFERENCES messaging_group_agents (id) ON DELETE CASCADE,

@@ -10,7 +10,7 @@ from nanoclawd.store.names import new_session_id
 
 _COLUMNS = (
     "s.id, s.agent_group_id, g.folder, s.messaging_group_id, s.thread_id, s.status, s.container_status,"
-    " s.quarantine_reason, s.next_due_at, s.outbound_identity, s.last_active, s.created_at"
+    " s.quarantine_reason, s.next_due_at, s.outbound_identity, s.last_active, s.created_at, s.mode"
 )
 _FROM = "FROM sessions s JOIN agent_groups g ON g.id = s.agent_group_id"
 
@@ -21,6 +21,7 @@ class Session:
 
     Attributes:
         group: the agent group's folder.
+        mode: ``agent-shared`` belongs to no chat: its agent's messages from everywhere meet in it (W-22).
         container_status: a hint for the next start of the daemon; the unit's state is the truth.
         next_due_at: the earliest time at which a waiting row is due.
         outbound_identity: inode, size and change time of ``outbound.db`` when it was last read to its end.
@@ -38,6 +39,7 @@ class Session:
     outbound_identity: str | None
     last_active: str | None
     created_at: str
+    mode: str = "shared"
 
 
 def create(
@@ -46,12 +48,14 @@ def create(
     messaging_group_id: str | None,
     thread_id: str | None = None,
     session_id: str | None = None,
+    mode: str = "shared",
 ) -> Session:
     """Create an active session (its files are made by the caller before it is used)."""
     new_id = session_id or new_session_id()
     connection.execute(
-        "INSERT INTO sessions (id, agent_group_id, messaging_group_id, thread_id, created_at) VALUES (?, ?, ?, ?, ?)",
-        (new_id, agent_group_id, messaging_group_id, thread_id, now_text()),
+        "INSERT INTO sessions (id, agent_group_id, messaging_group_id, thread_id, created_at, mode)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (new_id, agent_group_id, messaging_group_id, thread_id, now_text(), mode),
     )
     return by_id(connection, new_id)
 
@@ -82,6 +86,16 @@ def find_active(
         "WHERE s.agent_group_id = ? AND s.messaging_group_id = ? AND ifnull(s.thread_id, '') = ?"
         " AND s.status = 'active'",
         (agent_group_id, messaging_group_id, thread_id or ""),
+    )
+    return found[0] if found else None
+
+
+def find_agent_shared(connection: apsw.Connection, agent_group_id: str) -> Session | None:
+    """Find the one active session in which an agent's chats meet; never one that belongs to a chat (W-22)."""
+    found = _some(
+        connection,
+        "WHERE s.agent_group_id = ? AND s.mode = 'agent-shared' AND s.status = 'active'",
+        (agent_group_id,),
     )
     return found[0] if found else None
 

@@ -1,0 +1,233 @@
+"""Approvals: what waits for a person's decision. One mechanism for senders, chats, agents' requests and others."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import apsw
+
+from nanoclaw_runner.contract.cards import Option
+from nanoclaw_runner.contract.clock import now_text
+from nanoclawd.errors import NotFound
+from nanoclawd.store.constraints import is_missing_parent
+from nanoclawd.store.names import new_card_id
+from nanoclawd.store.options import from_json, to_json
+from nanoclawd.store.transaction import together
+
+_COLUMNS = (
+    "a.id, a.action, a.subject, a.status, a.stage, a.name_from, a.agent_group_id, a.session_id, a.messaging_group_id,"
+    " a.user_id, a.title, a.body, a.options, a.payload, a.created_at, a.expires_at, a.decided_at, a.decided_by,"
+    " a.decision, g.folder, m.channel_type, m.platform_id"
+)
+_FROM = (
+    "FROM approvals a LEFT JOIN agent_groups g ON g.id = a.agent_group_id"
+    " LEFT JOIN messaging_groups m ON m.id = a.messaging_group_id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewApproval:
+    """What is to be decided, before it is stored.
+
+    Attributes:
+        action: names the handler.
+        subject: what is asked about: two of one action and subject never wait at once.
+        user_id: whom it is about (a sender), not who decides.
+        payload: whatever the handler needs to carry it out; JSON.
+    """
+
+    action: str
+    subject: str
+    title: str
+    body: str
+    options: tuple[Option, ...]
+    expires_at: str
+    payload: dict[str, Any] = field(default_factory=dict)
+    agent_group_id: str | None = None
+    session_id: str | None = None
+    messaging_group_id: str | None = None
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A stored approval.
+
+    Attributes:
+        status: pending, approved, rejected or expired.
+        stage: ``decision``, or ``name`` while the person ``name_from`` has to send a name before it goes on.
+        decided_by: a user's id, or ``terminal:<unix name>`` of an operator; None where time decided.
+        decision: the chosen option's value.
+        group: the agent group's folder, where there is one.
+        channel_type: of the chat it is about, as ``platform_id``.
+    """
+
+    id: str
+    action: str
+    subject: str
+    status: str
+    stage: str
+    name_from: str | None
+    agent_group_id: str | None
+    session_id: str | None
+    messaging_group_id: str | None
+    user_id: str | None
+    title: str
+    body: str
+    options: tuple[Option, ...]
+    payload: dict[str, Any]
+    created_at: str
+    expires_at: str
+    decided_at: str | None = None
+    decided_by: str | None = None
+    decision: str | None = None
+    group: str | None = None
+    channel_type: str | None = None
+    platform_id: str | None = None
+
+
+def begin(connection: apsw.Connection, new: NewApproval) -> tuple[Approval, bool]:
+    """Store an approval, or return the one of this action and subject that waits already (then with False).
+
+    Raises:
+        NotFound: what it refers to (group, session, chat) has gone.
+    """
+    with together(connection):
+        waiting = some(
+            connection,
+            "WHERE a.action = ? AND a.subject = ? AND a.status = 'pending'",
+            (new.action, new.subject),
+        )
+        if waiting:
+            return waiting[0], False
+        approval_id = new_card_id()
+        try:
+            connection.execute(
+                "INSERT INTO approvals (id, action, subject, agent_group_id, session_id, messaging_group_id, user_id,"
+                " title, body, options, payload, created_at, expires_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    approval_id,
+                    new.action,
+                    new.subject,
+                    new.agent_group_id,
+                    new.session_id,
+                    new.messaging_group_id,
+                    new.user_id,
+                    new.title,
+                    new.body,
+                    to_json(new.options),
+                    json.dumps(new.payload),
+                    now_text(),
+                    new.expires_at,
+                ),
+            )
+        except apsw.ConstraintError as error:
+            if not is_missing_parent(error):
+                raise
+            raise NotFound("the group, session or chat of this request has gone") from error
+        return by_id(connection, approval_id), True
+
+
+def by_id(connection: apsw.Connection, approval_id: str) -> Approval:
+    """Read an approval.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = some(connection, "WHERE a.id = ?", (approval_id,))
+    if not found:
+        raise NotFound(f"there is no approval {approval_id[:40]!r}", hint="ncl approvals list")
+    return found[0]
+
+
+def by_prefix(connection: apsw.Connection, text: str) -> list[Approval]:
+    """Read the approvals whose id begins so (two at most: enough to see that it is not unique)."""
+    return some(connection, "WHERE a.id >= ? AND a.id < ? ORDER BY a.id LIMIT 2", (text, text + "\U0010ffff"))
+
+
+def pending(connection: apsw.Connection) -> list[Approval]:
+    """Read what waits for a decision, oldest first."""
+    return some(connection, "WHERE a.status = 'pending' ORDER BY a.created_at, a.rowid", ())
+
+
+def every(connection: apsw.Connection, limit: int = 1000) -> list[Approval]:
+    """Read the newest approvals, decided ones too."""
+    return some(connection, "ORDER BY a.rowid DESC LIMIT ?", (limit,))
+
+
+def decide(connection: apsw.Connection, approval_id: str, status: str, by: str | None, decision: str | None) -> bool:
+    """End an approval; False when it has ended already: there is exactly one decision."""
+    connection.execute(
+        "UPDATE approvals SET status = ?, decided_at = ?, decided_by = ?, decision = ?"
+        " WHERE id = ? AND status = 'pending'",
+        (status, now_text(), by, decision, approval_id),
+    )
+    return bool(connection.changes())
+
+
+def ask_for_name(connection: apsw.Connection, approval_id: str, user_id: str) -> bool:
+    """Have a pending approval wait for a name from a person (kept over a restart); False when it has ended."""
+    connection.execute(
+        "UPDATE approvals SET stage = 'name', name_from = ? WHERE id = ? AND status = 'pending'",
+        (user_id, approval_id),
+    )
+    return bool(connection.changes())
+
+
+def waiting_for_name(connection: apsw.Connection, user_id: str) -> Approval | None:
+    """Return the oldest approval that waits for a name from this person, or None."""
+    found = some(
+        connection,
+        "WHERE a.name_from = ? AND a.stage = 'name' AND a.status = 'pending' ORDER BY a.created_at, a.rowid LIMIT 1",
+        (user_id,),
+    )
+    return found[0] if found else None
+
+
+def set_card(connection: apsw.Connection, approval_id: str, title: str, body: str, options: Sequence[Option]) -> bool:
+    """Change what a pending approval asks; False when it has ended."""
+    connection.execute(
+        "UPDATE approvals SET title = ?, body = ?, options = ? WHERE id = ? AND status = 'pending'",
+        (title, body, to_json(options), approval_id),
+    )
+    return bool(connection.changes())
+
+
+def set_payload(connection: apsw.Connection, approval_id: str, payload: dict[str, Any]) -> bool:
+    """Change what a pending approval carries; False when it has ended."""
+    connection.execute(
+        "UPDATE approvals SET payload = ? WHERE id = ? AND status = 'pending'", (json.dumps(payload), approval_id)
+    )
+    return bool(connection.changes())
+
+
+def expired(connection: apsw.Connection, moment: str) -> list[Approval]:
+    """Read what waits although its time is over at a moment, the longest over first."""
+    return some(connection, "WHERE a.status = 'pending' AND a.expires_at <= ? ORDER BY a.expires_at", (moment,))
+
+
+def earliest_expiry(connection: apsw.Connection) -> str | None:
+    """Return when the next of those that wait expires, or None."""
+    row = connection.execute(
+        "SELECT expires_at FROM approvals WHERE status = 'pending' ORDER BY expires_at LIMIT 1"
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def prune(connection: apsw.Connection, before: str) -> int:
+    """Forget what was decided before a moment, with its cards, and return how many these were."""
+    connection.execute("DELETE FROM approvals WHERE status <> 'pending' AND decided_at < ?", (before,))
+    return int(connection.changes())
+
+
+def some(connection: apsw.Connection, tail: str, bindings: tuple[str | int | None, ...]) -> list[Approval]:
+    """Read approvals (table ``a``) by the rest of a statement; for the store's own modules."""
+    return [_approval(row) for row in connection.execute(f"SELECT {_COLUMNS} {_FROM} {tail}", bindings)]
+
+
+def _approval(row: tuple[Any, ...]) -> Approval:
+    values = list(row)
+    values[12:14] = from_json(row[12]), json.loads(row[13])
+    return Approval(*values)
