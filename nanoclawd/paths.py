@@ -40,6 +40,11 @@ class SessionPaths:
         return self.root / "out" / "outbound.db"
 
     @property
+    def outbound_files(self) -> Path:
+        """Files that the agent sends: flat, written by the container, removed by the host."""
+        return self.root / "out" / "files"
+
+    @property
     def home(self) -> Path:
         """The agent's home: CLI state and transcripts."""
         return self.root / "home"

@@ -54,7 +54,7 @@ class SessionActor:
         self.ref = ref
         self.files = SessionFiles(ref.id, paths, around.jobs, around.reader, self._end_locks)
         self._around = around
-        self._mailbox = Mailbox(ref, self.files, around.port)
+        self._mailbox = Mailbox(ref, self.files, around.port, around.rules)
         self._container = Container(
             SessionUnits(ref.group, ref.id, around.runtime_directory),
             around.manager,

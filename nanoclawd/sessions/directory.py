@@ -39,7 +39,7 @@ def make(paths: SessionPaths) -> None:
     _directory(paths.inbound, 0o750)
     _directory(paths.inbound / "files", 0o750)
     _directory(paths.outbound, 0o1770)
-    _directory(paths.outbound / "files", 0o770)
+    _directory(paths.outbound_files, 0o770)
     _directory(paths.home, 0o770)
     _database(paths.inbound_db, INBOUND_DDL, 0o640)
     _database(paths.outbound_db, OUTBOUND_DDL, 0o660)

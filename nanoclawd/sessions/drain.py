@@ -8,23 +8,43 @@ crash of the daemon costs one duplicate at most, and none on a channel that know
 import json
 import logging
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from nanoclaw_runner.contract.clock import now_text, parse, to_text
-from nanoclaw_runner.contract.rows import OutboundRow
+from nanoclaw_runner.contract.rows import Address, OutboundRow
 from nanoclawd.journal import Event, about
+from nanoclawd.sessions import bodies
+from nanoclawd.sessions.attachments import Opened
+from nanoclawd.sessions.courier import Courier, Parcel
 from nanoclawd.sessions.files import Look, SessionFiles
-from nanoclawd.sessions.inbound import Delivery, NewMessage, Notice
+from nanoclawd.sessions.inbound import Delivery, Inbound, NewMessage, Notice
 from nanoclawd.sessions.outbound import BadRow
-from nanoclawd.sessions.ports import Delivered, DeliveryPort, Outgoing, SessionRef, Undelivered
+from nanoclawd.sessions.ports import Delivered, DeliveryPort, HostRules, Outgoing, SessionRef, Text, Undelivered
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS: Final = 5
+MAX_ATTEMPTS: Final = 8
 FIRST_RETRY_SECONDS: Final = 5
+"""Doubled with each attempt: the eighth is made after ten and a half minutes."""
+
+LONGEST_RETRY_SECONDS: Final = 3600
+NOBODY_THERE: Final = "nobody is there to see it"
+UNSEEN_RETRY_SECONDS: Final = 3600
+"""Where the session's own chat is out of reach, attaching finds the session by its chat; another chat's deliveries are
+looked at again after this time as well, for the case that the daemon has forgotten meanwhile who waits for it."""
+
 _FINAL: Final = frozenset({"delivered", "failed"})
+_CALLED: Final = {"chat": "reply", "card": "question", "system": "request"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What could not be done for good, for a person to read, and where that person is."""
+
+    text: str
+    address: Address | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +55,45 @@ class Drained:
         finished: inbound id → completed or failed.
         claimed: inbound ids that the agent is working on.
         delivered: how many rows reached their chat.
-        problems: what could not be delivered for good, for a person to read.
+        problems: what could not be delivered for good.
+        unseen: chats that something waits for, since nobody sees them now.
         more: another drain would find more at once.
     """
 
     finished: dict[str, str]
     claimed: frozenset[str]
     delivered: int
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    unseen: frozenset[tuple[str, str]]
     more: bool
+
+
+@dataclass(slots=True)
+class _Round:
+    """One drain in progress: what is known, what is to be recorded with the next commit, and what went wrong."""
+
+    look: Look
+    known: dict[str, Delivery]
+    unrecorded: list[Delivery] = field(default_factory=list)
+    failures: list[tuple[OutboundRow | BadRow, str]] = field(default_factory=list)
+    unseen: set[tuple[str, str]] = field(default_factory=set)
+    spent: list[Opened] = field(default_factory=list)
+    delivered: int = 0
+    progressed: bool = False
+
+    def note(self, delivery: Delivery) -> None:
+        self.known[delivery.message_out_id] = delivery
+        self.unrecorded.append(delivery)
 
 
 class Drain:
     """Drains one session; the caller sees to it that only one drain runs at a time."""
 
-    def __init__(self, session: SessionRef, files: SessionFiles, port: DeliveryPort) -> None:
+    def __init__(self, session: SessionRef, files: SessionFiles, port: DeliveryPort, rules: HostRules) -> None:
         self._session = session
         self._files = files
         self._port = port
+        self._courier = Courier(session, files, port, rules)
 
     async def run(self, pending_ids: Iterable[str]) -> Drained:
         """Read, deliver, record.
@@ -69,111 +110,209 @@ class Drain:
 
     async def _deliver(self, look: Look) -> Drained:
         finished = {key: ack for key, ack in look.outbound.acks.items() if ack != "processing"}
-        known = dict(look.known)
-        unrecorded: list[Delivery] = []
-        problems: list[str] = []
-        delivered = 0
-        due = self._due(look, known, unrecorded, problems)
-        progressed = bool(unrecorded)
-        for outgoing in due:
-            if not self._port.reachable(outgoing.address):
-                continue
-            before = known.get(outgoing.id) or Delivery(outgoing.id, "pending")
-            intent = replace(before, status="sending", attempts=before.attempts + 1, next_attempt_at=None)
-            await self._files.record([*unrecorded, intent])
-            unrecorded = []
-            outcome = _outcome(intent, await self._port.deliver(self._session, outgoing))
-            progressed = True
-            unrecorded.append(outcome)
-            known[outgoing.id] = outcome
-            if outcome.status == "delivered":
-                delivered += 1
-            elif outcome.status == "failed" and not outgoing.is_notice:
-                problems.append(f"A reply could not be delivered: {outcome.reason}.")
-                self._log_failure(outgoing.id, outcome)
+        done = _Round(look, dict(look.known))
+        parcels = await self._due(done)
+        names = await self._names(look, parcels)
+        done.progressed = bool(done.unrecorded)
+        for parcel in parcels:
+            await self._carry(parcel, names, done)
+        for notice in look.notices:
+            await self._speak(notice, done)
         # Acknowledged last: "completed" is said of a message, also after a crash, only when its answers were delivered.
-        await self._files.record(unrecorded, acks=finished, watermark=_watermark(look, known))
-        problems = list(dict.fromkeys(problems))
+        await self._files.record(done.unrecorded, acks=finished, watermark=_watermark(look, done.known))
+        for opened in done.spent:
+            await self._files.remove_files(opened)
+        problems = tuple(dict.fromkeys([await self._problem(row, text) for row, text in done.failures]))
         await self._tell_agent(problems)
         return Drained(
             finished=finished,
             claimed=frozenset(key for key, ack in look.outbound.acks.items() if ack == "processing"),
-            delivered=delivered,
-            problems=tuple(problems),
-            more=look.outbound.more and progressed,
+            delivered=done.delivered,
+            problems=problems,
+            unseen=frozenset(done.unseen),
+            more=(look.outbound.more and done.progressed) or await self._seen_again(done),
         )
 
-    def _due(
-        self, look: Look, known: dict[str, Delivery], unrecorded: list[Delivery], problems: list[str]
-    ) -> list[Outgoing]:
+    async def _due(self, done: _Round) -> list[Parcel]:
         """Sort what was found: due for delivery now, postponed, or impossible (recorded and reported here)."""
         now = now_text()
-        due: list[Outgoing] = []
-        for row in look.outbound.rows:
-            before = known.get(row.id)
-            if before is not None and before.status in _FINAL:
+        due: list[Parcel] = []
+        allowed: dict[tuple[str, str], bool] = {}
+        for row in done.look.outbound.rows:
+            before = done.known.get(row.id)
+            if (before is not None and before.status in _FINAL) or _postponed(before, now):
                 continue
-            if _postponed(before, now):
+            if isinstance(row, BadRow):
+                self._refuse(row, row.reason, done)
                 continue
-            reason = row.reason if isinstance(row, BadRow) else self._objection(row)
+            try:
+                parcel = self._parcel(row)
+                reason = await self._objection(parcel, allowed)
+            except ValueError as error:
+                reason = str(error)
             if reason is not None:
-                known[row.id] = Delivery(row.id, "failed", reason=reason)
-                unrecorded.append(known[row.id])
-                problems.append(f"A reply of the agent was refused: {reason}.")
-                self._log_failure(row.id, known[row.id])
-                continue
-            if isinstance(row, BadRow) or row.address is None:
+                self._refuse(row, reason, done)
                 continue
             later = _deferred_until(row)
             if later is not None and later > now:
-                known[row.id] = Delivery(row.id, "pending", next_attempt_at=later, reason="deferred by the agent")
-                unrecorded.append(known[row.id])
+                done.note(Delivery(row.id, "pending", next_attempt_at=later, reason="deferred by the agent"))
                 continue
-            due.append(
-                Outgoing(row.id, row.kind, row.content, row.address, row.timestamp, row.in_reply_to, is_notice=False)
-            )
-        due += [_from_notice(notice) for notice in look.notices if not _postponed(known.get(notice.id), now)]
+            due.append(parcel)
         return due
 
-    def _objection(self, row: OutboundRow) -> str | None:
-        if row.kind != "chat":
-            return f"nothing here handles rows of kind {row.kind}"
-        if row.address is None:
-            return "it has no address"
-        if row.address != self._session.address:
-            return "this agent may not write to that chat"
-        return None
+    def _parcel(self, row: OutboundRow) -> Parcel:
+        meaning = bodies.read(row)
+        match meaning:
+            case bodies.Request():
+                return Parcel(row, meaning, None)
+            case bodies.Change():
+                return Parcel(row, meaning, row.address or self._session.address)
+            case _:
+                return Parcel(row, meaning, row.address)
 
-    def _log_failure(self, row_id: str, delivery: Delivery) -> None:
+    async def _objection(self, parcel: Parcel, allowed: dict[tuple[str, str], bool]) -> str | None:
+        if isinstance(parcel.meaning, bodies.Request):
+            return None
+        if parcel.address is None:
+            return "it has no address"
+        chat = _chat(parcel.address)
+        if chat not in allowed:
+            allowed[chat] = await self._courier.may_write_to(parcel.address)
+        return None if allowed[chat] else "this agent may not write to that chat"
+
+    async def _names(self, look: Look, parcels: list[Parcel]) -> dict[int, str]:
+        """Find the ids of the rows that others point at by their numbers, before anything is delivered."""
+        names = {row.seq: row.id for row in look.outbound.rows}
+        asked = {
+            parcel.meaning.target
+            for parcel in parcels
+            if isinstance(parcel.meaning, bodies.Change) and isinstance(parcel.meaning.target, int)
+        }
+        earlier = [seq for seq in asked if seq % 2 and seq not in names]
+        return names | await self._files.ids_of(earlier) if earlier else names
+
+    async def _carry(self, parcel: Parcel, names: Mapping[int, str], done: _Round) -> None:
+        row = parcel.row
+        if parcel.address is not None and not self._seen(row.id, parcel.address, done):
+            return
+        intent = await self._intend(row.id, parcel.address, done)
+        result, opened = await self._courier.carry(parcel, names)
+        outcome = _outcome(intent, result)
+        done.note(outcome)
+        done.delivered += outcome.status == "delivered"
+        if opened is not None and outcome.status in _FINAL:
+            done.spent.append(opened)
+        if outcome.status == "failed":
+            await self._courier.withdraw(parcel)
+            self._give_up(row, f"could not be delivered: {outcome.reason}", done)
+
+    async def _speak(self, notice: Notice, done: _Round) -> None:
+        if _postponed(done.known.get(notice.id), now_text()) or not self._seen(notice.id, notice.address, done):
+            return
+        intent = await self._intend(notice.id, notice.address, done)
+        outgoing = Outgoing(
+            notice.id, Text(notice.text), notice.address, notice.timestamp, notice.in_reply_to, is_notice=True
+        )
+        outcome = _outcome(intent, await self._port.deliver(self._session, outgoing))
+        done.note(outcome)
+        done.delivered += outcome.status == "delivered"
+        if outcome.status == "failed":
+            self._log_failure(notice.id, f"a notice could not be delivered: {outcome.reason}")
+
+    def _seen(self, row_id: str, address: Address, done: _Round) -> bool:
+        """Tell whether a delivery can be tried; nothing is shown to nobody, and that is no attempt."""
+        if self._port.reachable(address):
+            return True
+        done.unseen.add(_chat(address))
+        if not self._session.owns(address):
+            before = done.known.get(row_id) or Delivery(row_id, "pending")
+            later = now_text(plus_seconds=UNSEEN_RETRY_SECONDS)
+            done.note(
+                replace(before, status="pending", next_attempt_at=later, reason=NOBODY_THERE, chat=_chat(address))
+            )
+        return False
+
+    async def _seen_again(self, done: _Round) -> bool:
+        """Somebody may have come just before it was noted that nobody was there."""
+        seen = {state.chat for state in done.known.values() if state.reason == NOBODY_THERE and state.chat is not None}
+        back = [chat for chat in seen if self._port.reachable(Address(*chat))]
+
+        def make_due(inbound: Inbound) -> None:
+            for chat in back:
+                inbound.make_due(chat, NOBODY_THERE)
+
+        if back:
+            await self._files.write(make_due)
+        return bool(back)
+
+    async def _intend(self, row_id: str, address: Address | None, done: _Round) -> Delivery:
+        before = done.known.get(row_id) or Delivery(row_id, "pending")
+        intent = replace(
+            before,
+            status="sending",
+            attempts=before.attempts + 1,
+            next_attempt_at=None,
+            chat=None if address is None else _chat(address),
+        )
+        await self._files.record([*done.unrecorded, intent])
+        done.unrecorded.clear()
+        done.progressed = True
+        return intent
+
+    def _refuse(self, row: OutboundRow | BadRow, reason: str, done: _Round) -> None:
+        done.note(Delivery(row.id, "failed", reason=reason))
+        self._give_up(row, f"of the agent was refused: {reason}", done)
+
+    def _give_up(self, row: OutboundRow | BadRow, text: str, done: _Round) -> None:
+        called = _CALLED[row.kind] if isinstance(row, OutboundRow) else "reply"
+        done.failures.append((row, f"A {called} {text}."))
+        self._log_failure(row.id, f"a {called} {text}")
+
+    async def _problem(self, row: OutboundRow | BadRow, text: str) -> Problem:
+        """Say what will never be done where the message is that the row answers: who waits for it is there."""
+        reference = row.in_reply_to if isinstance(row, OutboundRow) else None
+        heard = None if reference is None else await self._files.read(lambda inbound: inbound.heard(reference))
+        return Problem(text, (heard.address if heard else None) or self._session.address)
+
+    def _log_failure(self, row_id: str, text: str) -> None:
         log.error(
-            "a reply could not be delivered: %s",
-            delivery.reason,
+            "%s",
+            text,
             extra=about(
                 session=self._session.id, group=self._session.group, message=row_id, event=Event.DELIVERY_FAILED
             ),
         )
 
-    async def _tell_agent(self, problems: list[str]) -> None:
+    async def _tell_agent(self, problems: Iterable[Problem]) -> None:
         """Store what failed as context for the agent's next turn; it does not start one."""
-        address = self._session.address
-        if address is None or not problems:
-            return
-        await self._files.append(
-            NewMessage(
-                id=f"delivery-failed-{secrets.token_hex(6)}",
-                content=json.dumps({"text": " ".join(problems), "sender": "system", "senderId": "system"}),
-                address=address,
-                trigger=False,
+        texts: dict[Address, list[str]] = {}
+        for problem in problems:
+            if problem.address is not None:
+                texts.setdefault(problem.address, []).append(problem.text)
+        for address, said in texts.items():
+            await self._files.append(
+                NewMessage(
+                    id=f"delivery-failed-{secrets.token_hex(6)}",
+                    content=json.dumps({"text": " ".join(said), "sender": "system", "senderId": "system"}),
+                    address=address,
+                    trigger=False,
+                )
             )
-        )
+
+
+def _chat(address: Address) -> tuple[str, str]:
+    return address.channel_type, address.platform_id
 
 
 def _outcome(intent: Delivery, result: Delivered | Undelivered) -> Delivery:
     if isinstance(result, Delivered):
-        return replace(intent, status="delivered", platform_message_id=result.platform_message_id)
+        return replace(intent, status="delivered", platform_message_id=result.platform_message_id, reason=None)
     if result.permanent or intent.attempts >= MAX_ATTEMPTS:
         return replace(intent, status="failed", reason=result.reason)
-    wait = FIRST_RETRY_SECONDS * 2 ** (intent.attempts - 1)
+    wait = float(FIRST_RETRY_SECONDS * 2 ** (intent.attempts - 1))
+    if result.retry_after is not None:
+        # What the platform asks for; sooner would only make it ask for more.
+        wait = min(max(wait, result.retry_after), LONGEST_RETRY_SECONDS)
     return replace(intent, status="pending", next_attempt_at=now_text(plus_seconds=wait), reason=result.reason)
 
 
@@ -191,12 +330,7 @@ def _deferred_until(row: OutboundRow) -> str | None:
         return None
 
 
-def _from_notice(notice: Notice) -> Outgoing:
-    content = json.dumps({"text": notice.text})
-    return Outgoing(notice.id, "chat", content, notice.address, notice.timestamp, notice.in_reply_to, is_notice=True)
-
-
-def _watermark(look: Look, known: dict[str, Delivery]) -> int | None:
+def _watermark(look: Look, known: Mapping[str, Delivery]) -> int | None:
     """Return the last seq of the unbroken run of rows that have their final outcome."""
     reached: int | None = None
     for row in look.outbound.rows:

@@ -10,6 +10,7 @@ import apsw
 
 from nanoclawd.errors import Unavailable
 from nanoclawd.paths import SessionPaths
+from nanoclawd.sessions.attachments import Opened, open_all, remove
 from nanoclawd.sessions.directory import FileIdentity, make, outbound_identity, replace_outbound
 from nanoclawd.sessions.inbound import Delivery, Inbound, NewMessage, Notice
 from nanoclawd.sessions.jobs import SessionJobs
@@ -114,6 +115,18 @@ class SessionFiles:
     async def look_at_notices(self) -> Look:
         """Read waiting notices only."""
         return await self._jobs.run(self._session_id, self._look_at_notices)
+
+    async def ids_of(self, seqs: Iterable[int]) -> dict[int, str]:
+        """Read the ids of outbound rows by their numbers. Raises as :meth:`look`."""
+        return await self._jobs.run(self._session_id, self._reader.ids_of, self._paths.outbound_db, tuple(seqs))
+
+    async def open_files(self, names: Iterable[str]) -> Opened:
+        """Open files that the agent sends. Raises as :func:`nanoclawd.sessions.attachments.open_all`."""
+        return await self._jobs.run(self._session_id, open_all, self._paths.outbound_files, tuple(names))
+
+    async def remove_files(self, opened: Opened) -> None:
+        """Remove files that were sent, or never will be."""
+        await self._jobs.run(self._session_id, remove, self._paths.outbound_files, opened)
 
     async def record(
         self, deliveries: Iterable[Delivery], *, acks: dict[str, str] | None = None, watermark: int | None = None

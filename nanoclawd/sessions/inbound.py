@@ -6,8 +6,8 @@ the caller.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -69,7 +69,9 @@ class Pending:
 class Delivery:
     """What is known of an outbound row's or notice's delivery.
 
-    ``status`` is pending, sending, delivered, failed or unknown.
+    Attributes:
+        status: pending, sending, delivered, failed or unknown.
+        chat: channel and platform id of where it went: what a later row may say of it is the container's word.
     """
 
     message_out_id: str
@@ -78,6 +80,15 @@ class Delivery:
     next_attempt_at: str | None = None
     platform_message_id: str | None = None
     reason: str | None = None
+    chat: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message that the agent was given: the platform's own id of it, and where it was written."""
+
+    platform_message_id: str | None
+    address: Address | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,18 @@ class Notice:
     address: Address
     timestamp: str
     in_reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A place that the agent may write to, under the name that it knows: a chat, or another agent's group."""
+
+    name: str
+    display_name: str
+    type: str
+    channel_type: str | None
+    platform_id: str | None
+    agent_group: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +130,7 @@ class Inbound:
         try:
             self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             apply_session_pragmas(self._connection)
+            self._upgrade()
         except BaseException:
             self._connection.close()
             raise
@@ -211,9 +235,9 @@ class Inbound:
             for delivery in deliveries:
                 connection.execute(
                     "INSERT INTO delivered (message_out_id, status, attempts, next_attempt_at, platform_message_id,"
-                    " reason, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (message_out_id) DO UPDATE"
-                    " SET status = ?2, attempts = ?3, next_attempt_at = ?4, platform_message_id = ?5, reason = ?6,"
-                    " changed_at = ?7",
+                    " reason, changed_at, channel_type, platform_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+                    " ON CONFLICT (message_out_id) DO UPDATE SET status = ?2, attempts = ?3, next_attempt_at = ?4,"
+                    " platform_message_id = ?5, reason = ?6, changed_at = ?7, channel_type = ?8, platform_id = ?9",
                     (
                         delivery.message_out_id,
                         delivery.status,
@@ -222,6 +246,7 @@ class Inbound:
                         delivery.platform_message_id,
                         delivery.reason,
                         now_text(),
+                        *(delivery.chat or (None, None)),
                     ),
                 )
             for message_id, status in (acks or {}).items():
@@ -232,11 +257,28 @@ class Inbound:
     def deliveries(self, message_out_ids: Iterable[str]) -> dict[str, Delivery]:
         """Read what is known of some outbound rows' deliveries."""
         rows = self._connection.execute(
-            "SELECT message_out_id, status, attempts, next_attempt_at, platform_message_id, reason FROM delivered"
-            " WHERE message_out_id IN (SELECT value FROM json_each(?))",
+            "SELECT message_out_id, status, attempts, next_attempt_at, platform_message_id, reason, channel_type,"
+            " platform_id FROM delivered WHERE message_out_id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(message_out_ids)),),
         )
-        return {row[0]: Delivery(*row) for row in rows}
+        return {row[0]: Delivery(*row[:6], None if row[6] is None else (row[6], row[7])) for row in rows}
+
+    def make_due(self, chat: tuple[str, str], reason: str) -> None:
+        """Bring forward what was postponed for a chat for one reason: it holds no more."""
+        self._connection.execute(
+            f"UPDATE delivered SET next_attempt_at = NULL WHERE {UNFINISHED} AND status = 'pending' AND reason = ?"
+            " AND channel_type = ? AND platform_id = ?",
+            (reason, *chat),
+        )
+
+    def heard(self, reference: int | str) -> Heard | None:
+        """Find a message that the agent was given, by the number that it saw or by its id."""
+        column = "seq" if isinstance(reference, int) else "id"
+        row = self._connection.execute(
+            f"SELECT platform_message_id, channel_type, platform_id, thread_id FROM messages_in WHERE {column} = ?",
+            (reference,),
+        ).fetchone()
+        return None if row is None else Heard(row[0], _address(row[1], row[2], row[3]))
 
     def watermark(self) -> int:
         """Return the seq up to which every outbound row has its final outcome."""
@@ -305,6 +347,26 @@ class Inbound:
             " ON CONFLICT (id) DO UPDATE SET channel_type = ?1, platform_id = ?2, thread_id = ?3",
             place,
         )
+
+    def set_destinations(self, destinations: Sequence[Destination]) -> bool:
+        """Project where the agent may write to, for its tools (F-125); False where all of it was there already."""
+        wanted = sorted(astuple(destination) for destination in destinations)
+        columns = "name, display_name, type, channel_type, platform_id, agent_group"
+        if self._connection.execute(f"SELECT {columns} FROM destinations ORDER BY name").fetchall() == wanted:
+            return False
+        with writing(self._connection) as connection:
+            connection.execute("DELETE FROM destinations")
+            connection.executemany(f"INSERT INTO destinations ({columns}) VALUES (?, ?, ?, ?, ?, ?)", wanted)
+        return True
+
+    def _upgrade(self) -> None:
+        """Bring a file of an earlier version up to date. ``delivered`` is the host's alone: no contract changes."""
+        found = {row[1] for row in self._connection.execute("PRAGMA table_info(delivered)")}
+        if "platform_id" in found:
+            return
+        with writing(self._connection) as connection:
+            for column in ("channel_type", "platform_id"):
+                connection.execute(f"ALTER TABLE delivered ADD COLUMN {column} TEXT")
 
     def _finish(self, message_id: str, status: str) -> None:
         self._connection.execute(

@@ -1,24 +1,25 @@
 """A session's unfinished messages, and what its people are told about them."""
 
+import secrets
 from collections.abc import Iterable
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.sessions.drain import Drain, Drained
+from nanoclawd.sessions.drain import Drain, Drained, Problem
 from nanoclawd.sessions.files import SessionFiles
 from nanoclawd.sessions.inbound import NewMessage, Notice, Pending
 from nanoclawd.sessions.outbound import NOTICE_ID_PREFIX
-from nanoclawd.sessions.ports import DeliveryPort, SessionRef
+from nanoclawd.sessions.ports import DeliveryPort, HostRules, SessionRef
 
 
 class Mailbox:
     """The rows of ``inbound.db`` that wait, kept in memory beside it while the session is at work."""
 
-    def __init__(self, session: SessionRef, files: SessionFiles, port: DeliveryPort) -> None:
+    def __init__(self, session: SessionRef, files: SessionFiles, port: DeliveryPort, rules: HostRules) -> None:
         self._session = session
         self._files = files
         self._port = port
-        self._drain = Drain(session, files, port)
+        self._drain = Drain(session, files, port, rules)
         self._pending: dict[str, Pending] = {}
         # What was accepted since the last load began: a load that was under way does not know of it.
         self._fresh: dict[str, Pending] = {}
@@ -74,7 +75,7 @@ class Mailbox:
         for message_id, ack in drained.finished.items():
             await self._finish(message_id, completed=ack == "completed")
         if drained.problems:
-            await self.tell((), f"undelivered-{now_text()}", " ".join(drained.problems))
+            await self._report(drained.problems)
             await self.deliver_notices()
         return drained
 
@@ -106,6 +107,16 @@ class Mailbox:
         """Count a failed try of messages; return the ids of those that have no try left (they are still here)."""
         outcomes = await self._files.write(lambda inbound: inbound.retry(messages))
         return [outcome.message.id for outcome in outcomes if outcome.failed]
+
+    async def _report(self, problems: Iterable[Problem]) -> None:
+        """Tell the people of each place what was never delivered there, or for them."""
+        texts: dict[Address, list[str]] = {}
+        for problem in problems:
+            if problem.address is not None:
+                texts.setdefault(problem.address, []).append(problem.text)
+        for address, said in texts.items():
+            notice_id = f"{NOTICE_ID_PREFIX}undelivered-{secrets.token_hex(6)}"
+            await self._files.add_notice(Notice(notice_id, " ".join(said), address, now_text()))
 
     async def _finish(self, message_id: str, *, completed: bool) -> None:
         self._fresh.pop(message_id, None)

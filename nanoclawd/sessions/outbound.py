@@ -46,6 +46,7 @@ _FIELDS = ("kind", "timestamp", "in_reply_to", "deliver_after", "channel_type", 
 _ROWS = f"""SELECT {_bounded("id")}, seq, octet_length(content),
   CASE WHEN octet_length(content) <= :content THEN content END, {", ".join(map(_bounded, _FIELDS))}
 FROM messages_out WHERE seq > :after ORDER BY seq LIMIT :rows"""
+_IDS = f"SELECT seq, {_bounded('id')} FROM messages_out WHERE seq IN (SELECT value FROM json_each(:seqs))"
 _ACK_ROWS = "SELECT message_id, status FROM processing_ack WHERE message_id IN (SELECT value FROM json_each(?))"
 
 
@@ -91,6 +92,18 @@ class OutboundReader:
             found = dict(connection.execute(_ACK_ROWS, (json.dumps(list(pending_ids)),)))
         acks = {str(key): status for key, status in found.items() if status in _ACKS}
         return Outbound(rows, acks, more=more)
+
+    def ids_of(self, path: Path, seqs: Iterable[int]) -> dict[int, str]:
+        """Read the ids of rows by their numbers; the container may have changed both since they were delivered.
+
+        Raises:
+            DamagedError: the database breaks the contract.
+            NotNowError: a write is under way, or a journal waits for the runner.
+        """
+        bindings: dict[str, str | int] = {"seqs": json.dumps(list(seqs)), "field": MAX_FIELD_BYTES}
+        with self._connection(path) as connection:
+            found = connection.execute(_IDS, bindings).fetchall()
+        return {seq: row_id for seq, row_id in found if isinstance(seq, int) and isinstance(row_id, str) and row_id}
 
     @contextmanager
     def _connection(self, path: Path) -> Iterator[apsw.Connection]:

@@ -1,19 +1,31 @@
-"""What a session needs from the layer above it: somebody who delivers, and somebody who watches it work."""
+"""What a session needs from the layers above it: who delivers, who watches it work, and who says what its agent may."""
 
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from nanoclaw_runner.contract.cards import Card
-from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.rows import Address, OutboundRow
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRef:
-    """A session's name and its own chat, if it has one."""
+    """A session's name and its own chat, if it has one.
+
+    Attributes:
+        group: the agent group's folder.
+        address: None where the session belongs to no chat: an agent-shared one.
+        agent_group_id: empty where the host itself speaks.
+    """
 
     id: str
     group: str
     address: Address | None
+    agent_group_id: str = ""
+
+    def owns(self, address: Address) -> bool:
+        """Tell whether a place is in the session's own chat: any thread of it."""
+        own = self.address
+        return own is not None and (own.channel_type, own.platform_id) == (address.channel_type, address.platform_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +142,49 @@ class DeliveryPort(Protocol):
     def reachable(self, address: Address) -> bool:
         """Tell whether a delivery can be tried now. False costs nothing: somebody says when that has changed."""
 
-    async def deliver(self, session: SessionRef, outgoing: Outgoing) -> Delivered | Undelivered:
-        """Deliver once; bounded in time; never raises."""
+    async def deliver(self, session: SessionRef | None, outgoing: Outgoing) -> Delivered | Undelivered:
+        """Deliver once; bounded in time; never raises. Without a session it is the host's own message."""
 
     def show_progress(self, address: Address, progress: Progress) -> None:
         """Show what may be dropped. Never waits, never raises."""
 
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
         """Say that a message is done with, after its answers were delivered. Never raises."""
+
+    def working(self, session: SessionRef, address: Address) -> None:
+        """Say that a session has waiting or claimed work for a chat: typing shows there until ``rested``.
+
+        Again with the same chat does nothing, with another one moves the sign. Never waits, never raises.
+        """
+
+    def rested(self, session: SessionRef) -> None:
+        """Say that a session has no work, or nobody to do it any more. Never waits, never raises."""
+
+
+class HostRules(Protocol):
+    """What an agent's rows may do, and who does it. Implemented by :mod:`nanoclawd.core`.
+
+    A row may be handed in twice: the daemon may have died before it could note the first time.
+    """
+
+    async def may_write_to(self, session: SessionRef, address: Address) -> bool:
+        """Tell whether the agent may write to a chat that is not its session's own."""
+
+    async def question_asked(self, session: SessionRef, row_id: str, card: Card, address: Address) -> str:
+        """Keep an agent's question so that it can be answered; return its card's id, the same for the same row.
+
+        Raises:
+            Unavailable: it can't be kept now; it is tried again.
+            NanoclawError: it is refused, for the reason that the agent is told.
+        """
+
+    async def question_failed(self, session: SessionRef, row_id: str) -> None:
+        """Forget a question whose card could not be delivered: nobody will answer it."""
+
+    async def request(self, session: SessionRef, row: OutboundRow) -> None:
+        """Do what a row of kind ``system`` asks for; its content is the agent's, and may be anything.
+
+        Raises:
+            Unavailable: it can't be done now; it is tried again.
+            NanoclawError: it is refused, for the reason that the agent is told.
+        """

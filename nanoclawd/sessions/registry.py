@@ -99,7 +99,7 @@ class Sessions:
         if existing is not None:
             return existing
         actor = SessionActor(
-            SessionRef(session.id, session.group, address),
+            SessionRef(session.id, session.group, address, session.agent_group_id),
             self._paths.session(session.group, session.id),
             self._surroundings(),
             quarantine_reason=session.quarantine_reason,

@@ -1,16 +1,38 @@
 """What all sessions share, bound once at the daemon's start."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from nanoclaw_runner.contract.cards import Card
+from nanoclaw_runner.contract.rows import Address, OutboundRow
 from nanoclawd.config import Timeouts
+from nanoclawd.errors import Refused
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import OutboundReader
-from nanoclawd.sessions.ports import DeliveryPort
+from nanoclawd.sessions.ports import DeliveryPort, HostRules, SessionRef
 from nanoclawd.store.database import Database
 from nanoclawd.supervision.admission import Admission
 from nanoclawd.supervision.user_manager import UserManager
+
+
+class ClosedRules:
+    """The rules where nobody has given others: an agent may write to its own chat, and nothing else."""
+
+    async def may_write_to(self, _session: SessionRef, _address: Address) -> bool:
+        """Refuse every other chat."""
+        return False
+
+    async def question_asked(self, _session: SessionRef, _row_id: str, _card: Card, _address: Address) -> str:
+        """Refuse: nobody would notice the answer."""
+        raise Refused("nothing here handles questions")
+
+    async def question_failed(self, _session: SessionRef, _row_id: str) -> None:
+        """Know of no question."""
+
+    async def request(self, _session: SessionRef, _row: OutboundRow) -> None:
+        """Refuse."""
+        raise Refused("nothing here handles requests to the appliance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +42,7 @@ class Surroundings:
     Attributes:
         image_present: asks podman whether the agents' image is there.
         slept: told when a session has fallen asleep, with its next due time.
+        rules: what agents may do beyond answering in their own chats.
     """
 
     database: Database
@@ -32,3 +55,4 @@ class Surroundings:
     runtime_directory: Path
     image_present: Callable[[], Awaitable[bool]]
     slept: Callable[[str | None], None]
+    rules: HostRules = field(default_factory=ClosedRules)

@@ -46,7 +46,9 @@ INBOUND_DDL: tuple[str, ...] = (
   next_attempt_at TEXT,
   platform_message_id TEXT,
   reason TEXT,
-  changed_at TEXT NOT NULL
+  changed_at TEXT NOT NULL,
+  channel_type TEXT,
+  platform_id TEXT
 ) STRICT""",
     f"CREATE INDEX delivered_unfinished ON delivered (message_out_id) WHERE {UNFINISHED}",
     """CREATE TABLE notices (

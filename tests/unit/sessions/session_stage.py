@@ -1,6 +1,7 @@
 """A stage for one session: real databases, the daemon's own readers and writers, the runner's own outbox, and a chat
 platform in memory."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from pathlib import Path
 import apsw
 
 from nanoclaw_runner.contract import clock, sequence
-from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.cards import Card
+from nanoclaw_runner.contract.rows import Address, OutboundRow
 from nanoclaw_runner.store.outbox import Outbox, Reply
 from nanoclawd.paths import SessionPaths
 from nanoclawd.sessions.drain import Drain, Drained
@@ -17,7 +19,7 @@ from nanoclawd.sessions.files import SessionFiles
 from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import OutboundReader
-from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, SessionRef, Undelivered
+from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, SessionRef, Text, Undelivered
 
 CHAT = Address("memory", "chat")
 SESSION = SessionRef("abcdefghijkl", "main", CHAT)
@@ -41,6 +43,7 @@ class Platform:
     got: list[Outgoing] = field(default_factory=list)
     away: bool = False
     answer: Callable[[Outgoing], Delivered | Undelivered] = lambda _outgoing: Delivered()
+    at_work: Counter[Address] = field(default_factory=Counter)
 
     def reachable(self, address: Address) -> bool:
         return not self.away
@@ -57,9 +60,49 @@ class Platform:
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
         """Nobody waits."""
 
+    def working(self, address: Address) -> None:
+        self.at_work[address] += 1
+
+    def rested(self, address: Address) -> None:
+        self.at_work[address] -= 1
+
+    @property
+    def texts(self) -> list[str]:
+        return [outgoing.body.text for outgoing in self.got if isinstance(outgoing.body, Text)]
+
     @property
     def ids(self) -> list[str]:
         return [outgoing.id for outgoing in self.got]
+
+
+@dataclass
+class Rules:
+    """A house with its rules: which other chats the agent may write to, what it asked, and what it asked for."""
+
+    chats: set[tuple[str, str]] = field(default_factory=set)
+    questions: dict[str, tuple[Card, Address]] = field(default_factory=dict)
+    requests: list[OutboundRow] = field(default_factory=list)
+    fails: list[Exception] = field(default_factory=list)
+
+    async def may_write_to(self, session: SessionRef, address: Address) -> bool:
+        assert not session.owns(address), "a session's own chat needs no asking"
+        return (address.channel_type, address.platform_id) in self.chats
+
+    async def question_asked(self, session: SessionRef, row_id: str, card: Card, address: Address) -> str:
+        self.fail()
+        self.questions[row_id] = (card, address)
+        return f"card-{row_id}"
+
+    async def question_failed(self, session: SessionRef, row_id: str) -> None:
+        self.questions.pop(row_id, None)
+
+    async def request(self, session: SessionRef, row: OutboundRow) -> None:
+        self.fail()
+        self.requests.append(row)
+
+    def fail(self) -> None:
+        if self.fails:
+            raise self.fails.pop(0)
 
 
 async def locks_are_not_ended(reason: str) -> None:
@@ -72,6 +115,8 @@ class Stage:
 
     root: Path
     platform: Platform = field(default_factory=Platform)
+    rules: Rules = field(default_factory=Rules)
+    session: SessionRef = SESSION
 
     def __post_init__(self) -> None:
         self.paths = SessionPaths(self.root / "sessions" / "main" / SESSION.id)
@@ -80,7 +125,7 @@ class Stage:
 
     def _begin(self) -> None:
         self.files = SessionFiles(SESSION.id, self.paths, self.jobs, READER, locks_are_not_ended)
-        self.drain = Drain(SESSION, self.files, self.platform)
+        self.drain = Drain(self.session, self.files, self.platform, self.rules)
 
     async def restart(self) -> None:
         await self.files.close()
