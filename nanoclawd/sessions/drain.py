@@ -19,7 +19,7 @@ from nanoclawd.sessions import bodies
 from nanoclawd.sessions.attachments import Opened
 from nanoclawd.sessions.courier import Courier, Parcel
 from nanoclawd.sessions.files import Look, SessionFiles
-from nanoclawd.sessions.inbound import Delivery, Inbound, NewMessage, Notice
+from nanoclawd.sessions.inbound import Delivery, NewMessage, Notice
 from nanoclawd.sessions.outbound import BadRow
 from nanoclawd.sessions.ports import Delivered, DeliveryPort, HostRules, Outgoing, SessionRef, Text, Undelivered
 
@@ -30,11 +30,6 @@ FIRST_RETRY_SECONDS: Final = 5
 """Doubled with each attempt: the eighth is made after ten and a half minutes."""
 
 LONGEST_RETRY_SECONDS: Final = 3600
-NOBODY_THERE: Final = "nobody is there to see it"
-UNSEEN_RETRY_SECONDS: Final = 3600
-"""Where the session's own chat is out of reach, attaching finds the session by its chat; another chat's deliveries are
-looked at again after this time as well, for the case that the daemon has forgotten meanwhile who waits for it."""
-
 _FINAL: Final = frozenset({"delivered", "failed"})
 _CALLED: Final = {"chat": "reply", "card": "question", "system": "request"}
 
@@ -56,7 +51,7 @@ class Drained:
         claimed: inbound ids that the agent is working on.
         delivered: how many rows reached their chat.
         problems: what could not be delivered for good.
-        unseen: chats that something waits for, since nobody sees them now.
+        unseen: chats for which something waits until somebody sees them (channel, platform id).
         more: another drain would find more at once.
     """
 
@@ -130,7 +125,7 @@ class Drain:
             delivered=done.delivered,
             problems=problems,
             unseen=frozenset(done.unseen),
-            more=(look.outbound.more and done.progressed) or await self._seen_again(done),
+            more=look.outbound.more and done.progressed,
         )
 
     async def _due(self, done: _Round) -> list[Parcel]:
@@ -193,7 +188,7 @@ class Drain:
 
     async def _carry(self, parcel: Parcel, names: Mapping[int, str], done: _Round) -> None:
         row = parcel.row
-        if parcel.address is not None and not self._seen(row.id, parcel.address, done):
+        if parcel.address is not None and not self._seen(parcel.address, done):
             return
         intent = await self._intend(row.id, parcel.address, done)
         result, opened = await self._courier.carry(parcel, names)
@@ -207,7 +202,7 @@ class Drain:
             self._give_up(row, f"could not be delivered: {outcome.reason}", done)
 
     async def _speak(self, notice: Notice, done: _Round) -> None:
-        if _postponed(done.known.get(notice.id), now_text()) or not self._seen(notice.id, notice.address, done):
+        if _postponed(done.known.get(notice.id), now_text()) or not self._seen(notice.address, done):
             return
         intent = await self._intend(notice.id, notice.address, done)
         outgoing = Outgoing(
@@ -219,31 +214,12 @@ class Drain:
         if outcome.status == "failed":
             self._log_failure(notice.id, f"a notice could not be delivered: {outcome.reason}")
 
-    def _seen(self, row_id: str, address: Address, done: _Round) -> bool:
+    def _seen(self, address: Address, done: _Round) -> bool:
         """Tell whether a delivery can be tried; nothing is shown to nobody, and that is no attempt."""
         if self._port.reachable(address):
             return True
         done.unseen.add(_chat(address))
-        if not self._session.owns(address):
-            before = done.known.get(row_id) or Delivery(row_id, "pending")
-            later = now_text(plus_seconds=UNSEEN_RETRY_SECONDS)
-            done.note(
-                replace(before, status="pending", next_attempt_at=later, reason=NOBODY_THERE, chat=_chat(address))
-            )
         return False
-
-    async def _seen_again(self, done: _Round) -> bool:
-        """Somebody may have come just before it was noted that nobody was there."""
-        seen = {state.chat for state in done.known.values() if state.reason == NOBODY_THERE and state.chat is not None}
-        back = [chat for chat in seen if self._port.reachable(Address(*chat))]
-
-        def make_due(inbound: Inbound) -> None:
-            for chat in back:
-                inbound.make_due(chat, NOBODY_THERE)
-
-        if back:
-            await self._files.write(make_due)
-        return bool(back)
 
     async def _intend(self, row_id: str, address: Address | None, done: _Round) -> Delivery:
         before = done.known.get(row_id) or Delivery(row_id, "pending")
@@ -293,7 +269,8 @@ class Drain:
             await self._files.append(
                 NewMessage(
                     id=f"delivery-failed-{secrets.token_hex(6)}",
-                    content=json.dumps({"text": " ".join(said), "sender": "system", "senderId": "system"}),
+                    kind="system",
+                    content=json.dumps({"type": "note", "text": " ".join(said)}),
                     address=address,
                     trigger=False,
                 )

@@ -261,15 +261,7 @@ class Inbound:
             " platform_id FROM delivered WHERE message_out_id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(message_out_ids)),),
         )
-        return {row[0]: Delivery(*row[:6], None if row[6] is None else (row[6], row[7])) for row in rows}
-
-    def make_due(self, chat: tuple[str, str], reason: str) -> None:
-        """Bring forward what was postponed for a chat for one reason: it holds no more."""
-        self._connection.execute(
-            f"UPDATE delivered SET next_attempt_at = NULL WHERE {UNFINISHED} AND status = 'pending' AND reason = ?"
-            " AND channel_type = ? AND platform_id = ?",
-            (reason, *chat),
-        )
+        return {row[0]: Delivery(*row[:-2], chat=None if row[-1] is None else (row[-2], row[-1])) for row in rows}
 
     def heard(self, reference: int | str) -> Heard | None:
         """Find a message that the agent was given, by the number that it saw or by its id."""

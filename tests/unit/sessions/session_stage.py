@@ -1,7 +1,6 @@
 """A stage for one session: real databases, the daemon's own readers and writers, the runner's own outbox, and a chat
 platform in memory."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,7 +42,7 @@ class Platform:
     got: list[Outgoing] = field(default_factory=list)
     away: bool = False
     answer: Callable[[Outgoing], Delivered | Undelivered] = lambda _outgoing: Delivered()
-    at_work: Counter[Address] = field(default_factory=Counter)
+    at_work: dict[str, Address] = field(default_factory=dict)
 
     def reachable(self, address: Address) -> bool:
         return not self.away
@@ -60,11 +59,11 @@ class Platform:
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
         """Nobody waits."""
 
-    def working(self, address: Address) -> None:
-        self.at_work[address] += 1
+    def working(self, session: SessionRef, address: Address) -> None:
+        self.at_work[session.id] = address
 
-    def rested(self, address: Address) -> None:
-        self.at_work[address] -= 1
+    def rested(self, session: SessionRef) -> None:
+        self.at_work.pop(session.id, None)
 
     @property
     def texts(self) -> list[str]:
