@@ -7,6 +7,7 @@ from typing import Self
 DEFAULT_STATE_ROOT = Path("/var/lib/nanoclaw")
 CONFIG_FILE = Path("/etc/nanoclawd/config.yaml")
 CONTROL_SOCKET = Path("/run/nanoclawd/control.sock")
+CHANNELS_DIRECTORY = Path("/run/nanoclawd/channels")
 AGENTS_FILE = Path("/run/nanoclaw-agents/agents.json")
 GATEWAY_DIRECTORY = Path("/run/nanoclaw-gateway")
 MODEL_DIRECTORY = Path("/run/nanoclaw-model")
@@ -81,6 +82,11 @@ class StatePaths:
     def agent_json(self, group: str) -> Path:
         """What the group's runners are told."""
         return self.root / "agents" / group / "agent.json"
+
+    @property
+    def channels(self) -> Path:
+        """Below it each channel's own state."""
+        return self.root / "channels"
 
     @property
     def runner_trees(self) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nanoclaw_runner.contract.rows import Address
+from nanoclawd.errors import InvalidName
 from nanoclawd.routing.event import Click, InboundEvent
 from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, Undelivered
 
@@ -99,6 +100,25 @@ class Inbound(Protocol):
         """Deliveries that waited for this chat are due."""
 
 
+class Host(Inbound, Protocol):
+    """What ``setup()`` gives an adapter: the appliance's :class:`Inbound`, and the channel's own supervision."""
+
+    def lost(self, reason: str) -> None:
+        """Say that the connection is gone and that the adapter will not mend it: it is torn down and set up again."""
+
+
+class InvalidOption(InvalidName):
+    """An option of a channel in the configuration is wrong.
+
+    Attributes:
+        option: its key below the channel's name, ``limits.rate``; empty where it is the channel as a whole.
+    """
+
+    def __init__(self, option: str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(problem, hint=hint)
+        self.option = option
+
+
 class ChannelAdapter(Protocol):
     """One channel. :class:`BaseAdapter` has what a platform without a feature does."""
 
@@ -114,8 +134,10 @@ class ChannelAdapter(Protocol):
     def capabilities(self) -> Capabilities:
         """What the platform can."""
 
-    async def setup(self, inbound: Inbound) -> None:
+    async def setup(self, inbound: Host) -> None:
         """Connect. Called again after a failure, with back-off; events may come before it returns.
+
+        It has 60 seconds. After it returned, the adapter reconnects by itself, or says ``inbound.lost()``.
 
         Raises:
             NanoclawError: it can't, for the reason that the error tells. Any exception is tried again.
@@ -207,5 +229,5 @@ class AdapterFactory(Protocol):
         """Make an adapter that is not connected yet.
 
         Raises:
-            InvalidName: an option is missing, unknown or wrong; the message names it.
+            InvalidOption: an option is missing, unknown or wrong. (:mod:`nanoclawd.channels.options` checks them.)
         """

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.channels.adapter import BaseAdapter, Capabilities, Conversation, Inbound
+from nanoclawd.channels.adapter import BaseAdapter, Capabilities, Conversation, Host
 from nanoclawd.control.api import ChatScreen, ClientGone
 from nanoclawd.control.values import ChatEvent, EventType, TurnState
 from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Place, Progress, Text, Undelivered
@@ -21,7 +21,7 @@ from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Place, Pr
 log = logging.getLogger(__name__)
 
 CHANNEL_TYPE: Final = "terminal"
-_MAX_TEXT: Final = 256 * 1024
+_MAX_TEXT: Final = 512 * 1024
 _MAX_USER_NAME: Final = 256
 
 
@@ -47,7 +47,7 @@ class TerminalChannel(BaseAdapter):
         self._screens: dict[str, list[ChatScreen]] = {}
         self.attached: Callable[[Address], None] = lambda _address: None
 
-    async def setup(self, inbound: Inbound) -> None:
+    async def setup(self, inbound: Host) -> None:
         """Make due what waits for the screens that are there already."""
         self.attached = inbound.reachable_again
         for chat in list(self._screens):

@@ -5,17 +5,20 @@ import logging
 import os
 from pathlib import Path
 
+from nanoclaw_runner.contract.rows import Address
 from nanoclawd.agents.provision import Provisioner, Published
 from nanoclawd.agents.service import AgentService
-from nanoclawd.channels.terminal import TerminalChannel
+from nanoclawd.channels.adapter import ChannelPlaces
+from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Config
 from nanoclawd.delivery.service import DeliveryService
 from nanoclawd.doctor.finding import Severity
 from nanoclawd.doctor.run import run_host_checks
 from nanoclawd.errors import NanoclawError
 from nanoclawd.images.service import ImageService
-from nanoclawd.paths import SHARE, StatePaths
-from nanoclawd.routing.router import Router
+from nanoclawd.paths import CHANNELS_DIRECTORY, SHARE, StatePaths
+from nanoclawd.routing.event import Click, InboundEvent
+from nanoclawd.routing.router import ChatMessage, Router
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import OutboundReader
 from nanoclawd.sessions.registry import Sessions
@@ -46,7 +49,9 @@ class Appliance:
             Bounds(limits.max_awake, limits.memory_budget, limits.session_memory, limits.min_free_disk), paths.root
         )
         self.sessions = Sessions(paths, self.database)
-        self.terminal = TerminalChannel()
+        self.channels = ChannelManager(config, ChannelPlaces(paths.channels, CHANNELS_DIRECTORY))
+        self.terminal = self.channels.terminal
+        self.delivery = DeliveryService(self.channels)
         self.router = Router(self.database, self.sessions)
         units = UnitFiles(share / "quadlets", paths)
         self.images = ImageService(config, paths, self.database, self.manager, units, share)
@@ -71,7 +76,6 @@ class Appliance:
             await self.manager.reload()
         self.images.published = self.publish
         await self.publish()
-        self.terminal.attached = self.sessions.attached
         self.sessions.bind(
             Surroundings(
                 database=self.database,
@@ -79,13 +83,14 @@ class Appliance:
                 admission=self.admission,
                 jobs=self._jobs,
                 reader=OutboundReader(),
-                port=DeliveryService([self.terminal]),
+                port=self.delivery,
                 timeouts=self.config.timeouts,
                 runtime_directory=self.runtime_directory,
                 image_present=lambda: self.images.present("agent"),
                 slept=self.sessions.slept,
             )
         )
+        self.channels.start(_Inbound(self))
         resumed = await self.sessions.resume()
         log.info("%d sessions have something to carry on with", resumed)
         await self._start_model_socket()
@@ -97,6 +102,8 @@ class Appliance:
 
     async def stop(self) -> None:
         """Let everything go; containers and conversations go on."""
+        await self.channels.stop()
+        self.delivery.close()
         self.sessions.close()
         await self.manager.stop()
         self._jobs.close()
@@ -122,6 +129,31 @@ class Appliance:
         """Old trees go when no container can use them any more: when none runs."""
         if not self.sessions.actors:
             await asyncio.to_thread(runner_tree.prune, self.paths.runner_trees, {self._runner})
+
+
+class _Inbound:
+    """Hands on what channels bring."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self._appliance = appliance
+
+    async def message(self, event: InboundEvent) -> None:
+        """Route a message."""
+        await self._appliance.router.route(
+            ChatMessage(event.address, event.message_id, event.text, event.sender.name, event.sender.user_id or "")
+        )
+
+    async def click(self, click: Click) -> str:
+        """Nothing has been asked yet."""
+        del click
+        return "This question is not open any more."
+
+    async def chat_named(self, platform_id: str, name: str | None, *, is_group: bool | None = None) -> None:
+        """Nothing keeps names yet."""
+
+    def reachable_again(self, address: Address) -> None:
+        """Deliver what waits for a chat."""
+        self._appliance.sessions.attached(address)
 
 
 def runtime_directory() -> Path:

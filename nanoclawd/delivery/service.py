@@ -1,78 +1,106 @@
 """Finds the channel of an address, bounds the time it may take, and turns what goes wrong into an outcome."""
 
-import asyncio
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.channels.adapter import ChannelAdapter
+from nanoclawd.channels.bounded import bounded
+from nanoclawd.channels.keeper import in_words
+from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.delivery.fitting import fit
+from nanoclawd.delivery.typing import TypingService
 from nanoclawd.journal import about
 from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, SessionRef, Undelivered
 
 log = logging.getLogger(__name__)
 
 DELIVERY_TIMEOUT_SECONDS: Final = 60.0
+_MAX_ID_CHARACTERS: Final = 1024
 
 
 class DeliveryService:
     """Implements :class:`~nanoclawd.sessions.ports.DeliveryPort` over the channels."""
 
-    def __init__(self, channels: Iterable[ChannelAdapter]) -> None:
-        self._channels = {channel.name: channel for channel in channels}
+    def __init__(self, channels: ChannelManager, *, timeout: float = DELIVERY_TIMEOUT_SECONDS) -> None:
+        self._channels = channels
+        self._timeout = timeout
+        self._typing = TypingService(channels)
 
     def reachable(self, address: Address) -> bool:
         """Tell whether a delivery can be tried now; an unknown channel fails at once, and visibly (W-21)."""
-        channel = self._channels.get(address.channel_type)
-        return channel is None or channel.reachable(address)
+        return self._channels.reachable(address)
 
     async def deliver(self, session: SessionRef | None, outgoing: Outgoing) -> Delivered | Undelivered:
         """Deliver once; never raises. Without a session it is the host's own message."""
-        channel = self._channels.get(outgoing.address.channel_type)
-        if channel is None:
-            return Undelivered(f"there is no channel {outgoing.address.channel_type[:40]!r}", permanent=True)
-        body = fit(outgoing.body, channel.capabilities, from_host=session is None or outgoing.is_notice)
+        name = outgoing.address.channel_type
+        if not self._channels.known(name):
+            return Undelivered(f"there is no channel {name[:40]!r}", permanent=True)
+        adapter = self._channels.adapter(name)
+        if adapter is None:
+            return Undelivered(f"channel {name} is not up")
+        body = fit(outgoing.body, adapter.capabilities, from_host=session is None or outgoing.is_notice)
         if isinstance(body, Undelivered):
             return body
         try:
-            async with asyncio.timeout(DELIVERY_TIMEOUT_SECONDS):
-                return await channel.deliver(replace(outgoing, body=body))
-        except TimeoutError:
-            return Undelivered(f"{channel.name} did not answer in {DELIVERY_TIMEOUT_SECONDS:g} s")
+            outcome = await bounded(adapter.deliver(replace(outgoing, body=body)), self._timeout, f"channel {name}")
+        except TimeoutError as error:
+            return Undelivered(str(error))
         except Exception as error:
             log.exception(
                 "delivering to %s failed",
-                channel.name,
+                name,
                 extra=about(
                     session=session.id if session else None,
                     group=session.group if session else None,
-                    channel=channel.name,
+                    channel=name,
                     message=outgoing.id,
                 ),
             )
-            return Undelivered(str(error) or type(error).__name__)
+            return Undelivered(in_words(error))
+        return _checked(outcome, name)
 
     def show_progress(self, address: Address, progress: Progress) -> None:
         """Show what may be dropped."""
-        channel = self._channels.get(address.channel_type)
-        if channel is not None:
-            channel.show_progress(address, progress)
+        adapter = self._channels.adapter(address.channel_type)
+        if adapter is None:
+            return
+        try:
+            adapter.show_progress(address, progress)
+        except Exception:
+            log.exception("%s could not show progress", adapter.name, extra=about(channel=adapter.name))
 
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
         """Say that a message is done with."""
-        channel = self._channels.get(address.channel_type)
-        if channel is None:
+        adapter = self._channels.adapter(address.channel_type)
+        if adapter is None:
             return
         try:
-            async with asyncio.timeout(DELIVERY_TIMEOUT_SECONDS):
-                await channel.end_turn(address, message_id, completed=completed)
+            call = adapter.end_turn(address, message_id, completed=completed)
+            await bounded(call, self._timeout, f"channel {adapter.name}")
         except Exception:
-            log.exception("%s could not say that a turn has ended", channel.name)
+            log.exception("%s could not say that a turn has ended", adapter.name, extra=about(channel=adapter.name))
 
     def working(self, session: SessionRef, address: Address) -> None:
-        """A session has begun to work for a chat."""
+        """Show that a session works for a chat."""
+        self._typing.working(session.id, address)
 
     def rested(self, session: SessionRef) -> None:
-        """A session has stopped to work."""
+        """Show that a session works no more."""
+        self._typing.rested(session.id)
+
+    def close(self) -> None:
+        """End all signs of work; the daemon stops."""
+        self._typing.close()
+
+
+def _checked(outcome: object, name: str) -> Delivered | Undelivered:
+    """Return an adapter's outcome; what is none is a fault of the adapter, and no delivery."""
+    if isinstance(outcome, Undelivered):
+        return outcome
+    if not isinstance(outcome, Delivered):
+        return Undelivered(f"channel {name} does not say whether it delivered")
+    message_id = outcome.platform_message_id
+    if message_id is not None and not (isinstance(message_id, str) and len(message_id) <= _MAX_ID_CHARACTERS):
+        return Delivered()
+    return outcome

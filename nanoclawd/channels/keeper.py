@@ -1,0 +1,237 @@
+"""Keeps one channel up: makes its adapter, sets it up, and does so again for ever when that fails or it is lost."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from nanoclaw_runner.contract.clock import now_text
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.channels.adapter import Capabilities, ChannelAdapter, Health, HealthState, Inbound
+from nanoclawd.channels.bounded import bounded
+from nanoclawd.channels.guard import GuardedInbound
+from nanoclawd.errors import InvalidName, NanoclawError, Unavailable
+from nanoclawd.journal import Event, about
+
+log = logging.getLogger(__name__)
+
+_MAX_WAITING: Final = 100_000
+_MAX_WORDS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things may take and how soon they are tried again, in seconds.
+
+    Attributes:
+        setup: one attempt to connect.
+        teardown: one attempt to disconnect.
+        call: a question to the platform.
+        first_retry: wait after the first failure; doubled with each further one.
+        longest_retry: and never longer than this.
+        settled: a channel that was up for so long begins with the first wait again.
+    """
+
+    setup: float = 60.0
+    teardown: float = 10.0
+    call: float = 20.0
+    first_retry: float = 1.0
+    longest_retry: float = 300.0
+    settled: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """How a channel is. ``next_try`` is when a channel that is down is set up again; None: now, or never."""
+
+    name: str
+    type: str
+    platform: str
+    health: Health
+    since: str
+    next_try: str | None
+    capabilities: Capabilities
+
+
+class ChannelKeeper:
+    """One configured channel, for as long as the daemon runs."""
+
+    def __init__(self, name: str, kind: str, make: Callable[[], Awaitable[ChannelAdapter]], pace: Pace) -> None:
+        """Prepare; ``make`` may take its time, raises InvalidName for what only another configuration mends."""
+        self.name = name
+        self._kind = kind
+        self._make = make
+        self._pace = pace
+        self._made: ChannelAdapter | None = None
+        self._guard: GuardedInbound | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._health = Health(HealthState.STARTING)
+        self._since = now_text()
+        self._next_try: str | None = None
+        self._waiting: dict[Address, None] = {}
+        self.up = asyncio.Event()
+        """Set while the adapter is set up."""
+
+    @property
+    def adapter(self) -> ChannelAdapter | None:
+        """The adapter while it is set up."""
+        return self._made if self.up.is_set() else None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the platform can; the defaults until the adapter was made."""
+        return self._made.capabilities if self._made is not None else Capabilities()
+
+    @property
+    def platform(self) -> str:
+        """The platform's name; the type's until the adapter was made, which is mostly the same."""
+        return self._made.platform if self._made is not None else self._kind
+
+    def start(self, inbound: Inbound) -> None:
+        """Begin; returns at once."""
+        self._task = asyncio.create_task(self._keep(inbound), name=f"channel {self.name}")
+
+    async def stop(self) -> None:
+        """Disconnect. Never raises."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self._take_down()
+
+    def state(self) -> ChannelState:
+        """Return how the channel is."""
+        health = self._health
+        adapter = self.adapter
+        if adapter is not None:
+            try:
+                health = adapter.health()
+            except Exception as error:
+                log.exception("channel %s cannot say how it is", self.name, extra=about(channel=self.name))
+                health = Health(HealthState.DEGRADED, f"cannot say how it is: {in_words(error)}")
+        return ChannelState(
+            self.name, self._kind, self.platform, health, self._since, self._next_try, self.capabilities
+        )
+
+    def reachable(self, address: Address) -> bool:
+        """Tell whether a delivery can be tried now; who is told no while the channel is down, is told when it is up."""
+        adapter = self.adapter
+        if adapter is None:
+            if len(self._waiting) < _MAX_WAITING:
+                self._waiting[address] = None
+            return False
+        try:
+            return adapter.reachable(address)
+        except Exception:
+            log.exception("channel %s cannot say whom it reaches", self.name, extra=about(channel=self.name))
+            return True
+
+    async def ask[Answer](self, question: Callable[[ChannelAdapter], Awaitable[Answer]]) -> Answer:
+        """Return the adapter's answer.
+
+        Raises:
+            Unavailable: the channel is down, or it failed or took too long.
+        """
+        adapter = self.adapter
+        if adapter is None:
+            raise Unavailable(f"channel {self.name} is not up: {self._health.detail or 'it is starting'}")
+
+        async def call() -> Answer:
+            return await question(adapter)
+
+        try:
+            return await bounded(call(), self._pace.call, f"channel {self.name}")
+        except Exception as error:
+            raise Unavailable(f"channel {self.name}: {in_words(error)}") from error
+
+    async def _keep(self, inbound: Inbound) -> None:
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                reason = await self._live(await self._adapter(), inbound)
+            except _WrongConfigurationError as error:
+                self._say(Health(HealthState.FAILED, error.message, error.hint))
+                return
+            except Exception as error:
+                reason = in_words(error)
+                expected = isinstance(error, NanoclawError | OSError)
+                log.debug("channel %s failed", self.name, exc_info=None if expected else error)
+            if self.up.is_set() and time.monotonic() - began >= self._pace.settled:
+                failures = 0
+            await self._take_down()
+            wait = min(self._pace.first_retry * 2 ** min(failures, 30), self._pace.longest_retry)
+            failures += 1
+            self._next_try = now_text(plus_seconds=wait)
+            self._say(Health(HealthState.FAILED, reason))
+            await asyncio.sleep(wait)
+            self._next_try = None
+
+    async def _adapter(self) -> ChannelAdapter:
+        """Return the adapter, made the first time."""
+        if self._made is None:
+            try:
+                self._made = await bounded(_awaited(self._make()), self._pace.setup, f"making channel {self.name}")
+            except InvalidName as error:
+                raise _WrongConfigurationError(error.message, hint=error.hint) from error
+        return self._made
+
+    async def _live(self, adapter: ChannelAdapter, inbound: Inbound) -> str:
+        """Set up and wait until the connection is lost; return why."""
+        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        guard = GuardedInbound(
+            self.name, adapter.platform, inbound, lambda reason: None if lost.done() else lost.set_result(reason)
+        )
+        self._guard = guard
+        await bounded(adapter.setup(guard), self._pace.setup, f"setup of channel {self.name}")
+        self._say(Health(HealthState.OK))
+        self.up.set()
+        waiting, self._waiting = self._waiting, {}
+        for address in waiting:
+            guard.reachable_again(address)
+        return await lost
+
+    async def _take_down(self) -> None:
+        self.up.clear()
+        if self._guard is None or self._made is None:
+            return
+        self._guard.closed = True
+        self._guard = None
+        try:
+            await bounded(self._made.teardown(), self._pace.teardown, f"teardown of channel {self.name}")
+        except Exception:
+            log.exception("channel %s was not torn down in good order", self.name, extra=about(channel=self.name))
+
+    def _say(self, health: Health) -> None:
+        before, self._health = self._health, health
+        if before.state is not health.state:
+            self._since = now_text()
+        if before == health:
+            return
+        if health.state is HealthState.OK:
+            log.info("channel %s is up", self.name, extra=about(channel=self.name))
+            return
+        log.error(
+            "channel %s is down: %s%s",
+            self.name,
+            health.detail,
+            "" if self._next_try is None else "; it is tried again",
+            extra=about(channel=self.name, event=Event.CHANNEL_DOWN),
+        )
+
+
+class _WrongConfigurationError(NanoclawError):
+    """The adapter cannot be made of these options, however often it is tried."""
+
+
+def in_words(error: BaseException) -> str:
+    """Return what an exception says, on one line and bounded, or at least its kind."""
+    words = " ".join(str(error).split())[:_MAX_WORDS]
+    if isinstance(error, NanoclawError | TimeoutError) and words:
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+async def _awaited[Result](made: Awaitable[Result]) -> Result:
+    return await made
