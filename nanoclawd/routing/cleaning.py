@@ -1,0 +1,96 @@
+"""What of an event from outside can be used: ids that may be ids, names on one line, bounded texts."""
+
+import secrets
+from dataclasses import replace
+
+from nanoclaw_runner.contract.rows import MAX_FIELD_BYTES, MAX_MESSAGE_BYTES, Address
+from nanoclawd.errors import InvalidName, TooLarge
+from nanoclawd.routing.decision import Outcome, Step
+from nanoclawd.routing.event import InboundEvent, Quote, Sender
+from nanoclawd.routing.ids import is_printable
+from nanoclawd.store import users
+from nanoclawd.store.names import shown_name
+
+MAX_QUOTE_CHARACTERS = 4000
+
+
+def cleaned(event: InboundEvent) -> tuple[InboundEvent, tuple[Step, ...]]:
+    """Return an event that everything else can rely on, and notes about what was left out.
+
+    Raises:
+        TooLarge: the text is over 256 KiB of UTF-8.
+        InvalidName: a field is of another type than it is declared to be.
+    """
+    _check_types(event)
+    text = _storable(event.text)
+    if len(text.encode()) > MAX_MESSAGE_BYTES:
+        raise TooLarge(f"a message may have {MAX_MESSAGE_BYTES // 1024} KiB of text")
+    notes = []
+    user_id = event.sender.user_id
+    if user_id is not None:
+        try:
+            users.check_id(user_id)
+        except InvalidName:
+            user_id = None
+            notes.append(Step("sender", Outcome.NOTE, "what the channel says is no user's id, so the sender is nobody"))
+    message_id = event.message_id
+    if not message_id:
+        message_id = f"new-{secrets.token_hex(16)}"
+        notes.append(Step("message", Outcome.NOTE, "the channel gave no id, so it may be stored twice if told twice"))
+    clean = replace(
+        event,
+        address=replace(event.address, thread_id=event.address.thread_id or None),
+        message_id=message_id,
+        text=text,
+        sender=Sender(user_id, shown_name(event.sender.name) or ""),
+        chat_name=shown_name(event.chat_name),
+        quote=None if event.quote is None else _clean_quote(event.quote),
+    )
+    return clean, tuple(notes)
+
+
+def unusable(address: Address) -> str | None:
+    """Return why no chat can have this address, or None."""
+    for name, value in (("channel's name", address.channel_type), ("chat's id", address.platform_id)):
+        if not value:
+            return f"the {name} is empty"
+        if not is_printable(value, MAX_FIELD_BYTES):
+            return f"the {name} is longer than {MAX_FIELD_BYTES} bytes or has characters that no id has"
+    if address.thread_id is not None and not is_printable(address.thread_id, MAX_FIELD_BYTES):
+        return f"the thread's id is longer than {MAX_FIELD_BYTES} bytes or has characters that no id has"
+    return None
+
+
+def _clean_quote(quote: Quote) -> Quote:
+    text = _storable(quote.text[:MAX_QUOTE_CHARACTERS])
+    message_id = quote.message_id
+    if message_id is not None and not is_printable(message_id, MAX_FIELD_BYTES):
+        message_id = None
+    return Quote(text, shown_name(quote.sender) or "", message_id)
+
+
+def _storable(text: str) -> str:
+    """Return a text with what UTF-8 can't hold (halves of characters, from JSON) replaced."""
+    return text.encode(errors="replace").decode()
+
+
+def _check_types(event: InboundEvent) -> None:
+    texts: dict[str, object] = {
+        "channel": event.address.channel_type,
+        "chat": event.address.platform_id,
+        "message id": event.message_id,
+        "text": event.text,
+        "sender's name": event.sender.name,
+    }
+    optional: dict[str, object] = {
+        "thread": event.address.thread_id,
+        "user id": event.sender.user_id,
+        "chat's name": event.chat_name,
+    }
+    if event.quote is not None:
+        texts |= {"quote": event.quote.text, "quoted name": event.quote.sender}
+        optional |= {"quoted id": event.quote.message_id}
+    wrong = [name for name, value in texts.items() if not isinstance(value, str)]
+    wrong += [name for name, value in optional.items() if value is not None and not isinstance(value, str)]
+    if wrong:
+        raise InvalidName(f"an event's {wrong[0]} is a text")

@@ -1,0 +1,123 @@
+"""What routing writes into ``central.db``: each function is one visit, and one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apsw
+
+from nanoclaw_runner.contract.transaction import writing
+from nanoclawd.config import Access
+from nanoclawd.errors import NotFound
+from nanoclawd.routing.decision import Action, DropReason, EventDecision, WiringDecision
+from nanoclawd.routing.event import InboundEvent
+from nanoclawd.routing.wirings import default_wiring, wire
+from nanoclawd.store import agent_groups, chats, dropped, host_messages, sticky, users
+from nanoclawd.store.chats import Chat
+
+
+def unheard(connection: apsw.Connection, event: InboundEvent, reason: str, access: Access) -> Chat:
+    """Write down a chat that somebody spoke in although no agent hears it, and that it was dropped."""
+    with writing(connection):
+        chat = _ensure_chat(connection, event, access)
+        _record(connection, event, reason, None)
+    return chat
+
+
+def register(connection: apsw.Connection, event: InboundEvent, folder: str, threads: bool, access: Access) -> str:
+    """Wire a chat to the default agent and return the agent's id.
+
+    Raises:
+        NotFound: the agent was deleted in this moment.
+    """
+    with writing(connection):
+        group = agent_groups.by_folder(connection, folder)
+        chat = _ensure_chat(connection, event, access)
+        if not chats.wirings_of_chat(connection, chat.id):
+            wire(connection, chat.id, group.id, default_wiring(is_group=event.is_group, threads=threads))
+    return group.id
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an event tells beside its text: names and kinds that have changed, and that it was dropped."""
+
+    chat_changed: bool
+    sender_renamed: bool
+    drop_reason: str
+    drop_group_id: str | None
+
+
+def news(event: InboundEvent, decision: EventDecision, stored_name: str | None) -> News | None:
+    """Return what there is to write down about an event beside its rows; mostly nothing (W-18)."""
+    chat, sender = decision.chat, event.sender
+    renamed = event.chat_name is not None and chat is not None and event.chat_name != chat.name
+    chat_changed = chat is not None and (renamed or event.is_group != chat.is_group)
+    sender_renamed = sender.user_id is not None and stored_name is not None and sender.name not in {"", stored_name}
+    reason, agent_group_id = _most_specific(decision.wirings)
+    if not (chat_changed or sender_renamed or reason):
+        return None
+    return News(chat_changed, sender_renamed, reason, agent_group_id)
+
+
+def note(connection: apsw.Connection, event: InboundEvent, decision: EventDecision, found: News) -> None:
+    """Write down what an event tells beside its text."""
+    with writing(connection):
+        if found.chat_changed and decision.chat is not None:
+            chats.update(connection, decision.chat.id, name=event.chat_name, is_group=event.is_group)
+        if found.sender_renamed and event.sender.user_id is not None:
+            users.ensure(connection, event.sender.user_id, event.sender.name)
+        if found.drop_reason:
+            _record(connection, event, found.drop_reason, found.drop_group_id)
+
+
+def stick(connection: apsw.Connection, wiring_ids: Sequence[str], thread_id: str) -> None:
+    """Make a thread sticky for wirings."""
+    with writing(connection):
+        for wiring_id in wiring_ids:
+            sticky.make_sticky(connection, wiring_id, thread_id)
+
+
+def said(connection: apsw.Connection, message_id: str) -> bool:
+    """Tell whether the appliance has said something under this id."""
+    try:
+        host_messages.by_id(connection, message_id)
+    except NotFound:
+        return False
+    return True
+
+
+def _most_specific(wirings: Sequence[WiringDecision]) -> tuple[str, str | None]:
+    """Return the one reason that is recorded for an event, and whose gate gave it.
+
+    That an agent did not engage is worth a word only where no other took the message either.
+    """
+    refused = {one.reason: one.agent_group_id for one in reversed(wirings) if one.reason}
+    taken = any(one.action not in {Action.DROP, Action.ASK} for one in wirings)
+    if taken:
+        refused.pop(DropReason.NO_AGENT_ENGAGED, None)
+    if not refused:
+        return "", None
+    reason = dropped.most_specific(refused)
+    return reason, None if reason == DropReason.NO_AGENT_ENGAGED else refused[reason]
+
+
+def _ensure_chat(connection: apsw.Connection, event: InboundEvent, access: Access) -> Chat:
+    address = event.address
+    found = chats.by_address(connection, address.channel_type, address.platform_id)
+    if found is not None:
+        return found
+    return chats.create(
+        connection,
+        address.channel_type,
+        address.platform_id,
+        name=event.chat_name,
+        is_group=event.is_group,
+        unknown_sender_policy=access.unknown_senders,
+    )
+
+
+def _record(connection: apsw.Connection, event: InboundEvent, reason: str, agent_group_id: str | None) -> None:
+    address, sender = event.address, event.sender
+    dropped.record(
+        connection, address.channel_type, address.platform_id, sender.user_id, sender.name, reason, agent_group_id
+    )
