@@ -141,6 +141,10 @@ PEOPLE: tuple[str, ...] = (
     "CREATE UNIQUE INDEX destinations_of_wiring ON agent_destinations (wiring_id) WHERE wiring_id IS NOT NULL",
     "CREATE INDEX destinations_to_chat ON agent_destinations (messaging_group_id)",
     "CREATE INDEX destinations_to_group ON agent_destinations (target_group_id)",
+    # What was wired before has its entries as well; a name that people prefer is theirs to give.
+    """INSERT INTO agent_destinations (agent_group_id, local_name, messaging_group_id, wiring_id, created_at)
+  SELECT agent_group_id, replace(messaging_group_id, 'mg-', 'chat-'), messaging_group_id, id, created_at
+  FROM messaging_group_agents""",
     # A thread in which an agent was mentioned: it hears the rest of it (W-3: not inferred from a session).
     """CREATE TABLE sticky_threads (
   wiring_id TEXT NOT NULL REFERENCES messaging_group_agents (id) ON DELETE CASCADE,
@@ -214,6 +218,7 @@ PEOPLE: tuple[str, ...] = (
   changed_at TEXT NOT NULL
 ) STRICT""",
     "CREATE INDEX host_messages_open ON host_messages (next_attempt_at) WHERE status IN ('pending', 'sending')",
+    "CREATE INDEX host_messages_for_chat ON host_messages (channel_type, platform_id) WHERE status = 'pending'",
     "CREATE INDEX host_messages_of_approval ON host_messages (approval_id) WHERE approval_id IS NOT NULL",
     "CREATE INDEX host_messages_for_person ON host_messages (person) WHERE person IS NOT NULL",
     # Per chat and sender; the most specific reason stays (W-19). Bounded by whoever writes it.

@@ -1,6 +1,5 @@
 """The rows of the central database: groups, chats, wirings, sessions, and what the schema itself refuses."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,23 +11,6 @@ from nanoclawd.store import agent_groups, chats, sessions
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.chats import Chat
 from nanoclawd.store.database import connect
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
-    opened = connect(tmp_path / "central.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def group(connection: apsw.Connection) -> AgentGroup:
-    return agent_groups.create(connection, "main")
-
-
-@pytest.fixture
-def chat(connection: apsw.Connection) -> Chat:
-    return chats.create(connection, "matrix", "!room:example.org", "Room")
 
 
 def test_a_groups_life(connection: apsw.Connection):

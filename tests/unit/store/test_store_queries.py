@@ -1,0 +1,109 @@
+"""What a message asks of the database is answered from indexes: nothing there grows with the tables."""
+
+from collections.abc import Callable
+
+import apsw
+import pytest
+
+from nanoclaw_runner.contract.cards import Option
+from nanoclawd.store import (
+    agent_groups,
+    approvals,
+    chats,
+    destinations,
+    dropped,
+    host_messages,
+    members,
+    questions,
+    roles,
+    sessions,
+    sticky,
+    user_dms,
+    users,
+)
+
+MOMENT = "2030-01-01T00:00:00.000Z"
+YES = (Option("Yes", "yes", "Yes"),)
+
+type Ask = Callable[[apsw.Connection], object]
+
+ASKED: dict[str, Ask] = {
+    "chat by address": lambda c: chats.by_address(c, "irc", "#den"),
+    "wirings of a chat with folders": lambda c: chats.wirings_of_chat(c, "mg-x"),
+    "group": lambda c: agent_groups.by_folder(c, "main"),
+    "standing": lambda c: roles.standing(c, "irc:ada"),
+    "sticky": lambda c: sticky.is_sticky(c, "mga-x", "thread"),
+    "make sticky": lambda c: sticky.make_sticky(c, "mga-x", "thread"),
+    "session of a place": lambda c: sessions.find_active(c, "ag-x", "mg-x", "thread"),
+    "agent-shared session": lambda c: sessions.find_agent_shared(c, "ag-x"),
+    "open cards": lambda c: host_messages.open_cards_for(c, "irc:ada"),
+    "pending name": lambda c: approvals.waiting_for_name(c, "irc:ada"),
+    "questions of a chat": lambda c: questions.of_chat(c, "irc", "#den", None),
+    "question by row": lambda c: questions.by_session_and_row(c, "abcdefghijkl", "out-1"),
+    "may write": lambda c: destinations.may_write_to(c, "ag-x", "irc", "#den"),
+    "destinations": lambda c: destinations.of_group(c, "ag-x"),
+    "user": lambda c: users.ensure(c, "irc:ada"),
+    "direct chat": lambda c: user_dms.find(c, "irc:ada", "irc"),
+    "owner": roles.has_owner,
+    "approval in flight": lambda c: approvals.begin(c, approvals.NewApproval("x", "s", "T", "B", YES, MOMENT)),
+    "decide": lambda c: approvals.decide(c, "abcdefghijkl", "approved", "irc:ada", "yes"),
+    "expiry of approvals": approvals.earliest_expiry,
+    "expired approvals": lambda c: approvals.expired(c, MOMENT),
+    "expiry of questions": questions.earliest_expiry,
+    "expired questions": lambda c: questions.expired(c, MOMENT),
+    "due host messages": lambda c: host_messages.due(c, MOMENT),
+    "next host message": lambda c: host_messages.earliest(c, MOMENT),
+    "record a host message": lambda c: host_messages.record(c, "x", "sending"),
+    "reachable chat": lambda c: host_messages.make_due(c, "terminal", "ada/main"),
+    "cards of an approval": lambda c: host_messages.of_approval(c, "abcdefghijkl"),
+    "known drop": lambda c: dropped.record(c, "irc", "#known", "irc:eve", None, "sender_scope"),
+}
+# These order a handful of rows that an index has found.
+SORTS = frozenset(
+    {"wirings of a chat with folders", "open cards", "pending name", "questions of a chat", "cards of an approval"}
+)
+
+
+def statements_of(connection: apsw.Connection, ask: Ask) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+
+    def trace(_: apsw.Cursor, sql: str, bindings: object) -> bool:
+        found.append((sql, bindings))
+        return True
+
+    connection.exec_trace = trace
+    try:
+        ask(connection)
+    finally:
+        connection.exec_trace = None
+    return [(sql, bindings) for sql, bindings in found if sql.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")]
+
+
+def plan(connection: apsw.Connection, sql: str, bindings: object) -> list[str]:
+    return [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_no_table_is_read_through(connection: apsw.Connection, name: str):
+    agent_groups.create(connection, "main")
+    dropped.record(connection, "irc", "#known", "irc:eve", None, "no_agent_wired")
+    asked = statements_of(connection, ASKED[name])
+    assert asked
+    for sql, bindings in asked:
+        steps = plan(connection, sql, bindings)
+        for step in steps:
+            first_of_an_index = "USING COVERING INDEX" in step and sql.endswith("LIMIT 1")
+            assert not step.startswith("SCAN") or "CONSTANT ROW" in step or first_of_an_index, (sql, steps)
+            assert "AUTOMATIC" not in step, (sql, steps)
+            assert name in SORTS or "TEMP B-TREE" not in step, (sql, steps)
+
+
+def test_a_read_through_is_noticed(connection: apsw.Connection):
+    (found,) = statements_of(connection, lambda c: members.every(c, "ag-x"))
+    assert any(step.startswith("SCAN") for step in plan(connection, *found))
+
+
+def test_approvers_come_from_the_index(connection: apsw.Connection):
+    (found,) = statements_of(connection, lambda c: roles.approvers(c, "ag-x"))
+    steps = plan(connection, *found)
+    assert sum("USING INDEX user_roles_of_group" in step for step in steps) == 2, steps
