@@ -83,14 +83,16 @@ class Router:
 
     async def _store(self, message: ChatMessage, target: _Target) -> Routed:
         session = target.session or await self._new_session(message, target)
-        actor = await self._sessions.actor(session)
         message_id = f"{message.message_id}:{target.group}"
         content = json.dumps(
             {"text": message.text, "sender": message.sender, "senderId": message.sender_id}, ensure_ascii=False
         )
-        stored = await actor.accept(
-            NewMessage(id=message_id, content=content, address=message.address, platform_message_id=message.message_id)
+        letter = NewMessage(
+            id=message_id, content=content, address=message.address, platform_message_id=message.message_id
         )
+        (stored,) = await self._sessions.accept_all([(session, letter)])
+        if isinstance(stored, Exception):
+            raise stored
         log.debug(
             "message stored",
             extra=about(

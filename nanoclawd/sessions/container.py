@@ -153,6 +153,11 @@ class Container:
             self._doorbell.close()
             self._doorbell = None
 
+    def let_go(self) -> None:
+        """Know nothing of the container any more; it is not touched."""
+        self.hang_up()
+        self._manager.unwatch(self._units.service)
+
     async def unload(self) -> None:
         """Leave no unit loaded: a sleeping session costs systemd nothing."""
         self._manager.unwatch(self._units.service)

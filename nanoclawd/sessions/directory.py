@@ -5,6 +5,7 @@ in the group, so ``out/`` is sticky and owned by the daemon: its database can be
 """
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,11 @@ def make(paths: SessionPaths) -> None:
     _directory(paths.home, 0o770)
     _database(paths.inbound_db, INBOUND_DDL, 0o640)
     _database(paths.outbound_db, OUTBOUND_DDL, 0o660)
+
+
+def unmake(paths: SessionPaths) -> None:
+    """Remove the directories of a session that never was. No container has seen them: everything is our own."""
+    shutil.rmtree(paths.root, ignore_errors=True)
 
 
 def outbound_identity(paths: SessionPaths) -> FileIdentity | None:

@@ -14,6 +14,7 @@ class Ended(Enum):
 
     BY_ITSELF = "by itself"
     BY_OPERATOR = "by the operator"
+    BY_PERSON = "by a person of its chat"
     FOR_RESTART = "for a restart"
     FOR_ROOM = "to make room"
     FOR_TIME = "for its time"

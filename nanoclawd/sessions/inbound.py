@@ -261,7 +261,10 @@ class Inbound:
             " platform_id FROM delivered WHERE message_out_id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(message_out_ids)),),
         )
-        return {row[0]: Delivery(*row[:-2], chat=None if row[-1] is None else (row[-2], row[-1])) for row in rows}
+        return {
+            row_id: Delivery(row_id, status, attempts, due, name, reason, None if channel is None else (channel, chat))
+            for row_id, status, attempts, due, name, reason, channel, chat in rows
+        }
 
     def heard(self, reference: int | str) -> Heard | None:
         """Find a message that the agent was given, by the number that it saw or by its id."""

@@ -21,6 +21,7 @@ class Mailbox:
         self._port = port
         self._drain = Drain(session, files, port, rules)
         self._pending: dict[str, Pending] = {}
+        self._unseen: frozenset[tuple[str, str]] = frozenset()
         # What was accepted since the last load began: a load that was under way does not know of it.
         self._fresh: dict[str, Pending] = {}
 
@@ -28,6 +29,11 @@ class Mailbox:
     def waiting(self) -> int:
         """How many messages wait for an answer."""
         return sum(message.trigger for message in self._pending.values())
+
+    @property
+    def unseen(self) -> frozenset[tuple[str, str]]:
+        """The chats for which something waits until somebody sees them, as of the last look."""
+        return self._unseen
 
     async def load(self) -> None:
         """Read what waits."""
@@ -64,6 +70,20 @@ class Mailbox:
         """Return the ids of the messages that wait for an answer."""
         return [message.id for message in self._pending.values() if message.trigger]
 
+    def asked(self) -> list[str]:
+        """Return the ids of the messages that are worked on, wait for their turn, or for another try."""
+        moment = now_text()
+        return [
+            message.id
+            for message in self._pending.values()
+            if message.trigger and (message.tries or message.due(moment))
+        ]
+
+    def address_of(self, message_id: str) -> Address | None:
+        """Return where a message was written; the session's own chat for one that is not known any more."""
+        message = self._pending.get(message_id)
+        return (message.address if message else None) or self._session.address
+
     async def drain(self) -> Drained:
         """Deliver what the agent has said; what is finished is told after its answers were delivered.
 
@@ -72,6 +92,7 @@ class Mailbox:
             NotNowError: a write is under way there, or a journal waits for the runner.
         """
         drained = await self._drain.run(tuple(self._pending))
+        self._unseen = drained.unseen
         for message_id, ack in drained.finished.items():
             await self._finish(message_id, completed=ack == "completed")
         if drained.problems:
@@ -81,13 +102,14 @@ class Mailbox:
 
     async def deliver_notices(self) -> None:
         """Deliver the host's own words; the container's database is not touched."""
-        await self._drain.run_notices()
+        drained = await self._drain.run_notices()
+        self._unseen |= drained.unseen
 
     async def tell(self, message_ids: Iterable[str], kind: str, text: str) -> None:
         """Store a notice for each message (or one for the chat): each kind once per message. Delivered later."""
         keys = list(message_ids)
         addressed: list[tuple[str, str | None, Address | None]] = [
-            (f"{NOTICE_ID_PREFIX}{kind}-{key}", key, self._address_of(key)) for key in keys
+            (f"{NOTICE_ID_PREFIX}{kind}-{key}", key, self.address_of(key)) for key in keys
         ]
         if not keys:
             addressed = [(f"{NOTICE_ID_PREFIX}{kind}", None, self._session.address)]
@@ -123,7 +145,3 @@ class Mailbox:
         message = self._pending.pop(message_id, None)
         if message is not None and message.address is not None and message.trigger:
             await self._port.end_turn(message.address, message_id, completed=completed)
-
-    def _address_of(self, message_id: str) -> Address | None:
-        message = self._pending.get(message_id)
-        return self._session.address if message is None else message.address or self._session.address

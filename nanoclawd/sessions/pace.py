@@ -1,10 +1,12 @@
-"""How often a container may have the host look for nothing.
+"""How often a container may have the host look for nothing, and for how long it may work on one thing.
 
 A ring costs a container nothing and the host a read of its database. Those that lead to something are free and renew
 the stock of others; when that is used up there are a few a second, so that no container takes the processor from other
 sessions.
 """
 
+import asyncio
+from collections.abc import Callable
 from typing import Final
 
 STOCK: Final = 50
@@ -27,3 +29,23 @@ class LookPace:
         self._stock = min(STOCK, self._stock + (now - self._counted_at) * LOOKS_PER_SECOND) - 1
         self._counted_at = now
         return max(0.0, -self._stock / LOOKS_PER_SECOND)
+
+
+class TurnBound:
+    """The daemon's own bound on a turn's wall time: a watchdog is only as honest as the container that feeds it."""
+
+    def __init__(self, seconds: float, over: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._over = over
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """A turn is under way; it may be known already."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._over)
+
+    def end(self) -> None:
+        """It has ended, or made progress."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -2,16 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
+
+import apsw
 
 from nanoclaw_runner.contract.clock import now, parse, to_text
 from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.transaction import writing
+from nanoclawd.errors import NotFound, Unavailable
 from nanoclawd.paths import StatePaths
 from nanoclawd.scheduling.timer import WallTimer
-from nanoclawd.sessions.actor import SessionActor
-from nanoclawd.sessions.directory import make, outbound_identity
-from nanoclawd.sessions.inbound import FIRST_BACKOFF_SECONDS, MAX_TRIES
+from nanoclawd.sessions.actor import UNSEEN, SessionActor
+from nanoclawd.sessions.address_book import address_book
+from nanoclawd.sessions.directory import make, outbound_identity, unmake
+from nanoclawd.sessions.inbound import FIRST_BACKOFF_SECONDS, MAX_TRIES, NewMessage
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.sessions.surroundings import Surroundings
 from nanoclawd.store import chats
@@ -37,6 +43,7 @@ class Sessions:
         self._actors: dict[str, SessionActor] = {}
         self._timer: WallTimer | None = None
         self._next_due: str | None = None
+        self._unseen: dict[tuple[str, str], set[str]] = {}
         self._background: set[asyncio.Task[None]] = set()
 
     def bind(self, around: Surroundings) -> None:
@@ -79,45 +86,121 @@ class Sessions:
         await self._wake_due()
         return count
 
-    async def create(self, agent_group_id: str, group: str, chat_id: str | None, thread_id: str | None) -> Session:
+    async def create(
+        self, agent_group_id: str, group: str, chat_id: str | None, thread_id: str | None = None, mode: str = "shared"
+    ) -> Session:
         """Make a session: its directories first, so that a row never lacks them.
+
+        Args:
+            agent_group_id: whose session.
+            group: its folder.
+            chat_id: the chat that it belongs to; None for one of mode agent-shared.
+            thread_id: the thread of the chat, or None.
+            mode: shared, per-thread or agent-shared.
 
         Raises:
             Unavailable: the disk is full or not writable.
         """
         session_id = new_session_id()
-        await self._surroundings().jobs.run(session_id, make, self._paths.session(group, session_id))
-        return await self._database.run(session_rows.create, agent_group_id, chat_id, thread_id, session_id)
+        paths = self._paths.session(group, session_id)
+        await self._surroundings().jobs.run(session_id, make, paths)
+        try:
+            return await self._database.run(session_rows.create, agent_group_id, chat_id, thread_id, session_id, mode)
+        except Exception:
+            # Its place was taken, or its group has gone: what nobody will ever find must not stay.
+            await self._surroundings().jobs.run(session_id, unmake, paths)
+            raise
 
     async def actor(self, session: Session, *, look_first: bool = False) -> SessionActor:
         """Return the one that acts for a session, made when there is none."""
-        existing = self._actors.get(session.id)
-        if existing is not None:
-            return existing
-        address = await self._address(session)
-        existing = self._actors.get(session.id)
-        if existing is not None:
-            return existing
-        actor = SessionActor(
-            SessionRef(session.id, session.group, address, session.agent_group_id),
-            self._paths.session(session.group, session.id),
-            self._surroundings(),
-            quarantine_reason=session.quarantine_reason,
-            look_first=look_first or session.container_status != "stopped",
-            forget=self._forget,
-        )
-        self._actors[session.id] = actor
+        (actor,) = await self._actors_of([session], look_first=look_first)
         return actor
+
+    async def accept_all(self, messages: Sequence[tuple[Session, NewMessage]]) -> list[bool | Exception]:
+        """Store messages durably, each in its session, and see to their answers.
+
+        One commit notes that all of these sessions are at work, and the messages are stored side by side: what goes
+        wrong with one (its result is the exception) is nothing to the others. True: stored; False: it was before.
+        """
+        if not messages:
+            return []
+        around = self._surroundings()
+        try:
+            await around.check_disk(messages[0][0].id)
+            actors = await self._actors_of([session for session, _ in messages])
+        except Exception as error:
+            return [error] * len(messages)
+        with ExitStack() as accepting:
+            for actor in actors:
+                accepting.enter_context(actor.accepting())
+            try:
+                gone = await self._mark_awake(actors)
+            except Exception as error:
+                return [error] * len(messages)
+            results = await asyncio.gather(
+                *(
+                    self._store(actor, message, gone=actor.ref.id in gone)
+                    for actor, (_, message) in zip(actors, messages, strict=True)
+                ),
+                return_exceptions=True,
+            )
+        return [_outcome(result) for result in results]
+
+    async def deliver_system(self, session_id: str, message: NewMessage) -> bool:
+        """Hand a session a row of the host's own: an answer, a reply, a note. Wakes it if the row asks for a turn.
+
+        False: nothing new, since the session is closed or gone, or has the row already.
+
+        Raises:
+            Unavailable: it could not be stored.
+        """
+        try:
+            session = await self._database.run(session_rows.by_id, session_id)
+        except NotFound:
+            return False
+        if session.status != "active":
+            return False
+        (result,) = await self.accept_all([(session, message)])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def stop_turn(self, session: Session) -> bool:
+        """Drop what the session was asked and has not answered; False where nothing was."""
+        return await (await self.actor(session)).stop_turn()
+
+    async def close_session(self, session: Session) -> None:
+        """Close a session: it answers nothing more and is found by no message; its conversation stays readable."""
+        await self._database.run(session_rows.close, session.id)
+        await (await self.actor(session, look_first=True)).close()
+
+    async def platform_message_id(self, session_id: str, row_id: str) -> str | None:
+        """Return what the platform calls an agent's row that was delivered, e.g. to close its card; None if unknown."""
+        session = await self._database.run(session_rows.by_id, session_id)
+        actor = await self.actor(session)
+        known = await actor.files.read(lambda inbound: inbound.deliveries([row_id]))
+        actor.nudge()
+        return known[row_id].platform_message_id if row_id in known else None
+
+    async def project_destinations(self, agent_group_id: str) -> None:
+        """Let a group's awake agents know where they may write to now; the others are told when they wake."""
+        destinations = await self._database.run(address_book, agent_group_id)
+        living = [actor for actor in self._actors.values() if actor.ref.agent_group_id == agent_group_id]
+        await asyncio.gather(*(actor.project(destinations) for actor in living if actor.at_work))
 
     def living(self, session_id: str) -> SessionActor | None:
         """Return a session's actor if it has one now."""
         return self._actors.get(session_id)
 
     def drop(self, session_id: str) -> None:
-        """Forget a session's actor: the session is being deleted."""
+        """Forget all of a session: it is being deleted."""
+        self._remember_unseen(session_id, frozenset())
         actor = self._actors.pop(session_id, None)
-        if actor is not None:
-            self._surroundings().admission.leave(session_id)
+        if actor is None:
+            return
+        actor.detach()
+        self._surroundings().admission.leave(session_id)
+        self._spawn(actor.files.close())
 
     @property
     def actors(self) -> tuple[SessionActor, ...]:
@@ -143,14 +226,53 @@ class Sessions:
             self._set_timer(next_due)
 
     async def _deliver_waiting(self, address: Address) -> None:
-        for session in await self._database.run(session_rows.of_address, address.channel_type, address.platform_id):
+        # Who is at work looks again whatever it knows: it may be about to learn that nobody is there.
+        for actor in list(self._actors.values()):
+            actor.deliver_waiting()
+        for session_id in sorted(self._unseen.get((address.channel_type, address.platform_id), ())):
+            try:
+                session = await self._database.run(session_rows.by_id, session_id)
+            except NotFound:
+                continue
             (await self.actor(session, look_first=True)).deliver_waiting()
 
-    async def _address(self, session: Session) -> Address | None:
-        if session.messaging_group_id is None:
-            return None
-        chat = await self._database.run(chats.by_id, session.messaging_group_id)
-        return Address(chat.channel_type, chat.platform_id, session.thread_id)
+    async def _actors_of(self, sessions: Sequence[Session], *, look_first: bool = False) -> list[SessionActor]:
+        sleeping = [session for session in sessions if session.id not in self._actors]
+        addresses = await self._database.run(_addresses, sleeping) if sleeping else {}
+        return [
+            self._actors.get(session.id) or self._new_actor(session, addresses.get(session.id), look_first=look_first)
+            for session in sessions
+        ]
+
+    def _new_actor(self, session: Session, address: Address | None, *, look_first: bool) -> SessionActor:
+        actor = SessionActor(
+            SessionRef(session.id, session.group, address, session.agent_group_id),
+            self._paths.session(session.group, session.id),
+            self._surroundings(),
+            quarantine_reason=session.quarantine_reason,
+            closed=session.status != "active",
+            look_first=look_first or session.container_status != "stopped" or session.outbound_identity == UNSEEN,
+            forget=self._forget,
+        )
+        self._actors[session.id] = actor
+        return actor
+
+    async def _mark_awake(self, actors: Sequence[SessionActor]) -> set[str]:
+        """Note that sessions are at work, in one commit; return the ids of those that are closed or gone."""
+        new = {actor.ref.id: actor for actor in actors if not actor.marked}
+        if not new:
+            return set()
+        active = await self._database.run(_mark_awake, list(new))
+        for session_id in active:
+            new[session_id].marked = True
+        return set(new) - active
+
+    async def _store(self, actor: SessionActor, message: NewMessage, *, gone: bool) -> bool:
+        if not gone:
+            return await actor.store(message)
+        if not actor.at_work:
+            self._actors.pop(actor.ref.id, None)
+        raise Unavailable("this conversation was closed at this moment")
 
     def _changed(self, remembered: list[tuple[str, str, str | None]]) -> set[str]:
         return {
@@ -161,6 +283,16 @@ class Sessions:
 
     def _forget(self, actor: SessionActor) -> None:
         self._actors.pop(actor.ref.id, None)
+        self._remember_unseen(actor.ref.id, actor.unseen)
+
+    def _remember_unseen(self, session_id: str, chats: frozenset[tuple[str, str]]) -> None:
+        """Note which chats a sleeping session's deliveries wait for; the next start finds it by its identity."""
+        for chat in [chat for chat, ids in self._unseen.items() if session_id in ids]:
+            self._unseen[chat].discard(session_id)
+            if not self._unseen[chat]:
+                del self._unseen[chat]
+        for chat in chats:
+            self._unseen.setdefault(chat, set()).add(session_id)
 
     def _make_room(self) -> None:
         """Somebody waits: the container that has been idle longest gives its place up."""
@@ -222,3 +354,34 @@ class Sessions:
         self._background.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("looking at sessions failed", exc_info=task.exception())
+
+
+def _addresses(connection: apsw.Connection, sessions: Sequence[Session]) -> dict[str, Address]:
+    """Find the chats that sessions belong to."""
+    found: dict[str, Address] = {}
+    for session in sessions:
+        if session.messaging_group_id is not None:
+            chat = chats.by_id(connection, session.messaging_group_id)
+            found[session.id] = Address(chat.channel_type, chat.platform_id, session.thread_id)
+    return found
+
+
+def _mark_awake(connection: apsw.Connection, session_ids: Sequence[str]) -> set[str]:
+    """Note that sessions are at work; return those that are there and not closed."""
+    active: set[str] = set()
+    with writing(connection):
+        for session_id in session_ids:
+            try:
+                session = session_rows.by_id(connection, session_id)
+            except NotFound:
+                continue
+            if session.status == "active":
+                session_rows.mark_awake(connection, session_id)
+                active.add(session_id)
+    return active
+
+
+def _outcome(result: bool | BaseException) -> bool | Exception:
+    if isinstance(result, BaseException) and not isinstance(result, Exception):
+        raise result
+    return result

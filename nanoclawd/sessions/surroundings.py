@@ -1,5 +1,6 @@
 """What all sessions share, bound once at the daemon's start."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,13 +8,16 @@ from pathlib import Path
 from nanoclaw_runner.contract.cards import Card
 from nanoclaw_runner.contract.rows import Address, OutboundRow
 from nanoclawd.config import Timeouts
-from nanoclawd.errors import Refused
+from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.journal import Event, about
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import OutboundReader
 from nanoclawd.sessions.ports import DeliveryPort, HostRules, SessionRef
 from nanoclawd.store.database import Database
 from nanoclawd.supervision.admission import Admission
 from nanoclawd.supervision.user_manager import UserManager
+
+log = logging.getLogger(__name__)
 
 
 class ClosedRules:
@@ -56,3 +60,13 @@ class Surroundings:
     image_present: Callable[[], Awaitable[bool]]
     slept: Callable[[str | None], None]
     rules: HostRules = field(default_factory=ClosedRules)
+
+    async def check_disk(self, session_id: str) -> None:
+        """A full disk loses messages: below the bound nothing is accepted and nothing woken.
+
+        Raises:
+            Unavailable: the disk is below its bound.
+        """
+        if await self.jobs.run(session_id, self.admission.disk_is_low):
+            log.error("the disk is almost full", extra=about(session=session_id, event=Event.DISK_LOW))
+            raise Unavailable("the appliance's disk is almost full", hint="df -h; ncl doctor")

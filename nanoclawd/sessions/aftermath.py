@@ -1,0 +1,98 @@
+"""What becomes of the messages that a container left undone, and what their people are told."""
+
+import logging
+from typing import Final
+
+from nanoclawd.journal import Event, about
+from nanoclawd.sessions.container import Container
+from nanoclawd.sessions.ending import Ended, describe, given_up, start_trouble, tries_again
+from nanoclawd.sessions.inbound import MAX_TRIES, Pending
+from nanoclawd.sessions.mailbox import Mailbox
+from nanoclawd.sessions.ports import SessionRef
+from nanoclawd.sessions.surroundings import Surroundings
+
+log = logging.getLogger(__name__)
+
+STOPPED: Final = "I was told to stop, and have dropped this."
+CLOSED: Final = "This conversation was closed before I could answer this."
+
+
+class Aftermath:
+    """Decides after each end of one session's container."""
+
+    def __init__(self, session: SessionRef, container: Container, mailbox: Mailbox, around: Surroundings) -> None:
+        self._session = session
+        self._container = container
+        self._mailbox = mailbox
+        self._around = around
+
+    async def settle(self, victims: list[Pending]) -> None:
+        """Give the messages that a container did not finish another try, or end them with a word."""
+        container, mailbox = self._container, self._mailbox
+        ids = [message.id for message in victims if message.trigger]
+        log.warning(
+            "session %s: its container ended %s (%s) with %d messages unfinished",
+            self._session.id,
+            container.ended.value,
+            container.ended_text or describe(container.unit),
+            len(victims),
+            extra=self._about(),
+        )
+        everything = [message.id for message in victims]
+        match container.ended:
+            case Ended.BY_PERSON:
+                await mailbox.give_up(everything, "stopped", STOPPED)
+                return
+            case Ended.BY_OPERATOR:
+                await mailbox.give_up(everything, "stopped", "The operator has stopped me while I worked on this.")
+                return
+            case Ended.FOR_TIME:
+                minutes = self._around.timeouts.turn / 60
+                text = f"I worked on this for {minutes:g} minutes, which is the limit, and was ended."
+                await mailbox.give_up(everything, "time", text)
+                return
+            case _:
+                pass
+        without_a_try = await mailbox.retry(victims)
+        again = [message.id for message in victims if message.tries and message.trigger]
+        if container.ended is Ended.FOR_BOUND and container.ended_text and ids:
+            await mailbox.tell(ids, "bound", f"My container was ended: {container.ended_text}.")
+        elif not container.ever_active and ids:
+            await self._tell_start_trouble(ids)
+        elif again and not without_a_try:
+            await mailbox.tell(again, "again", tries_again(container.unit))
+        if without_a_try:
+            await mailbox.give_up(without_a_try, "failed", given_up(MAX_TRIES + 1, container.unit, self._session.id))
+        else:
+            await mailbox.deliver_notices()
+
+    async def refuse(self, kind: str, text: str) -> None:
+        """Answer every waiting message with why nobody will."""
+        waiting = self._mailbox.ids()
+        if waiting:
+            await self._mailbox.give_up(waiting, kind, text)
+        else:
+            await self._mailbox.deliver_notices()
+
+    async def stumbled(self, text: str) -> None:
+        """Tell who waits of trouble that persists. Never raises: it is the trouble's own kind that would."""
+        try:
+            await self._mailbox.tell(
+                self._mailbox.ids(), "stumbled", f"I can't work at the moment: {text}. I keep trying."
+            )
+            await self._mailbox.deliver_notices()
+        except Exception:
+            log.exception("session %s: the person could not be told", self._session.id, extra=self._about())
+
+    async def _tell_start_trouble(self, message_ids: list[str]) -> None:
+        trouble = start_trouble(
+            self._container.unit,
+            self._session.id,
+            image_present=await self._around.image_present(),
+            ready_seconds=self._around.timeouts.ready,
+        )
+        log.error("session %s: %s", self._session.id, trouble.what, extra=self._about(Event.SESSION_START_FAILED))
+        await self._mailbox.tell(message_ids, "start", f"{trouble.sentence()}. I will try again.")
+
+    def _about(self, event: Event | None = None) -> dict[str, str]:
+        return about(session=self._session.id, group=self._session.group, event=event)
