@@ -1,18 +1,12 @@
 """io.nanoclaw.Groups."""
 
-from typing import Annotated
-
-import msgspec
-
 from nanoclaw_runner.contract.rows import MAX_MESSAGE_BYTES
 from nanoclawd.control.api import GroupsBackend
-from nanoclawd.control.methods import Methods, Name, NoParameters, Parameters, Unary
-from nanoclawd.control.values import GroupSettings, Peer
+from nanoclawd.control.methods import Listing, Methods, Name, Parameters, Unary, Word
+from nanoclawd.control.values import Caller, GroupSettings
 from nanoclawd.errors import TooLarge
 
 INTERFACE = "io.nanoclaw.Groups"
-
-type _Setting = Annotated[str, msgspec.Meta(max_length=256)]
 
 
 class _Named(Parameters, frozen=True):
@@ -20,9 +14,11 @@ class _Named(Parameters, frozen=True):
 
 
 class _Settings(_Named, frozen=True):
-    provider: _Setting | None = None
-    model: _Setting | None = None
+    provider: Word | None = None
+    model: Word | None = None
     instructions: str | None = None
+    display_name: Word | None = None
+    cli_scope: Word | None = None
 
 
 class _Delete(_Named, frozen=True):
@@ -32,27 +28,27 @@ class _Delete(_Named, frozen=True):
 def methods(backend: GroupsBackend) -> Methods:
     """Return the interface's methods."""
 
-    async def list_all(_peer: Peer, _call: NoParameters) -> object:
-        return {"groups": await backend.list()}
+    async def list_all(_caller: Caller, call: Listing) -> object:
+        return {"groups": await backend.list(call.bound)}
 
-    async def get(_peer: Peer, call: _Named) -> object:
+    async def get(_caller: Caller, call: _Named) -> object:
         return {"group": await backend.get(call.name)}
 
-    async def create(peer: Peer, call: _Settings) -> object:
-        return {"group": await backend.create(peer, call.name, _settings(call))}
+    async def create(caller: Caller, call: _Settings) -> object:
+        return {"group": await backend.create(caller, call.name, _settings(call))}
 
-    async def update(peer: Peer, call: _Settings) -> object:
-        return {"group": await backend.update(peer, call.name, _settings(call))}
+    async def update(caller: Caller, call: _Settings) -> object:
+        return {"group": await backend.update(caller, call.name, _settings(call))}
 
-    async def delete(peer: Peer, call: _Delete) -> object:
-        await backend.delete(peer, call.name, force=bool(call.force))
+    async def delete(caller: Caller, call: _Delete) -> object:
+        await backend.delete(caller, call.name, force=bool(call.force))
         return {}
 
-    async def restart(peer: Peer, call: _Named) -> object:
-        return {"restarted": await backend.restart(peer, call.name)}
+    async def restart(caller: Caller, call: _Named) -> object:
+        return {"restarted": await backend.restart(caller, call.name)}
 
     return {
-        f"{INTERFACE}.List": Unary(NoParameters, list_all),
+        f"{INTERFACE}.List": Unary(Listing, list_all),
         f"{INTERFACE}.Get": Unary(_Named, get),
         f"{INTERFACE}.Create": Unary(_Settings, create),
         f"{INTERFACE}.Update": Unary(_Settings, update),
@@ -64,4 +60,10 @@ def methods(backend: GroupsBackend) -> Methods:
 def _settings(call: _Settings) -> GroupSettings:
     if call.instructions is not None and len(call.instructions.encode()) > MAX_MESSAGE_BYTES:
         raise TooLarge(f"instructions are {MAX_MESSAGE_BYTES // 1024} KiB at most")
-    return GroupSettings(provider=call.provider, model=call.model, instructions=call.instructions)
+    return GroupSettings(
+        provider=call.provider,
+        model=call.model,
+        instructions=call.instructions,
+        display_name=call.display_name,
+        cli_scope=call.cli_scope,
+    )

@@ -6,10 +6,18 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from nanoclawd.control.values import Peer
-
 type Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-"""A name or id in a call. Whether it keeps its rule is for the core to say."""
+"""A name in a call. Whether it keeps its rule is for the core to say."""
+
+type Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+"""What names an object in any form: an id, a beginning of one, a name; platforms' own ids can be long."""
+
+type Word = Annotated[str, msgspec.Meta(max_length=256)]
+"""A setting; which words there are is for the core to say."""
+
+type Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+DEFAULT_LIMIT = 200
 
 
 class Parameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -18,6 +26,17 @@ class Parameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 class NoParameters(Parameters, frozen=True):
     """What a method without parameters is called with."""
+
+
+class Listing(Parameters, frozen=True, kw_only=True):
+    """Base of what a bounded list is asked for with."""
+
+    limit: Limit | None = None
+
+    @property
+    def bound(self) -> int:
+        """How many are listed."""
+        return DEFAULT_LIMIT if self.limit is None else self.limit
 
 
 class Replies(Protocol):
@@ -36,10 +55,13 @@ class Replies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """A method with one reply: ``run(peer, parameters)`` returns its parameters."""
+    """A method with one reply: ``run(caller, parameters)`` returns its parameters.
+
+    The caller is a Peer; of the methods that an agent may call, any Caller.
+    """
 
     parameters: type[Parameters]
-    run: Callable[[Peer, Any], Awaitable[object]]
+    run: Callable[[Any, Any], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +69,7 @@ class Streaming:
     """A method that must be called with ``more``: ``run(peer, parameters, replies)`` writes them."""
 
     parameters: type[Parameters]
-    run: Callable[[Peer, Any, Replies], Awaitable[None]]
+    run: Callable[[Any, Any, Replies], Awaitable[None]]
 
 
 type Methods = Mapping[str, Unary | Streaming]

@@ -8,13 +8,12 @@ import socket
 import struct
 from collections import Counter
 
-from nanoclawd.control import appliance, chat, groups, images, sessions
 from nanoclawd.control.api import Backend
 from nanoclawd.control.bounds import Bounds
 from nanoclawd.control.calls import encode_error
 from nanoclawd.control.connection import Connection
 from nanoclawd.control.introspection import Introspection
-from nanoclawd.control.methods import Methods
+from nanoclawd.control.served import methods_of
 from nanoclawd.control.values import Peer
 from nanoclawd.control.wire import Wire
 from nanoclawd.errors import Unavailable
@@ -34,13 +33,7 @@ class ControlServer:
     def __init__(self, backend: Backend, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
         self._introspection = Introspection()
-        self._methods: Methods = {
-            **appliance.methods(backend.appliance),
-            **groups.methods(backend.groups),
-            **sessions.methods(backend.sessions),
-            **images.methods(backend.images),
-            **chat.methods(backend.chat, self._bounds),
-        }
+        self._methods = methods_of(backend, self._bounds)
         self._server: asyncio.Server | None = None
         self._tasks: dict[asyncio.Task[None], Wire] = {}
         self._per_user: Counter[int] = Counter()

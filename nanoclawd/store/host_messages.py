@@ -152,6 +152,14 @@ def of_approval(connection: apsw.Connection, approval_id: str) -> list[HostMessa
     return _some(connection, "WHERE approval_id = ? ORDER BY created_at, rowid", (approval_id,))
 
 
+def answer_to(connection: apsw.Connection, channel_type: str, in_reply_to: str) -> HostMessage | None:
+    """Return the appliance's last answer to an inbound message of a channel, or None."""
+    found = _some(
+        connection, "WHERE channel_type = ? AND in_reply_to = ? ORDER BY rowid DESC LIMIT 1", (channel_type, in_reply_to)
+    )
+    return found[0] if found else None
+
+
 def open_cards_for(connection: apsw.Connection, person: str) -> list[Approval]:
     """Read the approvals that wait for a choice and whose card this person has got, oldest first, each once."""
     return approvals.some(
@@ -171,6 +179,25 @@ def make_due(connection: apsw.Connection, channel_type: str, platform_id: str) -
         "UPDATE host_messages SET next_attempt_at = ?1 WHERE status = 'pending' AND channel_type = ?2"
         " AND platform_id IN (?3, ?4) AND (next_attempt_at IS NULL OR next_attempt_at > ?1)",
         (now_text(), channel_type, platform_id, platform_id.partition("/")[0]),
+    )
+    return int(connection.changes())
+
+
+def make_channel_due(connection: apsw.Connection, channel_type: str | None = None) -> int:
+    """Have everything that waits without a timer on a channel, or (None) anywhere, looked at; return how many."""
+    connection.execute(
+        "UPDATE host_messages SET next_attempt_at = ?1 WHERE status IN ('pending', 'sending')"
+        " AND next_attempt_at IS NULL AND (?2 IS NULL OR channel_type = ?2)",
+        (now_text(), channel_type),
+    )
+    return int(connection.changes())
+
+
+def bring_forward(connection: apsw.Connection, latest: str) -> int:
+    """Have nothing wait for longer than until a moment (the clock was set back); return how many would have."""
+    connection.execute(
+        "UPDATE host_messages SET next_attempt_at = ?1 WHERE status IN ('pending', 'sending') AND next_attempt_at > ?1",
+        (latest,),
     )
     return int(connection.changes())
 

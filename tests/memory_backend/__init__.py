@@ -1,15 +1,18 @@
-"""A backend of the control socket that lives in memory: real groups, sessions and a chat, without containers.
+"""A backend of the control socket without containers: sessions and a chat that only seem so, and a real database.
 
+Chats, wirings, people, destinations and approvals are the daemon's own backends over a ``central.db`` beside STATE.
 ``python3 -m memory_backend SOCKET [STATE]`` serves it; with STATE it survives its own restart, as the daemon does.
 """
 
 import asyncio
 import json
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from memory_backend.directory import Directory, seed
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.control.api import ChatScreen, ClientGone
 from nanoclawd.control.values import (
@@ -17,6 +20,7 @@ from nanoclawd.control.values import (
     BuildEvent,
     BuildProgress,
     BusySession,
+    Caller,
     ChatEvent,
     Component,
     ComponentState,
@@ -33,7 +37,10 @@ from nanoclawd.control.values import (
     TurnState,
 )
 from nanoclawd.doctor.finding import Finding, Severity
-from nanoclawd.errors import AlreadyExists, InvalidName, NotFound, Refused
+from nanoclawd.errors import InvalidName, NotFound, Refused
+from nanoclawd.store import agent_groups, resolve
+from nanoclawd.store.agent_groups import AgentGroup
+from nanoclawd.store.database import Database
 
 STARTED = "2026-04-16T14:37:00.000Z"
 NASTY = "\x1b[31mred\x1b[0m\x07 \u202egnirts\u202c \x1b]0;title\x07end"
@@ -41,35 +48,55 @@ NASTY = "\x1b[31mred\x1b[0m\x07 \u202egnirts\u202c \x1b]0;title\x07end"
 
 @dataclass
 class State:
-    groups: dict[str, Group] = field(default_factory=dict)
     sent: dict[str, Sent] = field(default_factory=dict)
     undelivered: dict[str, list[ChatEvent]] = field(default_factory=dict)
     images: dict[str, ImageState] = field(default_factory=dict)
 
 
 class Memory:
-    """The backend. It is its own appliance, groups, sessions, images and chat, since names don't collide but five."""
+    """The backend. ``open`` comes before anything that needs the database."""
 
     def __init__(self, state_file: Path | None = None) -> None:
         self.state_file = state_file
+        self._scratch = None if state_file else tempfile.TemporaryDirectory()
+        directory = state_file.parent if state_file else Path(self._scratch.name if self._scratch else "")
+        self.database = Database(directory / "central.db")
         self.state = State(images={"agent": ImageState.MISSING, "model": ImageState.PRESENT})
         if state_file and state_file.exists():
             self._load(state_file)
-        self.peers: list[Peer] = []
+        self.peers: list[Caller] = []
         self.screens: dict[str, list[ChatScreen]] = {}
         self.screens_changed = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
         self.quarantined = True
+        self.closed: set[str] = set()
         self.appliance = _Appliance(self)
         self.groups = _Groups(self)
         self.sessions = _Sessions(self)
         self.images = _Images(self)
         self.chat = _Chat(self)
+        directory_of_people = Directory(self.database)
+        self.chats = directory_of_people.chats
+        self.wirings = directory_of_people.wirings
+        self.users = directory_of_people.users
+        self.roles = directory_of_people.roles
+        self.members = directory_of_people.members
+        self.destinations = directory_of_people.destinations
+        self.approvals = directory_of_people.approvals
+        self.questions = directory_of_people.questions
+        self.channels = directory_of_people.channels
+        self.routing = directory_of_people.routing
 
-    def group(self, name: str) -> Group:
-        if name not in self.state.groups:
-            raise NotFound(f"there is no group {name}", hint=f"ncl groups create {name}")
-        return self.state.groups[name]
+    async def open(self) -> None:
+        await self.database.open()
+
+    async def close(self) -> None:
+        await self.database.close()
+        if self._scratch:
+            self._scratch.cleanup()
+
+    async def group(self, name: str) -> AgentGroup:
+        return await self.database.run(resolve.group, name)
 
     async def screens_are(self, group: str, count: int) -> list[ChatScreen]:
         """Wait until so many screens are attached; return them."""
@@ -87,7 +114,6 @@ class Memory:
 
     def _load(self, path: Path) -> None:
         found = json.loads(path.read_text())
-        self.state.groups = {name: Group(**value) for name, value in found["groups"].items()}
         self.state.sent = {
             token: Sent(value["message_id"], TurnState(value["state"])) for token, value in found["sent"].items()
         }
@@ -114,7 +140,7 @@ class _Appliance(_Part):
             pid=4242,
             started_at=STARTED,
             uptime=3723.5,
-            groups=len(self.all.state.groups),
+            groups=len(await self.all.database.run(agent_groups.every)),
             sessions=2,
             busy=[
                 BusySession("aaaabbbbcccc", "main", SessionState.AWAKE, STARTED, status=NASTY),
@@ -130,61 +156,76 @@ class _Appliance(_Part):
 
 
 class _Groups(_Part):
-    async def list(self) -> Sequence[Group]:
-        return [self.all.state.groups[name] for name in sorted(self.all.state.groups)]
+    async def list(self, limit: int) -> Sequence[Group]:
+        found = await self.all.database.run(agent_groups.every)
+        return [_view(one) for one in sorted(found, key=lambda one: one.folder)][:limit]
 
     async def get(self, name: str) -> Group:
-        return self.all.group(name)
+        return _view(await self.all.group(name))
 
-    async def create(self, peer: Peer, name: str, settings: GroupSettings) -> Group:
-        self.all.peers.append(peer)
-        if not name.isalnum():
-            raise InvalidName(f"{name!r} can't be a group's name: letters and digits only")
-        if name in self.all.state.groups:
-            raise AlreadyExists(f"there is a group {name} already")
-        group = Group(
+    async def create(self, caller: Caller, name: str, settings: GroupSettings) -> Group:
+        self.all.peers.append(caller)
+        made = await self.all.database.run(
+            agent_groups.create,
             name,
-            settings.display_name or name,
-            settings.provider or "openai",
-            settings.model or "embedded/smollm2",
-            "",
+            settings.display_name,
+            settings.provider,
+            settings.model,
+            settings.instructions or "",
             settings.cli_scope or "group",
-            STARTED,
         )
-        self.all.state.groups[name] = replace(group, instructions=settings.instructions or "")
-        self.all.save()
-        return self.all.state.groups[name]
+        if name == "main":
+            await self.all.database.run(seed, made.id)
+        return _view(made)
 
-    async def update(self, peer: Peer, name: str, settings: GroupSettings) -> Group:
+    async def update(self, caller: Caller, name: str, settings: GroupSettings) -> Group:
         given = {key: value for key, value in asdict(settings).items() if value is not None}
-        self.all.state.groups[name] = replace(self.all.group(name), **given)
-        return self.all.state.groups[name]
+        if "display_name" in given:
+            given["name"] = given.pop("display_name")
+        return _view(await self.all.database.run(agent_groups.update, replace(await self.all.group(name), **given)))
 
-    async def delete(self, peer: Peer, name: str, *, force: bool) -> None:
-        self.all.group(name)
+    async def delete(self, caller: Caller, name: str, *, force: bool) -> None:
+        group = await self.all.group(name)
         if not force:
             raise Refused(f"{name} has sessions", hint=f"ncl groups delete {name} --force")
-        del self.all.state.groups[name]
+        await self.all.database.run(agent_groups.delete, group.id)
 
-    async def restart(self, peer: Peer, name: str) -> int:
-        self.all.group(name)
+    async def restart(self, caller: Caller, name: str) -> int:
+        await self.all.group(name)
         return 1
 
 
+def _view(group: AgentGroup) -> Group:
+    return Group(
+        group.folder,
+        group.name,
+        group.provider or "openai",
+        group.model or "embedded/smollm2",
+        group.instructions,
+        group.cli_scope,
+        STARTED,
+    )
+
+
 class _Sessions(_Part):
-    async def list(self, group: str | None) -> Sequence[Session]:
-        return [self._first(), self._second()]
+    async def list(self, group: str | None, state: SessionState | None, limit: int) -> Sequence[Session]:
+        found = [self._first(), self._second()]
+        if state is None:
+            return [one for one in found if one.state is not SessionState.CLOSED][:limit]
+        return [one for one in found if one.state is state][:limit]
 
     def _first(self) -> Session:
+        state = SessionState.CLOSED if "aaaabbbbcccc" in self.all.closed else SessionState.AWAKE
         return Session(
-            "aaaabbbbcccc", "main", "terminal", "root", SessionState.AWAKE, "nanoclaw-main@aaaabbbbcccc.service",
+            "aaaabbbbcccc", "main", "terminal", "root", state, "nanoclaw-main@aaaabbbbcccc.service",
             STARTED, STARTED, status=NASTY,
         )  # fmt: skip
 
     def _second(self) -> Session:
+        state = SessionState.QUARANTINED if self.all.quarantined else SessionState.ASLEEP
         return Session(
             "aaaaddddeeee", "main", "terminal", "joe",
-            SessionState.QUARANTINED if self.all.quarantined else SessionState.ASLEEP,
+            SessionState.CLOSED if "aaaaddddeeee" in self.all.closed else state,
             "nanoclaw-main@aaaaddddeeee.service", STARTED,
         )  # fmt: skip
 
@@ -196,10 +237,17 @@ class _Sessions(_Part):
             raise InvalidName(f"{session_id} fits several sessions")
         return fitting[0]
 
-    async def stop(self, peer: Peer, session_id: str) -> Session:
+    async def stop(self, caller: Caller, session_id: str) -> Session:
         return replace(await self.get(session_id), state=SessionState.STOPPING)
 
-    async def reset(self, peer: Peer, session_id: str) -> tuple[Session, str | None]:
+    async def close(self, caller: Caller, session_id: str) -> Session:
+        session = await self.get(session_id)
+        if session.state is SessionState.CLOSED:
+            raise Refused(f"session {session.id} is closed")
+        self.all.closed.add(session.id)
+        return await self.get(session.id)
+
+    async def reset(self, caller: Caller, session_id: str) -> tuple[Session, str | None]:
         session = await self.get(session_id)
         if session.state is not SessionState.QUARANTINED:
             raise Refused("the session is in good order")
@@ -224,7 +272,7 @@ class _Images(_Part):
 
 class _Chat(_Part):
     async def send(self, peer: Peer, group: str, text: str, client_token: str) -> Sent:
-        self.all.group(group)
+        await self.all.group(group)
         if text == "!bug":
             raise RuntimeError("a fault of ours")
         if client_token not in self.all.state.sent:
@@ -274,7 +322,7 @@ class _Chat(_Part):
 
     @asynccontextmanager
     async def attach(self, peer: Peer, group: str, screen: ChatScreen) -> AsyncIterator[None]:
-        self.all.group(group)
+        await self.all.group(group)
         self.all.screens.setdefault(group, []).append(screen)
         self.all.screens_changed.set()
         self.all.spawn(self._catch_up(group))

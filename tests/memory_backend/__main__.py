@@ -10,13 +10,16 @@ from nanoclawd.control.server import ControlServer, listening_socket
 
 
 async def main(path: str, state: str | None = None) -> None:
-    server = ControlServer(Memory(Path(state) if state else None))
+    memory = Memory(Path(state) if state else None)
+    await memory.open()
+    server = ControlServer(memory)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await server.start(listening_socket(path))
     print("ready", flush=True)
     await stop.wait()
     await server.stop()
+    await memory.close()
 
 
 Path(sys.argv[1]).unlink(missing_ok=True)

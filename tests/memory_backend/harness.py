@@ -56,6 +56,7 @@ class Running:
 @asynccontextmanager
 async def serving(tmp_path: Path, **bounds: Any) -> AsyncIterator[Running]:
     memory = Memory()
+    await memory.open()
     server = ControlServer(memory, Bounds(**bounds))
     path = str(tmp_path / "control.sock")
     await server.start(listening_socket(path))
@@ -63,3 +64,4 @@ async def serving(tmp_path: Path, **bounds: Any) -> AsyncIterator[Running]:
         yield Running(path, memory, server)
     finally:
         await server.stop()
+        await memory.close()

@@ -5,12 +5,12 @@ from typing import Protocol
 
 from nanoclawd.control.values import (
     Approval,
-    Caller,
     Channel,
     Conversation,
     Decision,
     DroppedSender,
     Hypothesis,
+    Peer,
     Question,
 )
 
@@ -24,7 +24,7 @@ class ApprovalsBackend(Protocol):
     async def get(self, approval: str) -> Approval:
         """Return one approval."""
 
-    async def decide(self, caller: Caller, approval: str, option: str) -> tuple[Approval, str]:
+    async def decide(self, peer: Peer, approval: str, option: str) -> tuple[Approval, str]:
         """Decide; return the approval as it is then, and what was done in words.
 
         Raises:
@@ -42,7 +42,7 @@ class QuestionsBackend(Protocol):
     async def get(self, question: str) -> Question:
         """Return one question."""
 
-    async def answer(self, caller: Caller, question: str, option: str) -> str:
+    async def answer(self, peer: Peer, question: str, option: str) -> str:
         """Answer; return what was done in words.
 
         Raises:
@@ -73,7 +73,7 @@ class RoutingBackend(Protocol):
         """Say what would become of a message, without effect."""
 
     async def explain_message(self, message_id: str) -> Sequence[Decision]:
-        """Return what became of a message, the latest last.
+        """Return what became of a message, the newest first.
 
         Raises:
             NotFound: it is not remembered.

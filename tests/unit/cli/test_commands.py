@@ -104,7 +104,7 @@ def test_groups_have_a_life(daemon: Daemon):
 def test_an_error_as_json_is_json(daemon: Daemon):
     done = daemon.ncl("groups", "get", "none", "--json")
     assert done.returncode == 1
-    assert json.loads(done.stdout)["error"]["hint"] == "ncl groups create none"
+    assert json.loads(done.stdout)["error"]["hint"] == "ncl groups list"
 
 
 def test_sessions(daemon: Daemon):

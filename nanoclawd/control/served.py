@@ -1,0 +1,27 @@
+"""All methods that the control socket serves, of all interfaces."""
+
+from nanoclawd.control import appliance, approvals, chat, chats, groups, images, people, routing, sessions
+from nanoclawd.control.api import Backend
+from nanoclawd.control.bounds import Bounds
+from nanoclawd.control.methods import Methods
+
+
+def methods_of(backend: Backend, bounds: Bounds) -> Methods:
+    """Return the methods by their full names."""
+    return {
+        **appliance.methods(backend.appliance),
+        **groups.methods(backend.groups),
+        **sessions.methods(backend.sessions),
+        **images.methods(backend.images),
+        **chat.methods(backend.chat, bounds),
+        **chats.chats(backend.chats),
+        **chats.wirings(backend.wirings),
+        **chats.destinations(backend.destinations),
+        **people.users(backend.users),
+        **people.roles(backend.roles),
+        **people.members(backend.members),
+        **approvals.approvals(backend.approvals),
+        **approvals.questions(backend.questions),
+        **routing.channels(backend.channels),
+        **routing.routing(backend.routing),
+    }

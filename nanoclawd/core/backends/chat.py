@@ -1,0 +1,98 @@
+"""Behind io.nanoclaw.Chat: the terminal channel.
+
+Who writes is who the kernel says (SO_PEERCRED), never a claimed name (W-75).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import apsw
+
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.channels.terminal import CHANNEL_TYPE, TerminalChannel, platform_id
+from nanoclawd.control.api import ChatScreen
+from nanoclawd.control.values import Peer, Sent, TurnState
+from nanoclawd.errors import Refused
+from nanoclawd.routing.decision import Action, EventDecision
+from nanoclawd.routing.event import InboundEvent, Sender
+from nanoclawd.routing.router import Routed, Router
+from nanoclawd.sessions.registry import Sessions
+from nanoclawd.store import agent_groups, chats, host_messages
+from nanoclawd.store.database import Database
+
+_STATES = {
+    "completed": TurnState.COMPLETED,
+    "delivered": TurnState.COMPLETED,
+    "failed": TurnState.FAILED,
+}
+
+
+class ChatBackend:
+    """The terminal channel."""
+
+    def __init__(self, database: Database, router: Router, sessions: Sessions, terminal: TerminalChannel) -> None:
+        self._database = database
+        self._router = router
+        self._sessions = sessions
+        self._terminal = terminal
+
+    async def send(self, peer: Peer, group: str, text: str, client_token: str) -> Sent:
+        """Accept a message, once per token; return after the commit.
+
+        Raises:
+            Refused: nobody hears it; the message says why.
+        """
+        chat = await self._chat(peer, group)
+        routed = await self._router.route(
+            InboundEvent(
+                address=Address(CHANNEL_TYPE, chat),
+                message_id=client_token,
+                text=text,
+                sender=Sender(peer.user_id, peer.user_name),
+            )
+        )
+        return await self._sent(routed)
+
+    @asynccontextmanager
+    async def attach(self, peer: Peer, group: str, screen: ChatScreen) -> AsyncIterator[None]:
+        """Show the chat, and the user's direct chat, on a screen while the context lasts."""
+        chat = await self._chat(peer, group)
+        self._terminal.attach(chat, screen)
+        try:
+            yield
+        finally:
+            self._terminal.detach(chat, screen)
+
+    async def _sent(self, routed: Routed) -> Sent:
+        """Return how far a message has come: told twice, it may be answered already."""
+        row = next((one for one in routed.stored if one.message_id == routed.message_id), None)
+        if row is not None and row.stored:
+            return Sent(row.message_id)
+        if row is not None:
+            actor = await self._sessions.actor(row.session)
+            status = await actor.files.read(lambda inbound: inbound.status_of(row.message_id))
+            return Sent(row.message_id, _STATES.get(status or "", TurnState.ACCEPTED))
+        if routed.answered or routed.consumed:
+            # The appliance's own answer ends the turn; where there is none to come, it has ended.
+            answer = await self._database.run(host_messages.answer_to, CHANNEL_TYPE, routed.message_id)
+            state = TurnState.COMPLETED if answer is None else _STATES.get(answer.status, TurnState.ACCEPTED)
+            return Sent(routed.message_id, state)
+        raise Refused(f"nobody answers this: {_why(routed.decision)}", hint="ncl wirings list")
+
+    async def _chat(self, peer: Peer, group: str) -> str:
+        """Return the peer's chat with a group, wired the first time."""
+        chat = platform_id(peer.user_name, group)
+        await self._database.run(_ensure_terminal, chat, f"{peer.user_name}'s terminal", group)
+        return chat
+
+
+def _ensure_terminal(connection: apsw.Connection, chat: str, name: str, group: str) -> None:
+    """Make and wire a terminal's chat: in one visit of the database's thread, as every message pays for it."""
+    chats.ensure_terminal(connection, chat, name, agent_groups.by_folder(connection, group).id)
+
+
+def _why(decision: EventDecision) -> str:
+    """Return in words what the router decided: each agent's reason, or that of the whole message."""
+    if decision.action is not Action.ROUTE:
+        return decision.deciding.reason
+    return "; ".join(dict.fromkeys(f"{one.group}: {one.deciding.reason}" for one in decision.wirings))

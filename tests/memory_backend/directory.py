@@ -1,0 +1,144 @@
+"""The part of the backend that is the daemon's own, over a real database; channels and the router are played."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from nanoclaw_runner.contract.cards import Option
+from nanoclaw_runner.contract.clock import now_text
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.channels.adapter import Capabilities, Conversation, Health, HealthState
+from nanoclawd.channels.keeper import ChannelState
+from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
+from nanoclawd.core.backends.channels import ChannelsBackend
+from nanoclawd.core.backends.chats import ChatsBackend
+from nanoclawd.core.backends.destinations import DestinationsBackend
+from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
+from nanoclawd.core.backends.routing import RoutingBackend
+from nanoclawd.core.backends.wirings import WiringsBackend
+from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
+from nanoclawd.routing.event import InboundEvent, Sender
+from nanoclawd.routing.wirings import WiringService
+from nanoclawd.store import approvals, chats, dropped, questions, sessions
+from nanoclawd.store.approvals import Approval, NewApproval
+from nanoclawd.store.database import Database
+from nanoclawd.store.questions import Question
+
+ALLOW, DENY = Option("Allow", "allow", "Allowed"), Option("Deny", "deny", "Denied")
+LATER = "2099-01-01T00:00:00.000Z"
+
+
+class Directory:
+    """The backends."""
+
+    def __init__(self, database: Database) -> None:
+        self.projected: list[str] = []
+        self.reached = 0
+        channels: Any = _Channels()
+        router: Any = _Router()
+        service: Any = _Approvals(database)
+        self.chats = ChatsBackend(database, self._project, channels.known)
+        self.wirings = WiringsBackend(database, WiringService(database, channels.capabilities, self._project))
+        self.users = UsersBackend(database)
+        self.roles = RolesBackend(database, self._reach)
+        self.members = MembersBackend(database)
+        self.destinations = DestinationsBackend(database, self._project)
+        self.approvals = ApprovalsBackend(database, service)
+        self.questions = QuestionsBackend(database, _Questions(database))
+        self.channels = ChannelsBackend(database, channels)
+        self.routing = RoutingBackend(database, router)
+
+    async def _project(self, agent_group_id: str) -> None:
+        self.projected.append(agent_group_id)
+
+    def _reach(self) -> None:
+        self.reached += 1
+
+
+class _Channels:
+    def states(self) -> tuple[ChannelState, ...]:
+        now = now_text()
+        bad = Health(HealthState.FAILED, "the token was refused", "ncl doctor")
+        return (
+            ChannelState("terminal", "terminal", "terminal", Health(HealthState.OK), now, None, Capabilities()),
+            ChannelState("telegram", "telegram", "telegram", bad, now, LATER, Capabilities(buttons=True, edits=True)),
+        )
+
+    def known(self, name: str) -> bool:
+        return name in ("terminal", "telegram")
+
+    def capabilities(self, name: str) -> Capabilities:
+        return Capabilities(threads=name == "telegram")
+
+    async def conversations(self, name: str) -> Sequence[Conversation]:
+        if name == "telegram":
+            raise Unavailable("the channel telegram is not up", hint="ncl channels list")
+        return (Conversation("root/main", "root's terminal", is_group=False),)
+
+
+class _Questions:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def decide(self, question_id: str, option: str, operator: str) -> str:
+        if await self._database.run(questions.take, question_id) is None:
+            raise Refused("somebody has answered this already")
+        return f"answered with {option} by {operator}"
+
+
+class _Approvals:
+    """Decides; what follows from it is the daemon's."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def decide(self, approval_id: str, option: str, operator: str) -> tuple[Approval, str]:
+        by = f"terminal:{operator}"
+        status = "approved" if option in ("allow", "Allow", "1") else "rejected"
+        if not await self._database.run(approvals.decide, approval_id, status, by, option):
+            raise Refused("somebody has decided this already")
+        return await self._database.run(approvals.by_id, approval_id), f"{status} by {operator}"
+
+
+class _Router:
+    """Explains everything alike."""
+
+    async def explain(self, event: InboundEvent) -> EventDecision:
+        step = Step("chat", Outcome.STOP, "nobody hears this chat", "access.unknown_chats=strict")
+        return EventDecision(event, None, Action.DROP, "chat_strict", (step,))
+
+    def recent(self, message_id: str) -> list[EventDecision]:
+        if message_id != "m1":
+            return []
+        event = InboundEvent(Address("telegram", "-100", "7"), "m1", "", Sender("telegram:1"), is_group=True)
+        chat = chats.Chat("mg-000000000000", "telegram", "-100", "Family", True, "strict", now_text())
+        wiring = chats.Wiring(
+            "mga-000000000000", chat.id, "ag-0", "shared", 0, "mention", None, "all", "drop", now_text(), "main"
+        )
+        step = Step("engage", Outcome.STOP, "it is not addressed to the agent", "wiring engage_mode=mention")
+        drop = WiringDecision(wiring, "main", "ag-0", Action.DROP, "no_agent_engaged", (step,), "shared", None, None)
+        found = Step("chat", Outcome.PASS, "the chat is known", "chat mg-000000000000")
+        return [EventDecision(event, chat, Action.ROUTE, "no_agent_engaged", (found,), (drop,))]
+
+
+def seed(connection: apsw.Connection, group_id: str) -> None:
+    """Have something wait and something be dropped, as soon as there is a group."""
+    chat = chats.create(connection, "telegram", "-100200", "Family", True)
+    sessions.create(connection, group_id, chat.id, None, "ssssssssssss")
+    approvals.begin(
+        connection,
+        NewApproval(
+            "sender", "telegram:99", "May Eve talk to main?", "Eve (telegram:99) wrote in Family.",
+            (ALLOW, DENY), LATER, {}, group_id, None, chat.id, "telegram:99",
+        ),
+    )  # fmt: skip
+    questions.add(
+        connection,
+        Question(
+            "qqqqqqqqqqqq", "ssssssssssss", "out-1", "telegram", "-100200", None, "Deploy?", "It is Friday.",
+            (Option("Yes", "yes", "Yes"), Option("No", "no", "No")), "deploy", now_text(), LATER,
+        ),
+    )  # fmt: skip
+    dropped.record(connection, "telegram", "-100200", "telegram:99", "Eve", "unknown_sender_strict", group_id)
