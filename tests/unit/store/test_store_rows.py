@@ -28,7 +28,12 @@ def test_a_groups_life(connection: apsw.Connection):
     other = agent_groups.create(connection, "other")
     assert (other.name, other.provider, other.model, other.instructions) == ("other", None, None, "")
     assert agent_groups.every(connection) == [created, other]
-    changed = replace(created, name="Bart", model=None)
+    assert (created.cli_scope, agent_groups.create(connection, "open", cli_scope="global").cli_scope) == (
+        "group",
+        "global",
+    )
+    agent_groups.delete(connection, agent_groups.by_folder(connection, "open").id)
+    changed = replace(created, name="Bart", model=None, cli_scope="disabled")
     assert agent_groups.update(connection, changed) == changed
     assert agent_groups.by_folder(connection, "home") == changed
     assert agent_groups.by_folder(connection, "other") == other
@@ -228,6 +233,25 @@ def test_a_sessions_defaults(connection: apsw.Connection, group: AgentGroup):
     session = sessions.create(connection, group.id, None)
     assert (session.status, session.container_status, session.group) == ("active", "stopped", "main")
     assert (session.quarantine_reason, session.next_due_at, session.outbound_identity) == (None, None, None)
+
+
+def test_a_shared_session_belongs_to_no_chat(connection: apsw.Connection, group: AgentGroup, chat: Chat):
+    """W-22: agent-shared finds its own session, never the newest of some chat; there is one an agent."""
+    of_chat = sessions.create(connection, group.id, chat.id)
+    sessions.create(connection, group.id, None)
+    assert sessions.find_agent_shared(connection, group.id) is None
+    shared = sessions.create(connection, group.id, None, mode="agent-shared")
+    sessions.create(connection, group.id, chat.id, "newer", mode="per-thread")
+    assert (shared.mode, of_chat.mode) == ("agent-shared", "shared")
+    assert sessions.find_agent_shared(connection, group.id) == shared
+    assert sessions.find_active(connection, group.id, chat.id, None) == of_chat
+    with pytest.raises(apsw.ConstraintError):
+        sessions.create(connection, group.id, None, mode="agent-shared")
+    with pytest.raises(apsw.ConstraintError):
+        sessions.create(connection, agent_groups.create(connection, "other").id, chat.id, mode="agent-shared")
+    sessions.close(connection, shared.id)
+    assert sessions.find_agent_shared(connection, group.id) is None
+    assert sessions.create(connection, group.id, None, mode="agent-shared").id != shared.id
 
 
 def test_one_place_one_active_session(connection: apsw.Connection, group: AgentGroup, chat: Chat):
