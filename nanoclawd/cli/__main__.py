@@ -1,23 +1,29 @@
+# PYTHON_ARGCOMPLETE_OK
 """``ncl``. Imports only what ``--help`` needs; a command's module is imported when it runs."""
 
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 
 from nanoclawd.cli import arguments
 from nanoclawd.cli.outcome import ERROR, OK, CommandError
 
 _INTERRUPTED = 128 + signal.SIGINT
+_COMPLETING = "_ARGCOMPLETE"
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    given = arguments.parser().parse_args(words)
-    run = cast("Callable[[Any], int]", arguments.handler(given.run))
+    parser = arguments.parser()
+    if _COMPLETING in os.environ:
+        from nanoclawd.cli import completion
+
+        completion.complete(parser)
+    given = arguments.parse(parser, sys.argv[1:] if words is None else words)
     try:
-        code = run(given)
+        run = arguments.handler(given.command.verb.run or "verbs:run")
+        code: int = run(given)
         sys.stdout.flush()
         return code
     except CommandError as error:
@@ -38,7 +44,8 @@ def _fail(error: CommandError, *, as_json: bool) -> int:
         return error.code or ERROR
     show.complain(f"ncl: {error.message}")
     if error.hint:
-        show.complain(f"Try: {error.hint}")
+        # A hint is a command to type, or a question back.
+        show.complain(f"{error.hint[:1].upper()}{error.hint[1:]}" if error.hint.endswith("?") else f"Try: {error.hint}")
     return error.code or ERROR
 
 

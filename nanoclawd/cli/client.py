@@ -19,21 +19,23 @@ _CODES = {
     "InvalidName": outcome.REFUSED,
     "TooLarge": outcome.REFUSED,
     "InvalidParameter": outcome.REFUSED,
+    "ApprovalPending": outcome.PENDING,
 }
 
 
 class Client:
     """One connection to the daemon. Calls are made one after the other."""
 
-    def __init__(self, path: str) -> None:
-        """Connect.
+    def __init__(self, path: str, seconds: float = CALL_SECONDS) -> None:
+        """Connect; a reply may take so many seconds.
 
         Raises:
             CommandError: nobody listens there, or we may not connect.
         """
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(CALL_SECONDS)
+        self._seconds = seconds
+        self._socket.settimeout(seconds)
         self._rest = b""
         try:
             self._socket.connect(path)
@@ -70,7 +72,7 @@ class Client:
         while continues:
             reply, continues = read_reply(self._receive())
             yield reply
-        self._socket.settimeout(CALL_SECONDS)
+        self._socket.settimeout(self._seconds)
 
     def _post(self, method: str, parameters: dict[str, object], *, more: bool = False) -> None:
         try:
@@ -86,7 +88,7 @@ class Client:
             except TimeoutError:
                 raise CommandError(
                     outcome.TIMEOUT,
-                    f"nanoclawd did not answer within {CALL_SECONDS:g} seconds",
+                    f"nanoclawd did not answer within {self._seconds:g} seconds",
                     "systemctl status nanoclawd",
                 ) from None
             except OSError as error:
@@ -104,12 +106,19 @@ def socket_path(option: str | None) -> str:
 
 
 def encode_call(method: str, parameters: dict[str, object], *, more: bool = False) -> bytes:
-    """Return a call's frame; parameters that are None are left out."""
+    """Return a call's frame; parameters that are None are left out.
+
+    Raises:
+        CommandError: a parameter is not UTF-8 (a command line can hold any bytes).
+    """
     given = {name: value for name, value in parameters.items() if value is not None}
     call: dict[str, object] = {"method": f"io.nanoclaw.{method}", "parameters": given}
     if more:
         call["more"] = True
-    return json.dumps(call, ensure_ascii=False).encode() + b"\0"
+    try:
+        return json.dumps(call, ensure_ascii=False).encode() + b"\0"
+    except UnicodeEncodeError:
+        raise CommandError(outcome.REFUSED, "what was given is not UTF-8") from None
 
 
 def read_reply(frame: bytes) -> tuple[dict[str, Any], bool]:

@@ -6,6 +6,7 @@ USAGE = 2
 UNREACHABLE = 3
 TIMEOUT = 4
 REFUSED = 5
+PENDING = 6
 
 EXPLAINED = """exit codes:
   0  done
@@ -14,6 +15,7 @@ EXPLAINED = """exit codes:
   3  nanoclawd is not running or cannot be reached
   4  no answer in time
   5  refused: not allowed, or against a rule or limit
+  6  not done yet: it waits for somebody's approval (an agent's commands)
 """
 
 

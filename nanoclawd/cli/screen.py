@@ -65,9 +65,7 @@ class Screen:
                 continue  # Ctrl-C drops the line, as in a shell
             if text.strip() in {"/quit", "/exit"}:
                 return
-            if text.strip() == "/help":
-                print(_HELP)
-            elif text.strip():
+            if text.strip():
                 self._start_sending(text)
 
     def _start_sending(self, text: str) -> None:

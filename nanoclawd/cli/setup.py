@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from nanoclawd.cli import outcome, show
-from nanoclawd.cli.arguments import DEFAULT_GROUP, DEFAULT_TIMEOUT
+from nanoclawd.cli.catalogue.appliance import DEFAULT_GROUP, DEFAULT_TIMEOUT
 from nanoclawd.cli.client import Client, socket_path
 from nanoclawd.cli.images import run_build
 from nanoclawd.cli.link import Link
@@ -20,7 +20,7 @@ _QUESTION = "Say hello in one short sentence."
 
 
 def setup(given: argparse.Namespace) -> int:
-    """Check the machine, create the group, build the images, wait for an answer."""
+    """Check the machine, create the group, make the caller its owner, build the images, wait for an answer."""
     tell = _silent if given.json else show.say
     path = socket_path(given.socket)
     for finding in run_host_checks():
@@ -29,6 +29,9 @@ def setup(given: argparse.Namespace) -> int:
     with Client(path) as client:
         group, created = _group(client, given)
         tell(f"Agent group {group['name']}: {'created' if created else 'there already'}, model {group['model']}")
+        owner = client.call("Roles.Claim").get("role")
+        if owner:
+            tell(f"You are the owner: {owner['user']}. More people: ncl roles grant admin PLATFORM:HANDLE")
         missing = [one["name"] for one in client.call("Images.List")["images"] if one["state"] != "present"]
         if missing:
             tell(f"Building {', '.join(missing)}. The first time takes some minutes.")
@@ -38,7 +41,7 @@ def setup(given: argparse.Namespace) -> int:
     tell("Asking the agent for a word. The first answer starts its container and its model.")
     began = time.monotonic()
     answer = asyncio.run(ask(Link(path, group["name"]), _QUESTION, DEFAULT_TIMEOUT, quiet=True))
-    return _conclude(given, group, answer, time.monotonic() - began)
+    return _conclude(given, group, owner, answer, time.monotonic() - began)
 
 
 def _group(client: Client, given: argparse.Namespace) -> tuple[dict[str, Any], bool]:
@@ -59,13 +62,15 @@ def _group(client: Client, given: argparse.Namespace) -> tuple[dict[str, Any], b
     return client.call("Groups.Create", name=name, provider=given.provider, model=model)["group"], True
 
 
-def _conclude(given: argparse.Namespace, group: dict[str, Any], answer: Answer, seconds: float) -> int:
+def _conclude(
+    given: argparse.Namespace, group: dict[str, Any], owner: dict[str, Any] | None, answer: Answer, seconds: float
+) -> int:
     if answer.state != "completed":
         reason = " ".join(notice["text"] for notice in answer.notices) or "it gave no reason"
         raise CommandError(outcome.ERROR, f"the agent could not answer: {reason}", "ncl doctor")
     said = "\n".join(reply["text"] for reply in answer.replies)
     if given.json:
-        show.as_json({"group": group, "answer": said, "seconds": round(seconds, 3)})
+        show.as_json({"group": group, "owner": owner, "answer": said, "seconds": round(seconds, 3)})
         return outcome.OK
     show.say(f"{group['name']}: {said}\n({show.duration(seconds)})")
     show.say(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 _STEP = 1024
+_CELL_CHARACTERS = 80
 
 
 def as_json(value: object) -> None:
@@ -33,10 +35,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> 
     if not rows:
         print(empty)
         return
-    from tabulate import tabulate  # 30 ms that --help need not pay
-
-    cells = [[clean_line("" if cell is None else str(cell), 80) for cell in row] for row in rows]
-    print(tabulate(cells, headers=[name.upper() for name in head], tablefmt="plain", disable_numparse=True))
+    cells = [[clean_line("" if cell is None else str(cell), _CELL_CHARACTERS) for cell in row] for row in (head, *rows)]
+    widths = [max(_width(cell) for cell in column) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(padded).rstrip())
 
 
 def size(count: int | None) -> str:
@@ -72,3 +75,10 @@ def ago(moment: str | None) -> str:
     except (ValueError, TypeError):
         return moment
     return f"{duration(max(passed.total_seconds(), 0))} ago"
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: ideographs take two, marks on a letter none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)

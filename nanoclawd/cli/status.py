@@ -3,16 +3,19 @@
 import argparse
 from typing import Any
 
-from nanoclawd.cli import outcome, show
+from nanoclawd.cli import forms, outcome, show
+from nanoclawd.cli.catalogue import RESOURCES
 from nanoclawd.cli.client import Client, socket_path
+from nanoclawd.cli.outcome import CommandError
 
 
 def status(given: argparse.Namespace) -> int:
     """Print how the appliance is."""
     with Client(socket_path(given.socket)) as client:
         found = client.call("Appliance.Status")
+        waiting = _approvals(client)
     if given.json:
-        show.as_json(found)
+        show.as_json({**found, "approvals": waiting})
         return outcome.OK
     limits = found["limits"]
     show.say(
@@ -31,11 +34,22 @@ def status(given: argparse.Namespace) -> int:
     if found["busy"]:
         show.say("")
         show.table(("session", "group", "state", "since", "doing"), [_busy(one) for one in found["busy"]], "")
+    if waiting:
+        show.say("\nwaiting for an approval (ncl approvals approve ID):")
+        forms.table(RESOURCES["approvals"], waiting)
     for problem in found["problems"]:
         show.say(f"\n{problem['severity']}: {problem['title']}: {problem['detail']}")
         if problem.get("fix"):
             show.say(f"  Try: {problem['fix']}")
     return outcome.OK
+
+
+def _approvals(client: Client) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = client.call("Approvals.List")["approvals"]
+    except CommandError:
+        return []  # an agent may not see them
+    return found
 
 
 def _of(used: int | None, budget: int | None) -> str:

@@ -1,0 +1,26 @@
+"""Every command of ``ncl``."""
+
+from collections.abc import Iterator
+
+from nanoclawd.cli.catalogue import agents, appliance, people, traffic
+from nanoclawd.cli.spec import Command, Resource, Verb
+
+TOP: tuple[Verb | Resource, ...] = (
+    *appliance.VERBS,
+    *agents.RESOURCES,
+    *traffic.RESOURCES,
+    *people.RESOURCES,
+    *appliance.LAST,
+)
+"""In the order of the help."""
+
+RESOURCES: dict[str, Resource] = {entry.name: entry for entry in TOP if isinstance(entry, Resource)}
+
+
+def commands() -> Iterator[Command]:
+    """Yield all commands, as the help has them."""
+    for entry in TOP:
+        if isinstance(entry, Verb):
+            yield Command(entry)
+        else:
+            yield from (Command(verb, entry) for verb in entry.verbs)

@@ -1,0 +1,180 @@
+"""Agents: their groups, sessions and images."""
+
+from nanoclawd.cli.catalogue.common import GROUP, LIMIT, OF_GROUP, SESSION, SOME_IMAGE
+from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
+
+_NAME = GROUP._replace(name="name")
+_NEW_NAME = Parameter("name", "1 to 31 of a-z, 0-9 and -")
+_SCOPES = ("disabled", "group", "global")
+_SETTINGS = (
+    Parameter("provider", "what runs the agent", "--provider", value="P"),
+    Parameter("model", "its model", "--model", value="ENDPOINT/MODEL"),
+    Parameter(
+        "instructions",
+        "its system prompt; @FILE reads a file, @- standard input",
+        "--instructions",
+        value="TEXT",
+        kind="file",
+    ),
+    Parameter("display_name", "the name that people see", "--display-name", value="TEXT"),
+    Parameter("cli_scope", "what the agent may ask of the appliance by ncl", "--cli-scope", choices=_SCOPES),
+)
+
+GROUPS = Resource(
+    "groups",
+    "agents: each one's configuration, workspace and sessions",
+    "group",
+    "groups",
+    (
+        Column("name"),
+        Column("provider"),
+        Column("model"),
+        Column("cli_scope"),
+        Column("sessions"),
+        Column("awake"),
+    ),
+    (
+        Verb("list", "list all groups", ("Groups.List",), (LIMIT,), "many"),
+        Verb("get", "show one group", ("Groups.Get",), (_NAME,)),
+        Verb(
+            "create",
+            "create a group",
+            ("Groups.Create",),
+            (_NEW_NAME, *_SETTINGS),
+            about="What is left out follows the configuration file.",
+        ),
+        Verb(
+            "update",
+            "change a group's settings; an empty value goes back to the default",
+            ("Groups.Update",),
+            (_NAME, *_SETTINGS),
+            changes=True,
+            about="Running sessions keep what they started with until the group is restarted.",
+        ),
+        Verb(
+            "scope",
+            "say what a group's agent may ask of the appliance",
+            ("Groups.Update",),
+            (
+                _NAME,
+                Parameter(
+                    "cli_scope", "nothing, about its own group, or about everything", value="SCOPE", choices=_SCOPES
+                ),
+            ),
+            about="Whatever an agent wants to change waits for an approval, in every scope.",
+        ),
+        Verb(
+            "delete",
+            "delete a group with its sessions and workspace",
+            ("Groups.Delete",),
+            (_NAME, Parameter("force", "even if it has sessions", "--force", kind="flag")),
+            "nothing",
+            done="deleted",
+        ),
+        Verb(
+            "restart",
+            "restart a group's running sessions",
+            ("Groups.Restart",),
+            (_NAME,),
+            "words",
+            says="{restarted} running sessions restarted",
+        ),
+    ),
+    "no groups yet; try: ncl setup",
+    ids=("name",),
+    called=("display_name",),
+)
+
+SESSIONS = Resource(
+    "sessions",
+    "one conversation each, in a container of its own while awake",
+    "session",
+    "sessions",
+    (
+        Column("id"),
+        Column("group"),
+        Column("chat", form="place"),
+        Column("thread"),
+        Column("state"),
+        Column("last_active", "active", "ago"),
+        Column("pending"),
+        Column("status", "doing", "doing"),
+    ),
+    (
+        Verb(
+            "list",
+            "list sessions, the last active first",
+            ("Sessions.List",),
+            (
+                OF_GROUP,
+                Parameter(
+                    "state",
+                    "only in this state; closed ones are listed only so",
+                    "--state",
+                    choices=("asleep", "waiting", "waking", "awake", "stopping", "quarantined", "closed"),
+                ),
+                LIMIT,
+            ),
+            "many",
+        ),
+        Verb("get", "show one session", ("Sessions.Get",), (SESSION,)),
+        Verb(
+            "stop",
+            "end a session's container now",
+            ("Sessions.Stop",),
+            (SESSION,),
+            about="A turn in progress counts as a failed try and is tried again.",
+        ),
+        Verb(
+            "close",
+            "end a session for good; the next message in its chat begins another",
+            ("Sessions.Close",),
+            (SESSION,),
+            about="Messages that wait are not answered. Its files stay readable.",
+        ),
+        Verb(
+            "reset",
+            "release a quarantined session; its damaged database is moved aside",
+            ("Sessions.Reset",),
+            (SESSION,),
+            says="the damaged database is kept at {moved_to}",
+        ),
+        Verb(
+            "logs",
+            "show a session's log, with your own rights to the journal",
+            ("Sessions.Get",),
+            (
+                SESSION,
+                Parameter("follow", "go on with new lines", "--follow", "-f", kind="flag"),
+                Parameter("lines", "how many (default: 100)", "--lines", "-n", value="N", kind="count", default=100),
+            ),
+            run="logs:logs",
+        ),
+    ),
+    "no sessions yet; a chat makes one: ncl chat",
+    called=("group", "place"),
+)
+
+IMAGES = Resource(
+    "images",
+    "container images, built on this machine",
+    "image",
+    "images",
+    (
+        Column("name"),
+        Column("state"),
+        Column("size", form="size"),
+        Column("built_at", "built", "ago"),
+        Column("reference"),
+        Column("detail"),
+    ),
+    (
+        Verb("list", "list the images", ("Images.List",), answers="many"),
+        Verb("build", "build an image, or all that are missing", ("Images.Build",), (SOME_IMAGE,), run="images:build"),
+    ),
+    "no images",
+    ids=("name",),
+    called=("state",),
+)
+
+RESOURCES = (GROUPS, SESSIONS, IMAGES)

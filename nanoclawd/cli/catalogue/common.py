@@ -1,0 +1,25 @@
+"""Parameters that many commands have."""
+
+from nanoclawd.cli.spec import OPTIONAL, Parameter
+
+LIMIT = Parameter("limit", "list so many at most (default: 200)", "--limit", value="N", kind="count")
+
+GROUP = Parameter("group", "the agent group: its name or id", of="groups")
+
+OF_GROUP = Parameter("group", "only of this agent group", "--group", of="groups")
+
+CHAT = Parameter("chat", "the chat: its id, CHANNEL:PLATFORM-ID, or name", of="chats")
+
+OF_CHAT = Parameter("chat", "only of this chat", "--chat", of="chats")
+
+CHANNEL = Parameter("channel", "the channel's name", of="channels")
+
+OF_CHANNEL = Parameter("channel", "only of this channel", "--channel", of="channels")
+
+USER = Parameter("user", "the person: PLATFORM:HANDLE, or the name shown", of="users")
+
+OF_USER = Parameter("user", "only of this person", "--user", of="users")
+
+SESSION = Parameter("id", "the session's id or the beginning of it", of="sessions")
+
+SOME_IMAGE = Parameter("name", "the image (default: all that are missing)", of="images", need=OPTIONAL)

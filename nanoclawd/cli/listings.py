@@ -1,0 +1,46 @@
+"""Commands whose reply is no object of their own resource."""
+
+import argparse
+
+from nanoclawd.cli import forms, outcome, show
+from nanoclawd.cli.client import Client, socket_path
+
+_HEAD = ("chat", "name", "group", "agents")
+
+
+def conversations(given: argparse.Namespace) -> int:
+    """Print the chats that a channel's account is in."""
+    with Client(socket_path(given.socket)) as client:
+        found = client.call("Channels.Conversations", channel=given.channel)["conversations"]
+    if given.json:
+        show.as_json(found)
+        return outcome.OK
+    show.table(
+        _HEAD,
+        [
+            (
+                f"{given.channel}:{one['chat']}",
+                one.get("name"),
+                "yes" if one["is_group"] else "no",
+                ", ".join(one["groups"]),
+            )
+            for one in found
+        ],
+        f"channel {given.channel} names no chats",
+    )
+    return outcome.OK
+
+
+def claim(given: argparse.Namespace) -> int:
+    """Make the caller the owner where there is none."""
+    with Client(socket_path(given.socket)) as client:
+        role = client.call("Roles.Claim").get("role")
+        others = [] if role else client.call("Roles.List")["roles"]
+    if given.json:
+        show.as_json({"role": role})
+    elif role:
+        forms.details(role)
+    else:
+        owners = [one["user"] for one in others if one["role"] == "owner"]
+        show.say(f"There is an owner already: {', '.join(owners)}")
+    return outcome.OK
