@@ -186,6 +186,16 @@ def waiting_for_name(connection: apsw.Connection, user_id: str) -> Approval | No
     return found[0] if found else None
 
 
+def ask_again(connection: apsw.Connection, approval_id: str) -> bool:
+    """Have an approval that waits for a name wait for a decision again; False when it doesn't wait for a name."""
+    connection.execute(
+        "UPDATE approvals SET stage = 'decision', name_from = NULL"
+        " WHERE id = ? AND status = 'pending' AND stage = 'name'",
+        (approval_id,),
+    )
+    return bool(connection.changes())
+
+
 def set_card(connection: apsw.Connection, approval_id: str, title: str, body: str, options: Sequence[Option]) -> bool:
     """Change what a pending approval asks; False when it has ended."""
     connection.execute(
@@ -201,6 +211,19 @@ def set_payload(connection: apsw.Connection, approval_id: str, payload: dict[str
         "UPDATE approvals SET payload = ? WHERE id = ? AND status = 'pending'", (json.dumps(payload), approval_id)
     )
     return bool(connection.changes())
+
+
+def carry(connection: apsw.Connection, approval_id: str, payload: dict[str, Any]) -> bool:
+    """Change what an ended approval still has before it; an empty payload says that nothing is left."""
+    connection.execute(
+        "UPDATE approvals SET payload = ? WHERE id = ? AND status <> 'pending'", (json.dumps(payload), approval_id)
+    )
+    return bool(connection.changes())
+
+
+def unfinished(connection: apsw.Connection) -> list[Approval]:
+    """Read the approvals that have ended and are not carried out yet, in the order of their decisions."""
+    return some(connection, "WHERE a.status <> 'pending' AND a.payload <> '{}' ORDER BY a.decided_at, a.rowid", ())
 
 
 def expired(connection: apsw.Connection, moment: str) -> list[Approval]:
