@@ -1,7 +1,8 @@
-"""Publishing the runner's source: a directory per content hash, mounted read-only into containers.
+"""Publishing what containers run: a directory per content hash, mounted read-only into them.
 
 An upgrade therefore never changes code under a running turn (Python imports lazily), and editing the source needs no
-image build (F-81, F-182).
+image build (F-81, F-182). Beside the runner it holds ``ncl`` for the agent: the operator's own command with the pure
+Python libraries that it prints tables with, so that both print the same (W-34).
 """
 
 import compileall
@@ -10,24 +11,47 @@ import os
 import py_compile
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import nanoclaw_runner
+import nanoclawd
 
-_PACKAGE = "nanoclaw_runner"
+_PROGRAMS: Final = Path("bin")
+_OF_HOST: Final = ("__init__.py", "errors.py", "cli")
+"""What a call of ``ncl`` needs of the host's package: the standard library does the rest."""
+
+_LIBRARIES: Final = ("tabulate", "wcwidth")
+_NCL: Final = """\
+#!/usr/bin/python3 -sP
+import sys
+
+sys.path.insert(0, __file__.removesuffix("/bin/ncl"))
+from nanoclaw_runner.ncl import main
+
+sys.exit(main())
+"""
 
 
-def publish(trees: Path, source: Path | None = None) -> str:
-    """Copy the runner's package to ``<trees>/<hash>/nanoclaw_runner`` if it is not there, and return the hash.
+def publish(trees: Path, files: Mapping[str, Path | bytes] | None = None) -> str:
+    """Copy the files to ``<trees>/<hash>/`` if they are not there, and return the hash.
+
+    Args:
+        trees: where the trees are.
+        files: path in the tree → the file that is copied there, or its content; by default everything of ours.
 
     Raises:
         OSError: the disk is full or not writable.
     """
-    package = source or Path(nanoclaw_runner.__file__).parent
-    files = sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    contents = {
+        name: source if isinstance(source, bytes) else source.read_bytes()
+        for name, source in sorted((files or everything()).items())
+    }
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for path, content in contents.items():
+        digest.update(path.encode() + b"\0" + str(len(content)).encode() + b"\0" + content)
     name = digest.hexdigest()[:16]
     target = trees / name
     if target.exists():
@@ -36,7 +60,7 @@ def publish(trees: Path, source: Path | None = None) -> str:
     trees.chmod(0o755)
     draft = Path(tempfile.mkdtemp(dir=trees, prefix=".draft-"))
     try:
-        _fill(draft, package, files)
+        _fill(draft, contents)
         draft.rename(target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -45,11 +69,31 @@ def publish(trees: Path, source: Path | None = None) -> str:
     return name
 
 
-def _fill(draft: Path, package: Path, files: list[Path]) -> None:
-    for path in files:
-        copy = draft / _PACKAGE / path.relative_to(package)
+def everything() -> dict[str, Path | bytes]:
+    """Return what a container needs, by its path in the tree."""
+    host = Path(nanoclawd.__file__).parent
+    files: dict[str, Path | bytes] = {str(_PROGRAMS / "ncl"): _NCL.encode()}
+    files |= dict(_package(Path(nanoclaw_runner.__file__).parent))
+    for part in _OF_HOST:
+        found = host / part
+        files |= dict(_package(found, f"nanoclawd/{part}")) if found.is_dir() else {f"nanoclawd/{part}": found}
+    for library in _LIBRARIES:
+        spec = find_spec(library)
+        for directory in (spec.submodule_search_locations or ()) if spec else ():
+            files |= dict(_package(Path(directory)))
+    return files
+
+
+def _package(directory: Path, name: str = "") -> Iterator[tuple[str, Path]]:
+    for path in directory.rglob("*.py"):
+        yield str(Path(name or directory.name) / path.relative_to(directory)), path
+
+
+def _fill(draft: Path, contents: Mapping[str, bytes]) -> None:
+    for name, content in contents.items():
+        copy = draft / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        copy.write_bytes(content)
     # Containers mount the tree read-only: without compiled files each of their starts would compile it anew. Unchecked,
     # because the tree's name is its content; a Python of another version passes them over.
     compileall.compile_dir(
@@ -57,7 +101,8 @@ def _fill(draft: Path, package: Path, files: list[Path]) -> None:
     )
     # Durable before it has its name: after a power cut a tree that is there is taken for whole.
     for path in (draft, *draft.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        program = path.parent == draft / _PROGRAMS
+        path.chmod(0o755 if path.is_dir() or program else 0o644)
         _sync(path)
 
 

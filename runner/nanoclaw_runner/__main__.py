@@ -12,9 +12,11 @@ import apsw
 from nanoclaw_runner import log, startup
 from nanoclaw_runner.contract.agent_config import AgentConfig, from_json
 from nanoclaw_runner.conversation import Conversation
+from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.doorbell import Doorbell
 from nanoclaw_runner.intake import Intake
 from nanoclaw_runner.places import Places
+from nanoclaw_runner.relay import Relay
 from nanoclaw_runner.store.inbox import Inbox
 from nanoclaw_runner.store.outbox import ContractError, Outbox
 from nanoclaw_runner.supervision import Supervision
@@ -54,12 +56,15 @@ def main(places: Places | None = None) -> int:
 async def _serve(config: AgentConfig, places: Places, outbox: Outbox, inherited: startup.Inherited) -> None:
     _end_on_sigterm()
     supervision = Supervision(inherited.notifier, inherited.watchdog_seconds)
-    intake = Intake(Inbox(places.inbound_db), outbox, config.max_messages_per_prompt)
+    relay = Relay(places.control_socket)
+    intake = Intake(Inbox(places.inbound_db), outbox, config.max_messages_per_prompt, answered=relay.answered)
     doorbell = Doorbell(inherited.doorbell, on_ring=intake.changed.set)
+    desk = Desk(outbox, intake, doorbell)
+    await relay.open(desk)
     doorbell.open()
     supervision.ready()
     conversation = Conversation(
-        config, places, intake=intake, outbox=outbox, doorbell=doorbell, supervision=supervision
+        config, places, intake=intake, outbox=outbox, doorbell=doorbell, supervision=supervision, desk=desk
     )
     await conversation.run()
     supervision.stopping()

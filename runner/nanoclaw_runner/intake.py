@@ -6,7 +6,7 @@ the host's file cannot be read, a short and growing pause.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from nanoclaw_runner.contract.rows import Address, InboundRow
 from nanoclaw_runner.selection import Candidate, select
 from nanoclaw_runner.store.inbox import Inbox, NotYetError
 from nanoclaw_runner.store.outbox import Outbox
+from nanoclaw_runner.system_rows import Command, command_of, reply_of
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ LONGEST_TIMER_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Claimed rows that make one prompt, oldest first; at least one of them asks for an answer."""
+    """Claimed rows of one place that make one prompt, oldest first; at least one of them asks for an answer."""
 
     rows: tuple[InboundRow, ...]
 
@@ -40,6 +41,11 @@ class Batch:
         """Ids of all rows."""
         return tuple(row.id for row in self.rows)
 
+    @property
+    def command(self) -> Command | None:
+        """The command that is to be carried out in place of a prompt."""
+        return command_of(self.asked_by)
+
 
 class Intake:
     """Takes claimed batches out of the inbox.
@@ -49,23 +55,44 @@ class Intake:
         more: the last look left questions for the next prompt, for which nobody will ring.
     """
 
-    def __init__(self, inbox: Inbox, outbox: Outbox, limit: int) -> None:
+    def __init__(self, inbox: Inbox, outbox: Outbox, limit: int, *, answered: Callable[[str, str], None]) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            inbox: what the host has written.
+            outbox: keeps the claims.
+            limit: rows in one prompt, at most.
+            answered: gets the id and the frame of each reply to a call of the agent's.
+        """
         self.changed = asyncio.Event()
         self.more = False
         self._inbox = inbox
         self._outbox = outbox
         self._limit = limit
+        self._answered = answered
+        # Rows for a fresh container that were there before its first prompt; those of other places come later.
+        self._waking: set[str] = set()
         self._fresh = True
+        self._requests: dict[str, str] = {}
         self._highest_seen = 0
         self._pause = FIRST_PAUSE_SECONDS
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self) -> Batch | None:
-        """Look, choose and claim; None when nothing asks for an answer right now."""
+    def take(self, joining: Batch | None = None) -> Batch | None:
+        """Look, choose and claim; None when nothing asks for an answer right now.
+
+        Args:
+            joining: the batch being answered: only what may be answered along with it is taken. As soon as somebody
+                waits elsewhere or has given a command, that is nothing: they come next.
+        """
         self.changed.clear()
         self.more = False
         try:
-            look = self._inbox.look(self._choose, now=clock.now_text(), fresh=self._fresh)
+            look = self._inbox.look(
+                lambda candidates: self._choose(candidates, joining),
+                now=clock.now_text(),
+                fresh=self._fresh or bool(self._waking),
+            )
         except NotYetError as error:
             # Usual while messages come in quick succession: the end of a turn meets the host's next commit.
             _log.debug("not yet: %s", error)
@@ -74,11 +101,15 @@ class Intake:
             return None
         self._pause = FIRST_PAUSE_SECONDS
         self._look_again_in(_seconds_until(look.next_due) if look.next_due else None)
-        if not look.rows:
+        replies = {row.id: row for row in look.rows if row.id in self._requests}
+        self._hand_out(replies)
+        rows = tuple(row for row in look.rows if row.id not in replies)
+        if not rows:
             return None
-        batch = Batch(rows=look.rows)
+        batch = Batch(rows=rows)
         self._outbox.claim(batch.ids)
         self._fresh = False
+        self._waking.difference_update(batch.ids)
         self._highest_seen = max(self._highest_seen, batch.rows[-1].seq)
         return batch
 
@@ -100,13 +131,27 @@ class Intake:
             _log.warning("an answer has no address: %s", error)
             return None
 
-    def _choose(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    def _choose(self, candidates: Sequence[Candidate], joining: Batch | None) -> Sequence[Candidate]:
         done = self._outbox.acknowledged(candidate.id for candidate in candidates)
         waiting = [candidate for candidate in candidates if candidate.id not in done]
+        if self._fresh:
+            self._waking.update(candidate.id for candidate in waiting if candidate.on_wake)
+        waiting = [candidate for candidate in waiting if not candidate.on_wake or candidate.id in self._waking]
         chosen = select(waiting, self._limit)
+        if joining is not None and not _may_join(chosen, joining):
+            chosen = ()
         taken = {candidate.id for candidate in chosen}
         self.more = any(candidate.trigger and candidate.id not in taken for candidate in waiting)
-        return chosen
+        replies = [candidate for candidate in waiting if candidate.request]
+        self._requests = {candidate.id: candidate.request for candidate in replies}
+        return (*chosen, *replies)
+
+    def _hand_out(self, replies: Mapping[str, InboundRow]) -> None:
+        if not replies:
+            return
+        for identifier, row in replies.items():
+            self._answered(self._requests[identifier], reply_of(row))
+        self._outbox.finish([], replies, 0)
 
     def _look_again_in(self, seconds: float | None) -> None:
         if self._timer is not None:
@@ -114,6 +159,10 @@ class Intake:
             self._timer = None
         if seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self.changed.set)
+
+
+def _may_join(chosen: Sequence[Candidate], batch: Batch) -> bool:
+    return all(row.place == batch.asked_by.address and not row.command for row in chosen)
 
 
 def _seconds_until(due: str) -> float:

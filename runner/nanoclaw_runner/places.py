@@ -1,6 +1,6 @@
 """The container's paths as one value, so that a runner can be tried beneath another root."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -9,24 +9,22 @@ from nanoclaw_runner.contract import places
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where this runner finds its databases, its configuration, its home and the way out."""
+    """Where this runner finds its databases, files and configuration, the agent's directories and the sockets."""
 
     inbound_db: Path = places.INBOUND_DB
+    inbound_files: Path = places.INBOUND_FILES
     outbound_db: Path = places.OUTBOUND_DB
+    outbound_files: Path = places.OUTBOUND_FILES
+    workspace: Path = places.WORKSPACE
     home: Path = places.HOME
     agent_config: Path = places.AGENT_CONFIG
     gateway_socket: Path = places.GATEWAY_SOCKET
+    control_socket: Path = places.CONTROL_SOCKET
 
     @classmethod
     def beneath(cls, root: Path) -> Self:
         """Return the same tree under another root directory."""
-        return cls(
-            inbound_db=_moved(places.INBOUND_DB, root),
-            outbound_db=_moved(places.OUTBOUND_DB, root),
-            home=_moved(places.HOME, root),
-            agent_config=_moved(places.AGENT_CONFIG, root),
-            gateway_socket=_moved(places.GATEWAY_SOCKET, root),
-        )
+        return cls(**{field.name: _moved(getattr(cls(), field.name), root) for field in fields(cls)})
 
 
 def _moved(path: Path, root: Path) -> Path:

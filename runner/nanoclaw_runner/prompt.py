@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 from nanoclaw_runner.content import read
 from nanoclaw_runner.contract.rows import InboundRow
+from nanoclaw_runner.system_rows import SYSTEM, note_of
 
 _CONTEXT_MARK = "[earlier, not addressed to you] "
+_HOST_MARK = "[system] "
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One message of a prompt; context was said in the chat without asking the agent."""
+    """One message of a prompt; context was said in the chat without asking the agent. The host has no sender."""
 
     sender: str
     text: str
@@ -45,6 +47,8 @@ def from_rows(reference: str, rows: Sequence[InboundRow]) -> Prompt:
 
 
 def _line(row: InboundRow) -> Line:
+    if row.kind == SYSTEM:
+        return Line(sender="", text=f"{_HOST_MARK}{note_of(row)}", context=False)
     said = read(row.content)
     return Line(sender=said.sender, text=said.text, context=not row.trigger)
 

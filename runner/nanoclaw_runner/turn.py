@@ -9,6 +9,7 @@ from contextlib import aclosing
 from nanoclaw_runner import content
 from nanoclaw_runner.contract.doorbell import Partial as PartialFrame
 from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.doorbell import Doorbell
 from nanoclaw_runner.intake import Batch, Intake
 from nanoclaw_runner.prompt import Prompt, from_rows
@@ -32,7 +33,7 @@ class Turn:
     """
 
     def __init__(
-        self, intake: Intake, outbox: Outbox, doorbell: Doorbell, supervision: Supervision, state_key: str
+        self, intake: Intake, outbox: Outbox, doorbell: Doorbell, supervision: Supervision, desk: Desk, state_key: str
     ) -> None:
         """Prepare a turn.
 
@@ -41,12 +42,14 @@ class Turn:
             outbox: takes the replies.
             doorbell: is rung for each reply.
             supervision: hears each sign of life.
+            desk: is told what is being answered.
             state_key: where the provider's continuation is kept.
         """
         self._intake = intake
         self._outbox = outbox
         self._doorbell = doorbell
         self._supervision = supervision
+        self._desk = desk
         self._state_key = state_key
         self._open: deque[Batch] = deque()
         self.messages = 0
@@ -54,6 +57,7 @@ class Turn:
     async def run(self, batch: Batch, query: base.Query) -> None:
         """Follow the query until every prompt given to it is answered or has failed."""
         self._open.append(batch)
+        self._desk.asked = batch
         try:
             async with asyncio.TaskGroup() as group:
                 follow_ups = group.create_task(self._push_follow_ups(query))
@@ -62,6 +66,7 @@ class Turn:
                 finally:
                     follow_ups.cancel()
         finally:
+            self._desk.asked = None
             self._doorbell.forget_partial()
             await query.close()
 
@@ -73,7 +78,10 @@ class Turn:
     async def _push_follow_ups(self, query: base.Query) -> None:
         while True:
             await self._intake.changed.wait()
-            batch = self._intake.take()
+            if not self._open:
+                # The turn is ending: nobody would answer what is taken now.
+                return
+            batch = self._intake.take(joining=self._open[-1])
             if batch is None:
                 continue
             self._open.append(batch)
@@ -108,6 +116,8 @@ class Turn:
     def _reply(self, text: str, covers: int) -> None:
         covered = [self._open.popleft() for _ in range(min(max(covers, 1), len(self._open)))]
         asked = covered[-1]
+        if self._open:
+            self._desk.asked = self._open[0]
         replies = [self._reply_row(asked, content.write(text))] if text.strip() else []
         self._write(replies, covered)
 

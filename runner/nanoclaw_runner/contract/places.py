@@ -10,5 +10,8 @@ WORKSPACE = Path("/workspace")
 HOME = Path("/home/agent")
 AGENT_CONFIG = Path("/app/agent.json")
 GATEWAY_SOCKET = Path("/run/nanoclaw-gateway/gateway.sock")
+CONTROL_SOCKET = Path("/run/nanoclaw/control.sock")
+"""The runner's own: what the agent's tools ask here is a row for the host."""
+
 FIRST_LISTEN_FD = 3
 """sd_listen_fds(3): the first passed descriptor."""

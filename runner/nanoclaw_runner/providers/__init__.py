@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import cast
 
 from nanoclaw_runner.contract.agent_config import AgentConfig
+from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.providers.base import Provider, UnusableProviderError
 
@@ -11,10 +12,10 @@ MODULES = {
     "openai": "nanoclaw_runner.providers.openai_chat",
     "scripted": "nanoclaw_runner.providers.scripted",
 }
-"""Each module has ``create(config, places) -> Provider``."""
+"""Each module has ``create(config, places, desk) -> Provider``."""
 
 
-def load(config: AgentConfig, places: Places) -> Provider:
+def load(config: AgentConfig, places: Places, desk: Desk) -> Provider:
     """Return the configured provider.
 
     Raises:
@@ -25,7 +26,7 @@ def load(config: AgentConfig, places: Places) -> Provider:
         known = ", ".join(sorted(MODULES))
         raise UnusableProviderError(f"there is no provider {config.provider!r}; the providers are {known}")
     try:
-        return cast("Provider", import_module(module_name).create(config, places))
+        return cast("Provider", import_module(module_name).create(config, places, desk))
     except Exception as error:
         # Missing or unfitting libraries of an image are the operator's to mend; meanwhile the person is told.
         raise UnusableProviderError(f"the provider {config.provider} cannot be loaded: {error}") from error

@@ -84,3 +84,16 @@ class Provider(Protocol):
 
     def query(self, prompt: Prompt, continuation: str | None) -> Query:
         """Begin an exchange, continuing the named conversation where there is one."""
+
+    async def command(self, name: str, args: str, continuation: str | None) -> str | None:
+        """Carry out a command about the conversation, between two turns; safe to repeat.
+
+        Args:
+            name: ``compact``, ``context`` or ``cost``; or ``clear``: forget all that is kept of any conversation. The
+                words for that are the runner's own.
+            args: what was written after the command.
+            continuation: the conversation, where there is one.
+
+        Returns:
+            Words for the person, or None where this provider has nothing of the kind.
+        """

@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -14,9 +15,10 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam
 
 from nanoclaw_runner.contract.agent_config import AgentConfig
+from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.prompt import Prompt
-from nanoclaw_runner.providers import base
+from nanoclaw_runner.providers import base, openai_commands
 from nanoclaw_runner.providers.openai_history import Exchange, History
 
 # The library moves from httpx to httpx2; a client of ours must be of the one that it uses itself.
@@ -63,28 +65,61 @@ class OpenAIChat:
         )
         self._config = config
         self._directory = places.home / "openai"
+        self._counts = _Counts()
 
     def query(self, prompt: Prompt, continuation: str | None) -> base.Query:
         """Begin an exchange; a continuation that is none of ours begins a new conversation."""
         if continuation is None or not _CONTINUATION.fullmatch(continuation):
             continuation = os.urandom(12).hex()
-        history = History(self._directory / f"{continuation}.jsonl")
-        return _Query(self._client, self._config, prompt, history=history, continuation=continuation)
+        history = self._history(continuation)
+        return _Query(
+            self._client, self._config, prompt, history=history, continuation=continuation, counts=self._counts
+        )
+
+    async def command(self, name: str, args: str, continuation: str | None) -> str | None:
+        """Show, shorten or forget what is kept of the conversation."""
+        del args
+        if name == "clear":
+            openai_commands.clear(self._directory)
+            return None
+        if continuation is None or not _CONTINUATION.fullmatch(continuation):
+            return openai_commands.NOTHING_KEPT
+        return openai_commands.about(name, self._history(continuation))
+
+    def _history(self, continuation: str) -> History:
+        return History(self._directory / f"{continuation}.jsonl")
 
 
-def create(config: AgentConfig, places: Places) -> OpenAIChat:
+def create(config: AgentConfig, places: Places, desk: Desk) -> OpenAIChat:
     """Return the provider."""
+    del desk
     return OpenAIChat(config, places)
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Whether the endpoint is asked to count tokens: one that refuses to be asked answers all the same."""
+
+    wanted: bool = True
 
 
 class _Query:
     def __init__(
-        self, client: openai.AsyncOpenAI, config: AgentConfig, prompt: Prompt, *, history: History, continuation: str
+        self,
+        client: openai.AsyncOpenAI,
+        config: AgentConfig,
+        prompt: Prompt,
+        *,
+        history: History,
+        continuation: str,
+        counts: _Counts,
     ) -> None:
         self._client = client
         self._config = config
         self._history = history
         self._continuation = continuation
+        self._counts = counts
+        self._used = (0, 0)
         self._prompts: asyncio.Queue[Prompt] = asyncio.Queue()
         self._prompts.put_nowait(prompt)
         self._held: Prompt | None = None
@@ -109,7 +144,7 @@ class _Query:
                 if isinstance(event, base.Error):
                     return
             if answer.strip():
-                self._history.add(Exchange(reference=references[-1], user=asked, assistant=answer))
+                self._history.add(Exchange(references[-1], asked, answer, *self._used))
             yield base.Result(answer, covers=len(prompts))
 
     async def _next_prompts(self) -> list[Prompt]:
@@ -140,6 +175,9 @@ class _Query:
                     yield event
                 return
             except (openai.OpenAIError, _httpx.HTTPError, _BrokenOffError) as error:
+                if self._counts.wanted and _counting_is_refused(error):
+                    self._counts.wanted = False
+                    continue
                 if _past_is_too_long(error) and past:
                     past = past[(len(past) + 1) // 2 :]
                     yield base.Progress("the conversation is longer than the model can hold: its beginning is left out")
@@ -152,14 +190,20 @@ class _Query:
             attempt += 1
 
     async def _stream(self, asked: str, past: list[Exchange]) -> AsyncGenerator[base.Event]:
+        self._used = (0, 0)
         stream = await self._client.chat.completions.create(
-            model=self._config.model, messages=self._messages(asked, past), stream=True
+            model=self._config.model,
+            messages=self._messages(asked, past),
+            stream=True,
+            stream_options={"include_usage": True} if self._counts.wanted else openai.NOT_GIVEN,
         )
         parts: list[str] = []
         length = 0
         finished = False
         async with stream:
             async for chunk in stream:
+                if chunk.usage is not None:
+                    self._used = (chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
                 choice = chunk.choices[0] if chunk.choices else None
                 finished = finished or (choice is not None and choice.finish_reason is not None)
                 piece = choice.delta.content if choice is not None else None
@@ -217,6 +261,10 @@ def _is_transient(error: Exception) -> bool:
         # The gateway says so where it knows that asking again is in vain.
         return error.status_code in _TRANSIENT and error.response.headers.get("x-should-retry") != "false"
     return isinstance(error, (openai.APIConnectionError, _httpx.HTTPError))
+
+
+def _counting_is_refused(error: Exception) -> bool:
+    return isinstance(error, openai.APIStatusError) and "stream_options" in _message_of(error)
 
 
 def _past_is_too_long(error: Exception) -> bool:

@@ -27,11 +27,15 @@ class Exchange:
 
     Attributes:
         reference: the message that was answered; a turn that is repeated after a crash has the same one.
+        tokens_read: what the endpoint counted, as far as it did.
+        tokens_written: the same for the answer.
     """
 
     reference: str
     user: str
     assistant: str
+    tokens_read: int = 0
+    tokens_written: int = 0
 
     @property
     def size(self) -> int:
@@ -54,7 +58,7 @@ class History:
         passed_over = set(without)
         kept: list[Exchange] = []
         room = MAX_PROMPT_BYTES
-        for exchange in reversed(self._read()):
+        for exchange in reversed(self.every()):
             if exchange.reference in passed_over:
                 continue
             room -= exchange.size
@@ -69,9 +73,17 @@ class History:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._append(exchange) > MAX_FILE_BYTES:
-                self._shorten()
+                self._rewrite(self.recent())
         except OSError as error:
             _log.warning("the conversation cannot be kept: %s", error)
+
+    def keep_last(self, count: int) -> None:
+        """Forget all but the newest exchanges.
+
+        Raises:
+            OSError: the file cannot be written; it is as it was.
+        """
+        self._rewrite(self.every()[-count:])
 
     def _append(self, exchange: Exchange) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -86,15 +98,15 @@ class History:
         finally:
             os.close(descriptor)
 
-    def _shorten(self) -> None:
+    def _rewrite(self, exchanges: Iterable[Exchange]) -> None:
         new = self._path.with_suffix(".new")
         with new.open("wb") as file:
-            file.writelines(_line(exchange) for exchange in self.recent())
+            file.writelines(_line(exchange) for exchange in exchanges)
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
 
-    def _read(self) -> list[Exchange]:
+    def every(self) -> list[Exchange]:
         """Return every exchange that is whole; of those with one reference the last."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -128,4 +140,9 @@ def _exchange(line: bytes) -> Exchange | None:
     reference, user, assistant = (found.get(key) for key in ("reference", "user", "assistant"))
     if not (isinstance(reference, str) and isinstance(user, str) and isinstance(assistant, str)):
         return None
-    return Exchange(reference, user, assistant)
+    return Exchange(reference, user, assistant, _count(found, "tokens_read"), _count(found, "tokens_written"))
+
+
+def _count(found: dict[str, object], key: str) -> int:
+    value = found.get(key)
+    return value if isinstance(value, int) else 0

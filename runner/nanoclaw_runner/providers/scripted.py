@@ -6,6 +6,8 @@ A plain line is answered with ``echo: <line>``, a directive with what came of it
 
 ====================  ==================================================================================
 ``!sleep S``          waits, showing partial text; ``slept S s``
+``!remember WORD``    continues the conversation under this name from now on; ``remembered WORD``
+``!recall``           ``recall: <the name>``, ``recall: nothing`` in a new conversation
 ``!hang``             blocks the event loop for good
 ``!stall``            gives no further sign, with a live loop
 ``!crash [SIGNAL]``   kills the runner, by SIGKILL unless named (``SEGV``, ``SIGSEGV`` or ``11``)
@@ -16,7 +18,16 @@ A plain line is answered with ``echo: <line>``, a directive with what came of it
 ``!write PATH TEXT``  ``wrote N bytes to PATH``
 ``!connect HOST P``   ``connected to HOST P``; HOST ``unix``: P is the path of a stream socket
 ``!id``               ``id: uid=… gid=… groups=… CapEff=… CapBnd=… NoNewPrivs=… interfaces=…``
+``!card JSON``        writes a card, whatever the JSON is; ``card: <the row's number>``
+``!edit ID TEXT``     asks for the message with this number or id to be changed; ``edit: <row>``
+``!react ID EMOJI``   reacts to it; ``react: <row>``
+``!file NAME TEXT``   sends a file with this text; ``file: <row>``
+``!to CHANNEL P T``   says T in the chat P of a channel; ``to: <row>``
+``!system JSON``      asks the host for something; ``system: <row>``
+``!ncl WORDS``        runs ``ncl``; what it printed, and ``(exit code N)`` unless that is 0
 ====================  ==================================================================================
+
+Rows are written when their directive is played, before the answer. A note of the host's is never a directive.
 """
 
 import asyncio
@@ -27,9 +38,11 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from nanoclaw_runner.contract.agent_config import AgentConfig
+from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import base, probes
+from nanoclaw_runner.providers.scripted_rows import Rows, ncl
 from nanoclaw_runner.tools import Toolbox, ToolError, toolbox
 
 PARTIAL_SECONDS = 0.2
@@ -44,23 +57,30 @@ class _Failure(Exception):  # noqa: N818  # it is not an error of ours but the s
 class Scripted:
     """The provider."""
 
-    def __init__(self, tools: Toolbox) -> None:
+    def __init__(self, tools: Toolbox, rows: Rows) -> None:
         self._tools = tools
+        self._rows = rows
 
     def query(self, prompt: Prompt, continuation: str | None) -> base.Query:
-        """Begin to play a prompt; there is nothing to continue."""
-        del continuation
-        return _Query(prompt, self._tools)
+        """Begin to play a prompt."""
+        return _Query(prompt, self._tools, self._rows, continuation)
+
+    async def command(self, name: str, args: str, continuation: str | None) -> str | None:
+        """Tell what is remembered; a script has no cost, and nothing that could be made compact."""
+        del args
+        if name == "context":
+            return f"A script remembers one word: {continuation or 'none yet'}."
+        return None
 
 
-def create(config: AgentConfig, places: Places) -> Scripted:
+def create(config: AgentConfig, places: Places, desk: Desk) -> Scripted:
     """Return the provider."""
-    del places
-    return Scripted(toolbox(config))
+    return Scripted(toolbox(config), Rows(desk, places.outbound_files))
 
 
 class _Query:
-    def __init__(self, prompt: Prompt, tools: Toolbox) -> None:
+    def __init__(self, prompt: Prompt, tools: Toolbox, rows: Rows, continuation: str | None) -> None:
+        self._word = continuation
         self._prompts: asyncio.Queue[Prompt] = asyncio.Queue()
         self._prompts.put_nowait(prompt)
         self._directives: dict[str, Callable[[str], Awaitable[str]]] = {
@@ -74,6 +94,14 @@ class _Query:
             "!write": probes.write,
             "!connect": probes.connect,
             "!id": probes.identity,
+            "!recall": self._recall,
+            "!card": rows.card,
+            "!edit": rows.edit,
+            "!react": rows.react,
+            "!file": rows.file,
+            "!to": rows.to,
+            "!system": rows.system,
+            "!ncl": ncl,
         }
 
     def push(self, prompt: Prompt) -> None:
@@ -89,6 +117,11 @@ class _Query:
                         async for partial in _sleep(line, done):
                             yield partial
                         continue
+                    if line.startswith("!remember "):
+                        self._word = line.removeprefix("!remember ").strip()
+                        yield base.Init(self._word)
+                        done.append(f"remembered {self._word}")
+                        continue
                     done.append(await self._play(line))
                     yield base.Partial("\n".join(done))
             except _Failure as failure:
@@ -98,6 +131,9 @@ class _Query:
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    async def _recall(self, _rest: str) -> str:
+        return f"recall: {self._word or 'nothing'}"
 
     async def _play(self, line: str) -> str:
         name, _, rest = line.partition(" ")

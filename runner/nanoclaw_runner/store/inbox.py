@@ -18,6 +18,7 @@ from nanoclaw_runner.contract.rows import Address, InboundRow
 from nanoclaw_runner.contract.schema import WAITING
 from nanoclaw_runner.selection import Candidate
 from nanoclaw_runner.store import whole_number
+from nanoclaw_runner.system_rows import CONTROL_REPLY, command_name
 
 WINDOW_ROWS = 1000
 """Rows of either sort (asking, context) that one look takes in; a prompt has far fewer."""
@@ -26,20 +27,28 @@ _NOT_YET = (apsw.BusyError, apsw.ReadOnlyError, apsw.CantOpenError)
 
 _PENDING = f"{WAITING} AND status = 'pending'"
 _DUE = f"(process_after IS NULL OR {normalised('process_after')} <= :now)"
+
+
+def _of_system(key: str) -> str:
+    return f"CASE WHEN kind = 'system' AND json_valid(content) THEN json_extract(content, '$.{key}') END"
+
+
+_COLUMNS = f"""id, seq, trigger, on_wake, kind, channel_type, platform_id, thread_id,
+    {_of_system("type")}, {_of_system("name")}, {_of_system("requestId")}"""
 # Questions oldest first and context newest first, each within its own window, so that neither hides the other.
 _CANDIDATES = f"""
 SELECT * FROM (
-  SELECT id, seq, trigger, on_wake FROM messages_in
-  WHERE {_PENDING} AND kind <> 'system' AND trigger = 1 AND (on_wake = 0 OR :fresh) AND {_DUE}
+  SELECT {_COLUMNS} FROM messages_in
+  WHERE {_PENDING} AND trigger = 1 AND (on_wake = 0 OR :fresh) AND {_DUE}
   ORDER BY seq LIMIT {WINDOW_ROWS})
 UNION ALL SELECT * FROM (
-  SELECT id, seq, trigger, on_wake FROM messages_in
-  WHERE {_PENDING} AND kind <> 'system' AND trigger = 0 AND (on_wake = 0 OR :fresh) AND {_DUE}
+  SELECT {_COLUMNS} FROM messages_in
+  WHERE {_PENDING} AND trigger = 0 AND (on_wake = 0 OR :fresh) AND {_DUE}
   ORDER BY seq DESC LIMIT {WINDOW_ROWS})
 """
 _NEXT_DUE = f"""
 SELECT min({normalised("process_after")}) FROM messages_in
-WHERE {_PENDING} AND kind <> 'system' AND trigger = 1 AND {normalised("process_after")} > :now
+WHERE {_PENDING} AND trigger = 1 AND {normalised("process_after")} > :now
 """
 _ROWS = """
 SELECT id, seq, kind, timestamp, content, trigger, on_wake, tries, channel_type, platform_id, thread_id
@@ -90,7 +99,7 @@ class Inbox:
         """
         with self._reading() as connection:
             found = connection.execute(_CANDIDATES, {"now": now, "fresh": int(fresh)}).fetchall()
-            candidates = [_candidate(*row) for row in found]
+            candidates = [_candidate(row) for row in found]
             chosen = [candidate.id for candidate in choose(candidates)] if candidates else []
             rows = connection.execute(_ROWS, (dumps(chosen),)).fetchall() if chosen else []
             next_due = connection.execute(_NEXT_DUE, {"now": now}).get
@@ -107,7 +116,7 @@ class Inbox:
         return whole_number(highest)
 
     def answer(self, question_id: str) -> InboundRow | None:
-        """Return the unfinished row that answers a question of the agent's; it is never part of a prompt (F-30).
+        """Return the unfinished row that answers a question of the agent's (F-30).
 
         Raises:
             NotYetError: the file cannot be read right now.
@@ -151,8 +160,17 @@ class Inbox:
         return connection
 
 
-def _candidate(identifier: object, seq: object, trigger: object, on_wake: object) -> Candidate:
-    return Candidate(str(identifier), whole_number(seq), bool(trigger), bool(on_wake))
+def _candidate(values: tuple[object, ...]) -> Candidate:
+    identifier, seq, trigger, on_wake, kind, channel_type, platform_id, thread_id, row_type, name, request = values
+    return Candidate(
+        id=str(identifier),
+        seq=whole_number(seq),
+        trigger=bool(trigger),
+        on_wake=bool(on_wake),
+        place=_address(channel_type, platform_id, thread_id),
+        command=command_name(str(kind), row_type, name),
+        request=str(request or "?") if row_type == CONTROL_REPLY else "",
+    )
 
 
 def _row(values: tuple[object, ...]) -> InboundRow:

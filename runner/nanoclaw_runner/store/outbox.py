@@ -95,20 +95,28 @@ class Outbox:
         with writing(self._connection):
             self._acknowledge(ids, "processing")
 
-    def finish(self, replies: Sequence[Reply], completed: Iterable[str], highest_in: int) -> None:
-        """Write replies and acknowledge what they answer, both or neither.
+    def finish(
+        self, replies: Sequence[Reply], completed: Iterable[str], highest_in: int, *, forget: str | None = None
+    ) -> None:
+        """Write replies and acknowledge what they answer, all or nothing.
 
         Args:
             replies: rows in the order in which they are to be delivered.
             completed: ids of the messages that are done.
             highest_in: the greatest sequence number of the inbox.
+            forget: the beginning of the keys of ``session_state`` that go with it.
         """
         with writing(self._connection):
-            highest_out = whole_number(self._connection.execute("SELECT max(seq) FROM messages_out").get)
             for reply in replies:
-                highest_out = next_container_seq(highest_in, highest_out)
-                self._insert(reply, highest_out)
+                self._insert(reply, highest_in)
+            if forget is not None:
+                self._connection.execute("DELETE FROM session_state WHERE substr(key, 1, length(?1)) = ?1", (forget,))
             self._acknowledge(completed, "completed")
+
+    def add(self, reply: Reply, highest_in: int) -> int:
+        """Write one row and return its number."""
+        with writing(self._connection):
+            return self._insert(reply, highest_in)
 
     def state(self, key: str) -> str | None:
         """Return a value of ``session_state``."""
@@ -120,7 +128,9 @@ class Outbox:
         with writing(self._connection):
             self._connection.execute(_SET_STATE, (key, value, now_text()))
 
-    def _insert(self, reply: Reply, seq: int) -> None:
+    def _insert(self, reply: Reply, highest_in: int) -> int:
+        highest_out = whole_number(self._connection.execute("SELECT max(seq) FROM messages_out").get)
+        seq = next_container_seq(highest_in, highest_out)
         address = reply.address
         self._connection.execute(
             _INSERT_REPLY,
@@ -136,6 +146,7 @@ class Outbox:
                 reply.content,
             ),
         )
+        return seq
 
     def _acknowledge(self, ids: Iterable[str], status: str) -> None:
         moment = now_text()

@@ -62,16 +62,25 @@ class Handler(BaseHTTPRequestHandler):
     def piece(self, text: str | None) -> None:
         delta, reason = ({}, "stop") if text is None else ({"content": text}, None)
         choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
-        self.event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices})
+        self.chunk(choices=choices)
+
+    def usage(self, read: int, written: int) -> None:
+        usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        self.chunk(choices=[], usage=usage)
+
+    def chunk(self, **fields: object) -> None:
+        self.event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", **fields})
 
 
-def says(*pieces: str, pause: float = 0.0) -> Behaviour:
+def says(*pieces: str, pause: float = 0.0, usage: tuple[int, int] | None = None) -> Behaviour:
     def behave(handler: Handler) -> None:
         handler.begin_stream()
         for piece in pieces:
             handler.piece(piece)
             time.sleep(pause)
         handler.piece(None)
+        if usage is not None:
+            handler.usage(*usage)
         handler.event("[DONE]")
 
     return behave

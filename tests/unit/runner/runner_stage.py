@@ -11,12 +11,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from nanoclaw_runner.contract import clock, doorbell, schema, sequence
 from nanoclaw_runner.contract.agent_config import AgentConfig, to_json
+from nanoclaw_runner.desk import Desk
+from nanoclaw_runner.doorbell import Doorbell
+from nanoclaw_runner.intake import Intake
 from nanoclaw_runner.places import Places
+from nanoclaw_runner.store.inbox import Inbox
+from nanoclaw_runner.store.outbox import Outbox
 
 PATIENCE_SECONDS = 20.0
 """How long a test waits for what must happen; only a failing test uses it up."""
@@ -48,7 +54,8 @@ class Host:
         self.places = Places.beneath(self.root)
         for path in (self.places.inbound_db, self.places.outbound_db, self.places.agent_config):
             path.parent.mkdir(parents=True, exist_ok=True)
-        self.places.home.mkdir(parents=True)
+        for path in (self.places.home, self.places.workspace, self.places.inbound_files, self.places.outbound_files):
+            path.mkdir(parents=True)
         for path, ddl in (
             (self.places.inbound_db, schema.INBOUND_DDL),
             (self.places.outbound_db, schema.OUTBOUND_DDL),
@@ -159,10 +166,22 @@ class Host:
         finally:
             connection.close()
 
+    def contents(self, kind: str) -> list[dict[str, Any]]:
+        found = self.outbound(f"SELECT content FROM messages_out WHERE kind = '{kind}' ORDER BY seq")
+        return [json.loads(str(row[0])) for row in found]
+
     def replies(self) -> list[str]:
-        return [
-            json.loads(str(row[0]))["text"] for row in self.outbound("SELECT content FROM messages_out ORDER BY seq")
-        ]
+        return [content["text"] for content in self.contents("chat") if "text" in content]
+
+    def command(self, name: str, args: str = "", **place: str | None) -> str:
+        """Store a command as the host's gate does."""
+        content = {"type": "command", "name": name, "args": args, "sender": "Ada", "senderId": "cli:ada"}
+        return self.insert("", kind="system", content=json.dumps(content), **place)  # type: ignore[arg-type]
+
+    def answer_call(self, request_id: str, frame: str) -> str:
+        """Store the host's reply to a call of the agent's."""
+        content = {"type": "control_reply", "requestId": request_id, "frame": frame}
+        return self.insert("", kind="system", content=json.dumps(content), trigger=False, platform=None)
 
     def acks(self) -> dict[str, str]:
         return {str(row[0]): str(row[1]) for row in self.outbound("SELECT message_id, status FROM processing_ack")}
@@ -192,3 +211,12 @@ def end(process: subprocess.Popen[bytes]) -> float:
     process.send_signal(signal.SIGTERM)
     process.wait(PATIENCE_SECONDS)
     return time.monotonic() - begun
+
+
+def desk_of(host: Host) -> Desk:
+    """Return a desk on the running loop, for what is tried without a runner's process."""
+    outbox = Outbox(host.places.outbound_db)
+    host.listening.setblocking(False)
+    doorbell_end = Doorbell(host.listening, on_ring=lambda: None)
+    intake = Intake(Inbox(host.places.inbound_db), outbox, 10, answered=lambda _request, _frame: None)
+    return Desk(outbox, intake, doorbell_end)

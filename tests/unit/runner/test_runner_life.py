@@ -100,7 +100,7 @@ def test_a_message_that_nobody_rang_for_is_found_before_the_end(host: Host):
 
 
 def test_context_alone_starts_no_turn_and_joins_the_next(host: Host):
-    """The accumulate gate, before a turn and during one (W-3b)."""
+    """F-160: the accumulate gate, before a turn and during one (W-3b)."""
     host.start_ready()
     connection = host.connect()
     host.insert("context one", trigger=False)

@@ -45,7 +45,6 @@ def test_only_pending_rows_are_fetched(host: Host, inbox: Inbox):
     """F-27"""
     for status in ("pending", "completed", "failed", "paused"):
         host.insert("x", identifier=status, status=status)
-    host.insert("x", identifier="answer to a question", kind="system")
     assert ids(inbox) == ["pending"]
 
 
@@ -278,6 +277,24 @@ def test_a_newer_contract_is_refused(host: Host):
     connection.close()
     with pytest.raises(ContractError, match="99"):
         Outbox(host.places.outbound_db)
+
+
+def test_a_row_by_itself_has_the_next_number(outbox: Outbox, host: Host):
+    """F-85, F-86"""
+    assert outbox.add(Reply("{}", kind="card"), 0) == 1
+    outbox.finish([Reply("{}"), Reply("{}")], [], 4)
+    assert outbox.add(Reply("{}", kind="system"), 4) == 9
+    assert host.outbound("SELECT seq, kind FROM messages_out ORDER BY seq") == [
+        *((1, "card"), (5, "chat"), (7, "chat"), (9, "system"))
+    ]
+
+
+def test_what_is_forgotten_goes_with_the_reply(outbox: Outbox, host: Host):
+    for key in ("continuation:openai", "continuation:other", "continuation", "kept"):
+        outbox.set_state(key, "x")
+    outbox.finish([Reply('{"text": "done"}')], ["in-2"], 2, forget="continuation:")
+    assert host.outbound("SELECT key FROM session_state ORDER BY key") == [("continuation",), ("kept",)]
+    assert host.acks() == {"in-2": "completed"}
 
 
 def test_state_is_kept(host: Host, outbox: Outbox):

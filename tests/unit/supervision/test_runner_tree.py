@@ -1,4 +1,4 @@
-"""The published runner: named by its content, never changed, gone when unused."""
+"""The published tree: named by its content, never changed, gone when unused."""
 
 import os
 import resource
@@ -10,6 +10,11 @@ import pytest
 
 import nanoclaw_runner
 from nanoclawd.supervision import runner_tree
+
+
+def published(trees: Path, package: Path) -> str:
+    """Publish one package under the runner's name."""
+    return runner_tree.publish(trees, dict(runner_tree._package(package, "nanoclaw_runner")))
 
 
 @pytest.fixture
@@ -31,10 +36,10 @@ def content(tree: Path) -> dict[str, bytes]:
 def test_any_changed_file_makes_another_tree(tmp_path: Path, source: Path, changed: str):
     """F-81, F-182: no image is built for it; the tree that running containers have stays as it was."""
     trees = tmp_path / "runner"
-    first = runner_tree.publish(trees, source)
+    first = published(trees, source)
     before = content(trees / first)
     (source / changed).write_text("x = 2\n")
-    second = runner_tree.publish(trees, source)
+    second = published(trees, source)
     assert second != first
     assert content(trees / first) == before
     assert (trees / second / "nanoclaw_runner" / changed).read_text() == "x = 2\n"
@@ -42,11 +47,11 @@ def test_any_changed_file_makes_another_tree(tmp_path: Path, source: Path, chang
 
 def test_the_same_source_is_the_same_tree(tmp_path: Path, source: Path):
     trees = tmp_path / "runner"
-    first = runner_tree.publish(trees, source)
+    first = published(trees, source)
     stamps = {path: path.stat().st_mtime_ns for path in trees.rglob("*")}
     os.utime(source / "main.py")
     (source / "inner" / "__pycache__" / "deep.pyc").write_bytes(b"stale too")
-    assert runner_tree.publish(trees, source) == first
+    assert published(trees, source) == first
     assert {path: path.stat().st_mtime_ns for path in trees.rglob("*")} == stamps
     assert [path.name for path in trees.iterdir()] == [first]
 
@@ -60,15 +65,15 @@ def test_names_and_contents_do_not_run_together(tmp_path: Path):
         package.mkdir()
         for name, text in files.items():
             (package / name).write_text(text)
-        names.add(runner_tree.publish(tmp_path / "runner", package))
+        names.add(published(tmp_path / "runner", package))
     assert len(names) == 4
 
 
 def test_a_removed_file_is_gone_from_the_new_tree(tmp_path: Path, source: Path):
     trees = tmp_path / "runner"
-    runner_tree.publish(trees, source)
+    published(trees, source)
     (source / "inner" / "deep.py").unlink()
-    second = runner_tree.publish(trees, source)
+    second = published(trees, source)
     assert not (trees / second / "nanoclaw_runner" / "inner" / "deep.py").exists()
 
 
@@ -76,16 +81,18 @@ def test_everybody_may_read_it_and_nobody_else_write(tmp_path: Path, source: Pat
     """The container's uid is neither its owner nor, for these files, to be trusted with its group."""
     trees = tmp_path / "runner"
     (source / "main.py").chmod(0o600)
-    tree = trees / runner_tree.publish(trees, source)
+    tree = trees / published(trees, source)
     modes = {(path.is_dir(), path.stat().st_mode & 0o7777) for path in (tree, *tree.rglob("*"))}
     assert modes == {(True, 0o755), (False, 0o644)}
+    ours = trees / runner_tree.publish(trees)
+    assert [path for path in ours.rglob("*") if path.is_file() and os.access(path, os.X_OK)] == [ours / "bin" / "ncl"]
 
 
 def test_unused_trees_and_drafts_go(tmp_path: Path, source: Path):
     trees = tmp_path / "runner"
-    old = runner_tree.publish(trees, source)
+    old = published(trees, source)
     (source / "main.py").write_text("print('two')\n")
-    new = runner_tree.publish(trees, source)
+    new = published(trees, source)
     (trees / ".draft-crashed" / "nanoclaw_runner").mkdir(parents=True)
     runner_tree.prune(trees, {old, new})
     assert {path.name for path in trees.iterdir()} == {old, new}
@@ -102,11 +109,11 @@ def test_a_copy_that_fails_leaves_no_half_tree(tmp_path: Path, source: Path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            runner_tree.publish(trees, source)
+            published(trees, source)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(trees.iterdir()) == []
-    assert (trees / runner_tree.publish(trees, source)).is_dir()
+    assert (trees / published(trees, source)).is_dir()
 
 
 def test_the_real_one_runs(tmp_path: Path):
@@ -122,11 +129,6 @@ def test_the_real_one_runs(tmp_path: Path):
         cwd="/",
     )
     assert done.stdout.strip() == str(tmp_path / name / "nanoclaw_runner" / "__init__.py"), done.stderr
-    published = {path for path in content(tmp_path / name) if not path.endswith(".pyc")}
+    found = {path for path in content(tmp_path / name) if path.startswith("nanoclaw_runner") and path.endswith(".py")}
     own = Path(nanoclaw_runner.__file__).parent
-    expected = {
-        f"nanoclaw_runner/{path.relative_to(own)}"
-        for path in own.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert published == expected
+    assert found == {f"nanoclaw_runner/{path.relative_to(own)}" for path in own.rglob("*.py")}

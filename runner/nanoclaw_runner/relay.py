@@ -1,0 +1,126 @@
+"""The agent's way to the host's control interface: a socket in the container, Varlink frames, each call a row.
+
+``ncl`` and whatever else in the container may connect; all have the agent's rights, which the host judges. Everything
+is bounded, because what connects is as hostile as the agent: the length of a frame, the connections, the calls at once,
+the time for each. The host answers by a row too, and by then the caller may be gone: such an answer is dropped.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from nanoclaw_runner.desk import Desk
+
+_log = logging.getLogger(__name__)
+
+MAX_FRAME_BYTES: Final = 64 * 1024
+MAX_CALLS: Final = 4
+"""More wait for one of these to be answered, within their own time."""
+
+MAX_CONNECTIONS: Final = 32
+CALL_SECONDS: Final = 30.0
+_END: Final = b"\0"
+_FLAGS: Final = ("more", "oneway", "upgrade")
+
+
+class Relay:
+    """Takes calls from the container's processes and answers each with what the host says."""
+
+    def __init__(self, path: Path, *, call_seconds: float = CALL_SECONDS) -> None:
+        self._path = path
+        self._call_seconds = call_seconds
+        self._slots = asyncio.Semaphore(MAX_CALLS)
+        self._waiting: dict[str, asyncio.Future[str]] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+        self._desk: Desk | None = None
+        self._server: asyncio.Server | None = None
+
+    async def open(self, desk: Desk) -> None:
+        """Begin to listen. That it cannot be is logged: the agent answers people all the same."""
+        self._desk = desk
+        try:
+            self._path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
+            self._server = await asyncio.start_unix_server(self._connected, self._path, limit=MAX_FRAME_BYTES)
+        except OSError as error:
+            _log.warning("the agent has no ncl: %s", error)
+
+    def answered(self, request_id: str, frame: str) -> None:
+        """Hand a reply to whom it is for; nobody may be there any more."""
+        waiting = self._waiting.get(request_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(frame)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._connections) >= MAX_CONNECTIONS:
+            writer.close()
+            return
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer)
+        except OSError as error:
+            _log.debug("a caller is gone: %s", error)
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                frame = await reader.readuntil(_END)
+            except asyncio.IncompleteReadError:
+                return
+            except asyncio.LimitOverrunError:
+                writer.write(_error("TooLarge", f"a call has at most {MAX_FRAME_BYTES} bytes"))
+                # What follows can't be told apart from the rest of this one.
+                return
+            writer.write(await self._answer(frame.removesuffix(_END)))
+            async with asyncio.timeout(self._call_seconds):
+                await writer.drain()
+
+    async def _answer(self, frame: bytes) -> bytes:
+        problem = _problem(frame)
+        if problem:
+            return _error("Refused", problem)
+        try:
+            async with asyncio.timeout(self._call_seconds), self._slots:
+                return await self._ask(frame.decode())
+        except TimeoutError:
+            return _error("Unavailable", f"nanoclawd did not answer within {self._call_seconds:g} seconds")
+        except apsw.Error as error:
+            return _error("Unavailable", f"the call could not be handed on: {error}")
+
+    async def _ask(self, frame: str) -> bytes:
+        if self._desk is None:
+            return _error("Unavailable", "the session is not ready")
+        request_id = os.urandom(12).hex()
+        waiting = self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        try:
+            self._desk.ask_host(request_id, frame)
+            reply = await waiting
+        finally:
+            del self._waiting[request_id]
+        return reply.encode() + _END if reply else _error("Unavailable", "nanoclawd's answer cannot be read")
+
+
+def _problem(frame: bytes) -> str:
+    """Return why a frame is no call that can be handed on, or an empty text."""
+    try:
+        call = json.loads(frame.decode())
+    except (ValueError, RecursionError):
+        return "the call is no JSON"
+    if not isinstance(call, dict) or not isinstance(call.get("method"), str):
+        return "the call names no method"
+    if any(call.get(flag) for flag in _FLAGS):
+        return "from inside a session each call has one reply: more, oneway and upgrade are not for it"
+    return ""
+
+
+def _error(name: str, message: str) -> bytes:
+    reply = {"error": f"io.nanoclaw.{name}", "parameters": {"message": message}}
+    return json.dumps(reply).encode() + _END
