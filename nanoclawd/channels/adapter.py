@@ -93,7 +93,7 @@ class Inbound(Protocol):
     async def click(self, click: Click) -> str:
         """Hand a chosen option in; return words for who clicked. Never raises for a wrong click."""
 
-    async def chat_named(self, platform_id: str, name: str | None, *, is_group: bool | None = None) -> None:
+    async def chat_named(self, chat: Address, name: str | None, *, is_group: bool | None = None) -> None:
         """Tell a chat's name or kind (W-55)."""
 
     def reachable_again(self, address: Address) -> None:

@@ -40,10 +40,10 @@ class GuardedInbound:
         self._check_user(click.user_id)
         return await self._inbound.click(click)
 
-    async def chat_named(self, platform_id: str, name: str | None, *, is_group: bool | None = None) -> None:
+    async def chat_named(self, chat: Address, name: str | None, *, is_group: bool | None = None) -> None:
         """Tell a chat's name or kind (W-55); a name is bounded and printable, whatever people called the chat."""
-        self._check(Address(self._name, platform_id))
-        await self._inbound.chat_named(platform_id, _presentable(name), is_group=is_group)
+        self._check(chat)
+        await self._inbound.chat_named(chat, _presentable(name), is_group=is_group)
 
     def reachable_again(self, address: Address) -> None:
         """Deliveries that waited for this chat are due."""

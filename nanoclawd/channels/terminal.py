@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, Address
 from nanoclawd.channels.adapter import BaseAdapter, Capabilities, Conversation, Host
 from nanoclawd.control.api import ChatScreen, ClientGone
 from nanoclawd.control.values import ChatEvent, EventType, TurnState
@@ -21,7 +21,6 @@ from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Place, Pr
 log = logging.getLogger(__name__)
 
 CHANNEL_TYPE: Final = "terminal"
-_MAX_TEXT: Final = 512 * 1024
 _MAX_USER_NAME: Final = 256
 
 
@@ -41,7 +40,7 @@ class TerminalChannel(BaseAdapter):
     name = CHANNEL_TYPE
     platform = CHANNEL_TYPE
     # A screen shows an id once, however often it is told.
-    capabilities = Capabilities(idempotent=True, max_text=_MAX_TEXT)
+    capabilities = Capabilities(idempotent=True, max_text=MAX_CONTENT_BYTES)
 
     def __init__(self) -> None:
         self._screens: dict[str, list[ChatScreen]] = {}

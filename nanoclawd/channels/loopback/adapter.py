@@ -75,8 +75,8 @@ class LoopbackAdapter(BaseAdapter):
         self._server = LoopbackServer(places.runtime / f"{name}.sock", self._handle, self._watched)
         self._inbound: Host | None = None
         self._failures: dict[str, list[frames.Fail]] = {}
-        self._plan("setup", options.hang_setups, hang=True)
-        self._plan("setup", options.fail_setups)
+        first = [(options.hang_setups, True), (options.fail_setups, False)]
+        self._failures["setup"] = [frames.Fail(id=0, what="setup", hang=hang) for n, hang in first for _ in range(n)]
         self._degraded = ""
         self._chats: tuple[frames.Member, ...] = ()
         self._direct: dict[str, str | None] = {}
@@ -172,7 +172,7 @@ class LoopbackAdapter(BaseAdapter):
             case frames.Click():
                 return {"words": await inbound.click(self._click(frame))}
             case frames.Named():
-                await inbound.chat_named(frame.chat, frame.name, is_group=frame.group)
+                await inbound.chat_named(Address(self.name, frame.chat), frame.name, is_group=frame.group)
             case frames.Lose():
                 inbound.lost(frame.reason)
             case _:
@@ -270,10 +270,6 @@ class LoopbackAdapter(BaseAdapter):
                 return [{"kind": "reaction", "target": body.platform_message_id, "text": body.emoji}]
 
     # Failures on demand.
-
-    def _plan(self, what: str, times: int, *, hang: bool = False) -> None:
-        failures = [frames.Fail(id=0, what="setup", hang=hang)] * times
-        self._failures.setdefault(what, []).extend(failures)
 
     def _next_failure(self, what: str) -> frames.Fail | None:
         planned = self._failures.get(what)
