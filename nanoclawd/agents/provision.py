@@ -1,17 +1,21 @@
 """Everything that a group needs to be able to start, made from its row and the configuration. Idempotent."""
 
 import json
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanoclaw_runner.contract.agent_config import AgentConfig, to_json
+from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.atomic_file import write_atomically
 from nanoclawd.config import Config
 from nanoclawd.errors import NanoclawError
 from nanoclawd.paths import AGENTS_FILE, StatePaths
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.supervision.quadlets import SessionTemplate, UnitFiles
+
+log = logging.getLogger(__name__)
 
 DEFAULT_INSTRUCTIONS = (
     "You are {name}, a helpful assistant in a chat."
@@ -62,6 +66,21 @@ class Provisioner:
             )
         )
 
+    def set_aside(self, folder: str) -> None:
+        """Put away what lies where a new group's trees will be: left by another one of its name.
+
+        Its deletion was interrupted, or an older database was put back. It may be somebody's, so it is only moved, to a
+        name that no group can have.
+
+        Raises:
+            OSError: it can't be moved.
+        """
+        for tree in trees_of(self._paths, folder):
+            if tree.is_dir() and any(tree.iterdir()):
+                kept = tree.with_name(f"{folder}.before-{now_text().replace(':', '').replace('.', '')}")
+                tree.rename(kept)
+                log.warning("%s was there before its group: moved to %s", tree, kept)
+
     def publish_agents(self, groups: list[AgentGroup]) -> None:
         """Tell the gateway which uid is whose, and what each may reach (an endpoint that has gone: nothing)."""
         agents = [{"uid": group.uid, "group": group.folder, "endpoints": self._endpoints(group)} for group in groups]
@@ -91,6 +110,11 @@ class Provisioner:
             idle_seconds=timeouts.idle,
             silence_seconds=timeouts.silence,
         )
+
+
+def trees_of(paths: StatePaths, folder: str) -> tuple[Path, ...]:
+    """Return the directories that are a group's alone."""
+    return paths.sessions_of(folder), paths.workspace(folder), paths.agent_json(folder).parent
 
 
 def local_timezone(localtime: Path = Path("/etc/localtime")) -> str:

@@ -8,9 +8,9 @@ from typing import Final
 import apsw
 
 from nanoclaw_runner.contract.transaction import writing
-from nanoclawd.agents.provision import Provisioner, Published
+from nanoclawd.agents.provision import Provisioner, Published, trees_of
 from nanoclawd.config import Config
-from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.errors import AlreadyExists, InvalidName, Refused, Unavailable
 from nanoclawd.journal import about
 from nanoclawd.paths import StatePaths
 from nanoclawd.sessions.ending import Ended
@@ -19,12 +19,18 @@ from nanoclawd.store import agent_groups, chats
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.database import Database
+from nanoclawd.store.names import check_group_name
+from nanoclawd.store.sessions import Session
 from nanoclawd.supervision.quadlets import UnitFiles
 from nanoclawd.supervision.user_manager import UserManager
 
 log = logging.getLogger(__name__)
 
 PROVIDERS: Final = frozenset({"openai", "scripted"})
+SCOPES: Final = ("disabled", "group", "global")
+"""What an agent may ask of ``ncl``: nothing, what concerns its own group, or everything."""
+
+DEFAULT_SCOPE: Final = "group"
 
 
 class AgentService:
@@ -49,6 +55,7 @@ class AgentService:
         self._provisioner = provisioner
         self._published = Published(runner="0", image="")
         self._writing = asyncio.Lock()
+        self._leaving: set[str] = set()
 
     async def publish(self, published: Published) -> None:
         """Use another runner tree or image from each session's next start on; also repairs what was lost."""
@@ -60,33 +67,70 @@ class AgentService:
                 await self._manager.reload()
 
     async def create(
-        self, folder: str, *, provider: str | None = None, model: str | None = None, instructions: str = ""
+        self,
+        folder: str,
+        *,
+        name: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        instructions: str = "",
+        cli_scope: str = DEFAULT_SCOPE,
     ) -> AgentGroup:
-        """Make a group that can start.
+        """Make a group that can start. The only way to make one: a row alone would be one that can't (W-32).
 
         Raises:
-            InvalidName: the name breaks the rule, or the model is not ENDPOINT/MODEL.
-            AlreadyExists: there is one.
+            InvalidName: the name breaks the rule, the model is not ENDPOINT/MODEL, or there is no such scope.
+            AlreadyExists: there is one, or it is being deleted.
             NotFound: the model's endpoint is not in the configuration.
             Refused: the provider is not known or not allowed here.
+            Unavailable: its files could not be written; nothing of it has remained.
         """
-        self._check(provider, model)
-        group = await self._database.run(agent_groups.create, folder, None, provider, model, instructions)
-        await self._write(group)
+        self._check(provider, model, cli_scope)
+        check_group_name(folder)
+        if folder in self._leaving:
+            raise AlreadyExists(f"group {folder} is being deleted", hint="ncl groups list")
+        group = await self._database.run(agent_groups.create, folder, name, provider, model, instructions, cli_scope)
+        try:
+            # What an agent of the same name has left is not the new one's to read.
+            await asyncio.to_thread(self._provisioner.set_aside, folder)
+            await self._write(group)
+        except Exception as error:
+            await self._database.run(agent_groups.delete, group.id)
+            async with self._writing:
+                self._units.remove_group(folder)
+            if isinstance(error, OSError):
+                raise _unwritable(error) from error
+            raise
         log.info("group %s was created", folder, extra=about(group=folder))
         return group
 
     async def update(
-        self, folder: str, *, provider: str | None, model: str | None, instructions: str | None
+        self,
+        folder: str,
+        *,
+        name: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        instructions: str | None = None,
+        cli_scope: str | None = None,
     ) -> AgentGroup:
-        """Change settings: None leaves one as it is, an empty text brings its default back."""
-        self._check(provider, model)
+        """Change settings: None leaves one as it is, an empty text brings its default back.
+
+        Raises:
+            NotFound: there is no such group, or the model's endpoint is not in the configuration.
+            InvalidName: the model is not ENDPOINT/MODEL, or there is no such scope.
+            Refused: the provider is not known or not allowed here.
+            Unavailable: its files could not be written; the next start of the daemon writes them.
+        """
+        self._check(provider, model, cli_scope)
         group = await self._database.run(agent_groups.by_folder, folder)
         changed = replace(
             group,
+            name=group.name if name is None else name or folder,
             provider=group.provider if provider is None else provider or None,
             model=group.model if model is None else model or None,
             instructions=group.instructions if instructions is None else instructions,
+            cli_scope=group.cli_scope if cli_scope is None else cli_scope or DEFAULT_SCOPE,
         )
         group = await self._database.run(agent_groups.update, changed)
         await self._write(group)
@@ -99,6 +143,16 @@ class AgentService:
         actors = [actor for row in rows if (actor := self._sessions.living(row.id)) is not None]
         stopped = await asyncio.gather(*(actor.stop(Ended.FOR_RESTART) for actor in actors))
         return sum(stopped)
+
+    async def restart_session(self, session_id: str) -> bool:
+        """Restart one session with its group's present settings, after the turn that it is in (W-29).
+
+        An agent that asks for this in a turn would otherwise be asked the same again, and ask for it again.
+
+        False: it has no container, and will have its present settings when it wakes.
+        """
+        actor = self._sessions.living(session_id)
+        return actor is not None and await actor.restart_after_turn()
 
     async def delete(self, folder: str, *, force: bool) -> None:
         """Delete a group with its sessions, units and files.
@@ -114,26 +168,30 @@ class AgentService:
                 f"group {folder} has {len(rows)} sessions, which would be deleted with their conversations",
                 hint=f"ncl groups delete {folder} --force",
             )
-        # The row first: no message finds the group any more, and what is left is only files.
-        await self._database.run(_delete_with_terminal_chats, group)
-        for row in rows:
-            actor = self._sessions.living(row.id)
-            if actor is not None:
-                actor.detach()
+        self._leaving.add(folder)
+        try:
+            # The row first: no message finds the group any more, and what is left is only files.
+            rows = await self._database.run(_delete_with_terminal_chats, group)
+            for row in rows:
                 self._sessions.drop(row.id)
-            for unit in (f"nanoclaw-{folder}@{row.id}.service", f"nanoclaw-{folder}@{row.id}.socket"):
-                await self._manager.stop_unit(unit)
-                # A unit that failed stays loaded until somebody says that it is known.
-                await self._manager.reset_failed(unit)
-        async with self._writing:
-            self._units.remove_group(folder)
-            await self._manager.reload()
-            groups = await self._database.run(agent_groups.every)
-            await asyncio.to_thread(self._provisioner.publish_agents, groups)
-        await self._remove_files(folder)
+                for unit in (f"nanoclaw-{folder}@{row.id}.service", f"nanoclaw-{folder}@{row.id}.socket"):
+                    await self._manager.stop_unit(unit)
+                    # A unit that failed stays loaded until somebody says that it is known.
+                    await self._manager.reset_failed(unit)
+            async with self._writing:
+                self._units.remove_group(folder)
+                await self._manager.reload()
+                groups = await self._database.run(agent_groups.every)
+                await asyncio.to_thread(self._provisioner.publish_agents, groups)
+            await self._remove_files(folder)
+            await asyncio.to_thread(self._sessions.forget_doorbells, folder)
+        finally:
+            self._leaving.discard(folder)
         log.info("group %s was deleted", folder, extra=about(group=folder))
 
-    def _check(self, provider: str | None, model: str | None) -> None:
+    def _check(self, provider: str | None, model: str | None, cli_scope: str | None) -> None:
+        if cli_scope and cli_scope not in SCOPES:
+            raise InvalidName(f"there is no scope {cli_scope[:40]!r}; there are: {', '.join(SCOPES)}")
         if provider and provider not in PROVIDERS:
             raise Refused(f"there is no provider {provider[:40]!r}; there are: {', '.join(sorted(PROVIDERS))}")
         if provider == "scripted" and not self._config.allow_scripted:
@@ -151,7 +209,7 @@ class AgentService:
                 changed = await asyncio.to_thread(self._provisioner.write, group, self._published)
                 await asyncio.to_thread(self._provisioner.publish_agents, groups)
             except OSError as error:
-                raise Unavailable(f"the group's files can't be written: {error}", hint="df -h; ncl doctor") from error
+                raise _unwritable(error) from error
             if changed:
                 await self._manager.reload()
 
@@ -164,7 +222,7 @@ class AgentService:
 
     async def _remove_files(self, folder: str) -> None:
         """Remove the group's trees in a transient unit: an agent's files may belong to its uid, with mode 0600."""
-        trees = [self._paths.sessions_of(folder), self._paths.workspace(folder), self._paths.agent_json(folder).parent]
+        trees = trees_of(self._paths, folder)
         result = await self._manager.run_transient(
             f"nanoclaw-remove-{folder}.service",
             ["/usr/bin/podman", "unshare", "rm", "-rf", "--", *map(str, trees)],
@@ -174,12 +232,18 @@ class AgentService:
             log.warning("the files of group %s could not be removed (%s)", folder, result, extra=about(group=folder))
 
 
-def _delete_with_terminal_chats(connection: apsw.Connection, group: AgentGroup) -> None:
-    """Delete a group's rows, and the terminals' chats that were only its."""
+def _unwritable(error: OSError) -> Unavailable:
+    return Unavailable(f"the group's files can't be written: {error}", hint="df -h; ncl doctor")
+
+
+def _delete_with_terminal_chats(connection: apsw.Connection, group: AgentGroup) -> list[Session]:
+    """Delete a group's rows, and the terminals' chats that were only its; return the sessions that it had."""
     with writing(connection):
+        rows = session_rows.of_group(connection, group.id)
         wired = chats.wirings_of_agent(connection, group.id)
         agent_groups.delete(connection, group.id)
         for wiring in wired:
             chat = chats.by_id(connection, wiring.messaging_group_id)
             if chat.channel_type == "terminal" and not chats.wirings_of_chat(connection, chat.id):
                 chats.delete(connection, chat.id)
+    return rows

@@ -76,6 +76,7 @@ class SessionActor:
         self._quarantine_reason = quarantine_reason
         self._closed = closed
         self._dropped: frozenset[str] = frozenset()
+        self._restart_due = False
         self.marked = False
         """Whether ``central.db`` knows that it is at work."""
         self._accepting = 0
@@ -168,6 +169,14 @@ class SessionActor:
         if not await self._container.running():
             return False
         await self._container.end_now(ended)
+        return True
+
+    async def restart_after_turn(self) -> bool:
+        """End the container when it has answered what it was asked; False where there is none."""
+        if not await self._container.running():
+            return False
+        self._restart_due = True
+        self._restart_if_idle()
         return True
 
     async def stop_turn(self) -> bool:
@@ -314,7 +323,7 @@ class SessionActor:
             if not adopt and not recovery and not self._mailbox.due():
                 return  # somebody has dropped it meanwhile
             self._display.see(Phase.WAKING)
-            self._progressed = False
+            self._progressed = self._restart_due = False
             self._claimed = frozenset()
             self._locked_since = None
             await self._mark_awake()
@@ -375,6 +384,7 @@ class SessionActor:
             await asyncio.sleep(pause)
         if not self.pending_count:
             self._idle_since = loop.time()
+            self._restart_if_idle()
             if self._around.admission.anybody_waits:
                 self._around.admission.make_room()
 
@@ -462,6 +472,11 @@ class SessionActor:
         """A lock was held for too long: end who holds it."""
         log.error("session %s: %s", self.ref.id, reason, extra=self._about(Event.BOUND_BROKEN))
         await self._container.end_now(Ended.FOR_BOUND, reason, kill=True)
+
+    def _restart_if_idle(self) -> None:
+        if self._restart_due and not self.pending_count:
+            self._restart_due = False
+            self._container.end(Ended.FOR_RESTART)
 
     def _watch_turn(self) -> None:
         if self.pending_count:

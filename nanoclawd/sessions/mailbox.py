@@ -27,8 +27,8 @@ class Mailbox:
 
     @property
     def waiting(self) -> int:
-        """How many messages wait for an answer."""
-        return sum(message.trigger for message in self._pending.values())
+        """How many messages wait for an answer; what is planned for later does not."""
+        return len(self.asked())
 
     @property
     def unseen(self) -> frozenset[tuple[str, str]]:

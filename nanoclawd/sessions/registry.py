@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import apsw
@@ -25,7 +25,7 @@ from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.database import Database
 from nanoclawd.store.names import is_session_id, new_session_id
 from nanoclawd.store.sessions import Session
-from nanoclawd.supervision.units import SESSION_UNITS_PATTERN, parse_session_unit
+from nanoclawd.supervision.units import SESSION_UNITS_PATTERN, SessionUnits, parse_session_unit
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +201,11 @@ class Sessions:
         actor.detach()
         self._surroundings().admission.leave(session_id)
         self._spawn(actor.files.close())
+
+    def forget_doorbells(self, group: str) -> None:
+        """Remove the directory of a deleted group's doorbells (blocking); systemd has removed what was in it."""
+        with suppress(OSError):
+            SessionUnits(group, "", self._surroundings().runtime_directory).doorbell.parent.rmdir()
 
     @property
     def actors(self) -> tuple[SessionActor, ...]:
