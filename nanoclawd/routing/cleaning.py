@@ -7,7 +7,7 @@ from nanoclaw_runner.contract.rows import MAX_FIELD_BYTES, MAX_MESSAGE_BYTES, Ad
 from nanoclawd.errors import InvalidName, TooLarge
 from nanoclawd.routing.decision import Outcome, Step
 from nanoclawd.routing.event import InboundEvent, Quote, Sender
-from nanoclawd.routing.ids import is_printable
+from nanoclawd.routing.ids import is_printable, usable
 from nanoclawd.store import users
 from nanoclawd.store.names import shown_name
 
@@ -33,7 +33,7 @@ def cleaned(event: InboundEvent) -> tuple[InboundEvent, tuple[Step, ...]]:
         except InvalidName:
             user_id = None
             notes.append(Step("sender", Outcome.NOTE, "what the channel says is no user's id, so the sender is nobody"))
-    message_id = event.message_id
+    message_id = usable(event.message_id)
     if not message_id:
         message_id = f"new-{secrets.token_hex(16)}"
         notes.append(Step("message", Outcome.NOTE, "the channel gave no id, so it may be stored twice if told twice"))

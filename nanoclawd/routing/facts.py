@@ -16,7 +16,8 @@ from nanoclawd.store.roles import Standing
 from nanoclawd.store.sessions import Session
 
 _AGENTS = """SELECT w.id, w.messaging_group_id, w.agent_group_id, w.session_mode, w.priority, w.engage_mode,
-  w.engage_pattern, w.sender_scope, w.ignored_message_policy, w.created_at, g.folder, g.name, t.since IS NOT NULL
+  w.engage_pattern, w.sender_scope, w.ignored_message_policy, w.created_at, g.folder, ?3, ?4, g.name,
+  t.since IS NOT NULL
 FROM messaging_group_agents w
 JOIN agent_groups g ON g.id = w.agent_group_id
 LEFT JOIN sticky_threads t ON t.wiring_id = w.id AND t.thread_id = ?2
@@ -123,16 +124,17 @@ def _agents(
     connection: apsw.Connection, chat: Chat, event: InboundEvent, threads: bool, thread_id: str | None
 ) -> tuple[WiredAgent, ...]:
     found = []
-    rows: list[tuple[Any, ...]] = connection.execute(_AGENTS, (chat.id, thread_id)).fetchall()
-    for *columns, folder, name, is_sticky in rows:
-        wiring = Wiring(*columns, group=folder, channel_type=chat.channel_type, platform_id=chat.platform_id)
+    bindings = (chat.id, thread_id, chat.channel_type, chat.platform_id)
+    rows: list[tuple[Any, ...]] = connection.execute(_AGENTS, bindings).fetchall()
+    for *columns, name, is_sticky in rows:
+        wiring = Wiring(*columns)
         mode = session_mode(wiring, threads=threads, is_group=event.is_group)
         thread = thread_id if mode == "per-thread" else None
         if mode == "agent-shared":
             session = session_rows.find_agent_shared(connection, wiring.agent_group_id)
         else:
             session = session_rows.find_active(connection, wiring.agent_group_id, chat.id, thread)
-        found.append(WiredAgent(wiring, folder, name, mode, thread, session, bool(is_sticky)))
+        found.append(WiredAgent(wiring, wiring.group, name, mode, thread, session, bool(is_sticky)))
     return tuple(found)
 
 

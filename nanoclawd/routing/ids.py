@@ -36,10 +36,12 @@ def words_id(kind: str, address: Address, message_id: str) -> str:
     return f"{kind}-{_hash(chr(0).join(parts))[:32]}"
 
 
-def as_platform_id(message_id: str) -> str | None:
-    """Return a platform's id as a column holds it, for edits and reactions; None where it is too long to be one."""
-    stored = message_id.encode(errors="replace").decode()
-    return stored if len(stored.encode()) <= MAX_FIELD_BYTES else None
+def usable(message_id: str) -> str:
+    """Return a platform's id as it is, or what stands for one that no column holds: too long, or no UTF-8."""
+    bounded = len(message_id) <= MAX_FIELD_BYTES and len(message_id.encode(errors="replace")) <= MAX_FIELD_BYTES
+    if bounded and not any(unicodedata.category(char) == "Cs" for char in message_id):
+        return message_id
+    return f"h-{_hash(message_id)}"
 
 
 def is_printable(text: str, limit: int) -> bool:

@@ -1,44 +1,44 @@
-"""The way of a message in: chat → wirings → session → stored → woken."""
+"""The way of a message in: cleaned → facts → decision → carried out. Decisions are kept for ``ncl explain``."""
 
 import asyncio
 import json
 import logging
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 import apsw
 
-from nanoclaw_runner.contract.rows import MAX_MESSAGE_BYTES, Address
-from nanoclawd.errors import NotFound, TooLarge
+from nanoclawd.config import Access
+from nanoclawd.errors import NotFound, Unavailable
 from nanoclawd.journal import about
+from nanoclawd.routing import command_replies, ids, writes
+from nanoclawd.routing.cleaning import cleaned, unusable
+from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
+from nanoclawd.routing.engage import Patterns
+from nanoclawd.routing.event import InboundEvent
+from nanoclawd.routing.facts import Facts, load
+from nanoclawd.routing.pipeline import decide, takes_time
+from nanoclawd.routing.ports import AbilitiesOf, Approvals, HostWords, Subscribe
 from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.sessions.registry import Sessions
-from nanoclawd.store import chats
 from nanoclawd.store import sessions as session_rows
+from nanoclawd.store.chats import Chat
 from nanoclawd.store.database import Database
 from nanoclawd.store.sessions import Session
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """Something that a person wrote.
-
-    Attributes:
-        message_id: the platform's own id: the same message told twice has the same one.
-        sender_id: ``<channel>:<handle>``, as the channel vouches for it.
-    """
-
-    address: Address
-    message_id: str
-    text: str
-    sender: str
-    sender_id: str
+REMEMBERED = 2000
+SUBSCRIBE_SECONDS = 10.0
+_PATTERN_THREADS = 4
+_SOMETHING_WRONG = "Something went wrong with this message here. The journal of the appliance has the details."
 
 
 @dataclass(frozen=True, slots=True)
-class Routed:
+class Stored:
     """A message in one agent's session; ``stored`` is False where it was there already."""
 
     session: Session
@@ -47,87 +47,358 @@ class Routed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
-    agent_group_id: str
-    group: str
-    chat_id: str
-    session: Session | None
+class Routed:
+    """What has become of an event.
+
+    Attributes:
+        message_id: under which id its turn ends: the first row's that an agent answers, or what the appliance's own
+            answer is a reply to; otherwise the platform's.
+        consumed: it was an answer or a name, and no message.
+        answered: the appliance itself says something to it.
+    """
+
+    decision: EventDecision
+    stored: tuple[Stored, ...]
+    message_id: str
+    consumed: bool = False
+    answered: bool = False
 
 
 class Router:
-    """Hands messages to sessions."""
+    """Decides about events and carries it out."""
 
-    def __init__(self, database: Database, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sessions: Sessions,
+        approvals: Approvals,
+        words: HostWords,
+        abilities: AbilitiesOf,
+        access: Access,
+        subscribe: Subscribe,
+    ) -> None:
+        """Begin.
+
+        Args:
+            database: the central database.
+            sessions: where messages go.
+            approvals: who is asked about strangers, and what answers cards.
+            words: the appliance's own messages.
+            abilities: a channel's abilities by its name.
+            access: what becomes of unknown chats.
+            subscribe: has a channel send everything of a thread.
+        """
         self._database = database
         self._sessions = sessions
-        self._places: WeakValueDictionary[tuple[str, str, str | None], asyncio.Lock] = WeakValueDictionary()
+        self._approvals = approvals
+        self._words = words
+        self._abilities = abilities
+        self._access = access
+        self._subscribe = subscribe
+        self._patterns = Patterns()
+        # Its own threads: a flood of slow patterns must not keep others' work waiting.
+        self._threads = ThreadPoolExecutor(_PATTERN_THREADS, thread_name_prefix="patterns")
+        self._places: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
+        self._recent: deque[tuple[frozenset[str], EventDecision]] = deque(maxlen=REMEMBERED)
 
-    async def route(self, message: ChatMessage) -> list[Routed]:
-        """Store a message for every agent that hears its chat, and wake them.
+    def close(self) -> None:
+        """End the threads that match patterns."""
+        self._threads.shutdown(wait=False)
 
-        Returns after the commits. The stored id is the platform's id and the group's name, so that one event told twice
-        is one row (F-167) and two agents' rows differ (F-166).
+    async def route(self, event: InboundEvent, *, replay: bool = False) -> Routed:
+        """Decide about an event and carry it out. Returns after the commits.
+
+        An event told twice comes to the same rows (F-167), answers and questions.
+
+        Args:
+            event: what the channel tells.
+            replay: it was kept while somebody was asked: it is a message, no answer, and nobody is asked again.
 
         Raises:
             TooLarge: the text is over 256 KiB of UTF-8.
-            NotFound: no agent hears this chat.
-            Unavailable: it could not be stored.
+            InvalidName: a field of the event is of a wrong type.
+            Unavailable: for one agent at least it could not be stored: to be told again.
         """
-        message = replace(message, text=_storable(message.text), sender=_storable(message.sender))
-        if len(message.text.encode()) > MAX_MESSAGE_BYTES:
-            raise TooLarge(f"a message may have {MAX_MESSAGE_BYTES // 1024} KiB of text")
-        targets = await self._database.run(_targets, message.address)
-        if not targets:
-            raise NotFound("no agent is wired to this chat", hint="ncl groups list")
-        return [await self._store(message, target) for target in targets]
+        event, notes = cleaned(event)
+        wrong = unusable(event.address)
+        if wrong is not None:
+            log.warning("a message was ignored: %s", wrong, extra=about(channel=event.address.channel_type))
+            return self._done(_ignored(event, wrong, notes))
+        decision, facts = await self._decide(event, intercept=not replay)
+        if decision.action is Action.REGISTER and facts.default_group is not None:
+            notes = (*notes, decision.deciding)
+            await self._register(event, facts.default_group)
+            decision, facts = await self._decide(event, intercept=False)
+        decision = replace(decision, steps=(*notes, *decision.steps))
+        # From here on the thread counts only where the channel has threads (F-122).
+        event = replace(event, address=replace(event.address, thread_id=facts.thread_id))
+        match decision.action:
+            case Action.ROUTE:
+                return await self._at_wirings(event, decision, facts, replay=replay)
+            case Action.NAME | Action.ANSWER:
+                return await self._intercepted(event, decision, facts)
+            case Action.REPLY:
+                words_id = ids.words_id("ask", event.address, event.message_id)
+                await self._words.post(words_id, event.address, decision.reply, event.message_id)
+                return self._done(decision, consumed=True, answered=True)
+            case Action.ASK | Action.DROP:
+                return await self._unheard(event, decision, replay=replay)
+            case _:
+                return self._done(decision)
 
-    async def _store(self, message: ChatMessage, target: _Target) -> Routed:
-        session = target.session or await self._new_session(message, target)
-        message_id = f"{message.message_id}:{target.group}"
-        content = json.dumps(
-            {"text": message.text, "sender": message.sender, "senderId": message.sender_id}, ensure_ascii=False
-        )
-        letter = NewMessage(
-            id=message_id, content=content, address=message.address, platform_message_id=message.message_id
-        )
-        (stored,) = await self._sessions.accept_all([(session, letter)])
-        if isinstance(stored, Exception):
-            raise stored
-        log.debug(
-            "message stored",
-            extra=about(
-                session=session.id, group=target.group, channel=message.address.channel_type, message=message_id
-            ),
-        )
-        return Routed(session, message_id, stored)
+    async def explain(self, event: InboundEvent) -> EventDecision:
+        """Tell what would become of an event, and change nothing.
 
-    async def _new_session(self, message: ChatMessage, target: _Target) -> Session:
-        """Make a session, or find the one that an event of the same new chat has made at the same time."""
-        thread_id = message.address.thread_id
-        place = (target.agent_group_id, target.chat_id, thread_id)
-        async with self._places.setdefault(place, asyncio.Lock()):
-            found = await self._database.run(session_rows.find_active, *place)
+        Raises:
+            TooLarge: the text is over 256 KiB of UTF-8.
+            InvalidName: a field of the event is of a wrong type.
+        """
+        event, notes = cleaned(event)
+        wrong = unusable(event.address)
+        if wrong is not None:
+            return _ignored(event, wrong, notes)
+        decision, _facts = await self._decide(event, intercept=True)
+        return replace(decision, steps=(*notes, *decision.steps))
+
+    def recent(self, message_id: str) -> list[EventDecision]:
+        """Return what was decided about a message, newest first: by the platform's id or a row's. Without its text."""
+        return [decision for known, decision in reversed(self._recent) if message_id in known]
+
+    async def _decide(self, event: InboundEvent, *, intercept: bool) -> tuple[EventDecision, Facts]:
+        abilities = self._abilities(event.address.channel_type)
+        facts = await self._database.run(load, event, abilities.threads, abilities.buttons, self._access, intercept)
+        if not takes_time(event, facts):
+            return decide(event, facts, self._patterns), facts
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, decide, event, facts, self._patterns), facts
+
+    async def _register(self, event: InboundEvent, folder: str) -> None:
+        """Wire an unknown chat to the default agent."""
+        threads = self._abilities(event.address.channel_type).threads
+        group_id = await self._database.run(writes.register, event, folder, threads, self._access)
+        await self._sessions.project_destinations(group_id)
+
+    async def _intercepted(self, event: InboundEvent, decision: EventDecision, facts: Facts) -> Routed:
+        if decision.answer is not None:
+            await self._approvals.answer(event, decision.answer)
+        elif facts.name_for is not None:
+            await self._approvals.name_given(event, facts.name_for)
+        return self._done(decision, consumed=True)
+
+    async def _unheard(self, event: InboundEvent, decision: EventDecision, *, replay: bool) -> Routed:
+        """Write down that a chat without an agent was spoken in, and ask about it where that is the policy."""
+        chat = await self._database.run(writes.unheard, event, decision.reason, self._access)
+        if decision.action is Action.ASK and not replay:
+            await self._approvals.chat_unknown(event, chat)
+        return self._done(replace(decision, chat=chat))
+
+    async def _at_wirings(self, event: InboundEvent, decision: EventDecision, facts: Facts, *, replay: bool) -> Routed:
+        """Carry out what each wiring decided: side by side, and no failure of one touches another (F-162…164)."""
+        chat = decision.chat
+        if chat is None:
+            raise RuntimeError("wirings without a chat")
+        results = await asyncio.gather(
+            self._store(event, chat, decision),
+            self._answer(event, chat, decision, facts),
+            self._ask(event, chat, decision, replay=replay),
+            self._stick(event, decision, facts),
+            return_exceptions=True,
+        )
+        stored, replied_to = results[0], results[1]
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if not isinstance(stored, BaseException):
+            failures += stored.failures
+        await self._fail(event, failures)
+        news = writes.news(event, decision, facts.shown_name)
+        if news is not None:
+            await self._database.run(writes.note, event, decision, news)
+        if isinstance(stored, BaseException) or isinstance(replied_to, BaseException):
+            return self._done(decision)
+        return self._done(
+            decision, stored.rows, stored.answered_as or replied_to or event.message_id, answered=replied_to is not None
+        )
+
+    async def _store(self, event: InboundEvent, chat: Chat, decision: EventDecision) -> "_StoredRows":
+        """Put the message into the session of each agent that takes it, side by side."""
+        taken = [one for one in decision.wirings if one.stores]
+        if not taken:
+            return _StoredRows((), ())
+        sessions = await asyncio.gather(*(self._session(chat, one) for one in taken), return_exceptions=True)
+        failures = [found for found in sessions if isinstance(found, BaseException)]
+        letters = [
+            (one, session, _letter(event, chat, one))
+            for one, session in zip(taken, sessions, strict=True)
+            if not isinstance(session, BaseException)
+        ]
+        outcomes = await self._sessions.accept_all([(session, letter) for _, session, letter in letters])
+        rows = []
+        answered_as = None
+        for (one, session, letter), outcome in zip(letters, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                failures.append(outcome)
+                continue
+            rows.append(Stored(session, letter.id, outcome))
+            if one.action is not Action.ACCUMULATE:
+                answered_as = answered_as or letter.id
+            log.debug(
+                "message stored",
+                extra=about(session=session.id, group=one.group, channel=event.address.channel_type, message=letter.id),
+            )
+        return _StoredRows(tuple(rows), tuple(failures), answered_as)
+
+    async def _session(self, chat: Chat, one: WiringDecision) -> Session:
+        """Return a wiring's session; made, or found where an event of the same place has made it at the same time."""
+        if one.session is not None:
+            return one.session
+        shared = one.session_mode == "agent-shared"
+        chat_id = None if shared else chat.id
+        async with self._places.setdefault((one.agent_group_id, chat_id or "", one.thread_id or ""), asyncio.Lock()):
+            found: Session | None
+            if chat_id is None:
+                found = await self._database.run(session_rows.find_agent_shared, one.agent_group_id)
+            else:
+                found = await self._database.run(session_rows.find_active, one.agent_group_id, chat_id, one.thread_id)
             if found is not None:
                 return found
             try:
-                return await self._sessions.create(target.agent_group_id, target.group, target.chat_id, thread_id)
+                return await self._sessions.create(
+                    one.agent_group_id, one.group, chat_id, one.thread_id, one.session_mode
+                )
             except apsw.ConstraintError as error:
                 raise NotFound("this chat or its agent was deleted in this moment", hint="ncl groups list") from error
 
+    async def _answer(self, event: InboundEvent, chat: Chat, decision: EventDecision, facts: Facts) -> str | None:
+        """Say what the appliance itself has to say: once for an event. Returns what it is a reply to."""
+        spoken = [one for one in decision.wirings if one.action in {Action.REPLY, Action.STOP_TURN}]
+        if not spoken:
+            return None
+        answer_id = ids.command_answer_id(chat.id, event.message_id)
+        reply_to = _row_id(event, chat, spoken[0])
+        if any(one.action is Action.STOP_TURN for one in spoken) and await self._database.run(writes.said, answer_id):
+            # Told again: the turn that runs now is another one.
+            return reply_to
+        texts = [one.reply for one in spoken if one.reply]
+        asked = [one for one in spoken if not one.reply]
+        if asked and asked[0].command is not None:
+            stopped = await self._stop([one for one in asked if one.action is Action.STOP_TURN])
+            heard = {one.wiring.id for one in asked}
+            agents = [agent for agent in facts.agents if agent.wiring.id in heard]
+            states = {
+                one.session.id: actor.snapshot
+                for one in asked
+                if one.session is not None and (actor := self._sessions.living(one.session.id)) is not None
+            }
+            texts.append(command_replies.reply(asked[0].command, event, facts, agents, states, stopped=stopped))
+        await self._words.post(answer_id, event.address, "\n\n".join(dict.fromkeys(texts)), reply_to)
+        return reply_to
 
-def _storable(text: str) -> str:
-    """Return a text with what UTF-8 can't hold (halves of characters, from JSON) replaced."""
-    return text.encode(errors="replace").decode()
+    async def _stop(self, ones: Sequence[WiringDecision]) -> list[str]:
+        """End the running turns of agents; return whose there was."""
+        sessions = [(one.group, one.session) for one in ones if one.session is not None]
+        ended = await asyncio.gather(*(self._sessions.stop_turn(session) for _, session in sessions))
+        return [group for (group, _), did in zip(sessions, ended, strict=True) if did]
+
+    async def _ask(self, event: InboundEvent, chat: Chat, decision: EventDecision, *, replay: bool) -> None:
+        """Have somebody asked about a stranger, by each agent that the message was for."""
+        if replay:
+            return
+        for one in decision.wirings:
+            if one.action is Action.ASK:
+                await self._approvals.sender_unknown(event, chat, one.wiring, one.group)
+
+    async def _stick(self, event: InboundEvent, decision: EventDecision, facts: Facts) -> None:
+        """Remember that agents were mentioned in this thread; the first time, have the channel send all of it (F-177).
+
+        In this order: a crash in between subscribes once more, which does nothing.
+        """
+        thread_id = event.address.thread_id
+        new = [one.wiring.id for one in decision.wirings if one.makes_sticky]
+        known = {agent.wiring.id for agent in facts.agents if agent.is_sticky}
+        if thread_id is None or not set(new) - known:
+            return
+        if not known:
+            try:
+                async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                    await self._subscribe(event.address)
+            except Exception as error:
+                log.warning(
+                    "the thread could not be subscribed to, so its messages may not come: %s",
+                    error or type(error).__name__,
+                    extra=about(channel=event.address.channel_type),
+                )
+        await self._database.run(writes.stick, new, thread_id)
+
+    async def _fail(self, event: InboundEvent, failures: Sequence[BaseException]) -> None:
+        """Have what can be told again told again; log and tell what was not foreseen."""
+        unforeseen = [error for error in failures if not isinstance(error, (Unavailable, NotFound))]
+        for error in unforeseen:
+            if not isinstance(error, Exception):
+                raise error
+            log.error("routing a message failed", exc_info=error, extra=about(channel=event.address.channel_type))
+        if unforeseen:
+            words_id = ids.words_id("failed", event.address, event.message_id)
+            await self._words.post(words_id, event.address, _SOMETHING_WRONG)
+        for error in failures:
+            if isinstance(error, Unavailable):
+                raise error
+
+    def _done(
+        self,
+        decision: EventDecision,
+        stored: tuple[Stored, ...] = (),
+        message_id: str | None = None,
+        *,
+        consumed: bool = False,
+        answered: bool = False,
+    ) -> Routed:
+        """Remember a decision, without what was said, and return it."""
+        message_id = message_id or decision.event.message_id
+        known = frozenset((decision.event.message_id, message_id, *(row.message_id for row in stored)))
+        self._recent.append((known, _without_text(decision)))
+        return Routed(decision, stored, message_id, consumed, answered)
 
 
-def _targets(connection: apsw.Connection, address: Address) -> list[_Target]:
-    """Find who hears a chat, and the session of each, if it has one."""
-    chat = chats.by_address(connection, address.channel_type, address.platform_id)
-    if chat is None:
-        return []
-    targets = []
-    for wiring in chats.wirings_of_chat(connection, chat.id):
-        session = session_rows.find_active(connection, wiring.agent_group_id, chat.id, address.thread_id)
-        group = session.group if session else chats.group_of_wiring(connection, wiring)
-        targets.append(_Target(wiring.agent_group_id, group, chat.id, session))
-    return targets
+@dataclass(frozen=True, slots=True)
+class _StoredRows:
+    rows: tuple[Stored, ...]
+    failures: tuple[BaseException, ...]
+    answered_as: str | None = None
+
+
+def _letter(event: InboundEvent, chat: Chat, one: WiringDecision) -> NewMessage:
+    """Return the row that an agent gets: the message, or the command as a row that is no text (W-4)."""
+    content: dict[str, object]
+    sender = {"sender": event.sender.name, "senderId": event.sender.user_id or ""}
+    if one.command is not None:
+        content = {"type": "command", "name": one.command.name, "args": one.command.arguments, **sender}
+    else:
+        content = {"text": event.text, **sender, "isMention": event.is_addressed}
+        if event.quote is not None:
+            quote = event.quote
+            content["replyTo"] = {"text": quote.text, "sender": quote.sender}
+            if quote.message_id is not None:
+                content["replyTo"] = {"id": quote.message_id, "text": quote.text, "sender": quote.sender}
+    return NewMessage(
+        id=_row_id(event, chat, one),
+        content=json.dumps(content, ensure_ascii=False),
+        address=event.address,
+        kind="chat" if one.command is None else "system",
+        trigger=one.action is not Action.ACCUMULATE,
+        platform_message_id=event.message_id,
+    )
+
+
+def _row_id(event: InboundEvent, chat: Chat, one: WiringDecision) -> str:
+    return ids.row_id(event.message_id, one.group, chat.id if one.session_mode == "agent-shared" else None)
+
+
+def _ignored(event: InboundEvent, why: str, notes: tuple[Step, ...]) -> EventDecision:
+    return EventDecision(event, None, Action.IGNORE, "", (*notes, Step("address", Outcome.STOP, why, "address")))
+
+
+def _without_text(decision: EventDecision) -> EventDecision:
+    wirings = tuple(
+        one if one.command is None else replace(one, command=replace(one.command, arguments=""))
+        for one in decision.wirings
+    )
+    return replace(decision, event=replace(decision.event, text="", quote=None), wirings=wirings)
