@@ -285,11 +285,6 @@ def unwire(connection: apsw.Connection, wiring_id: str) -> None:
         raise NotFound(f"there is no wiring {wiring_id[:40]!r}", hint="ncl wirings list")
 
 
-def group_of_wiring(connection: apsw.Connection, wiring: Wiring) -> str:
-    """Return the folder of a wiring's agent group."""
-    return str(connection.execute("SELECT folder FROM agent_groups WHERE id = ?", (wiring.agent_group_id,)).get)
-
-
 def ensure_terminal(connection: apsw.Connection, platform_id: str, name: str, agent_group_id: str) -> Chat:
     """Return the terminal's chat with an agent, made and wired the first time (F-82: again makes nothing new)."""
     chat = by_address(connection, "terminal", platform_id)

@@ -6,6 +6,10 @@ import apsw
 import pytest
 
 from nanoclaw_runner.contract.cards import Option
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.config import Access
+from nanoclawd.routing.event import InboundEvent, Sender
+from nanoclawd.routing.facts import load
 from nanoclawd.store import (
     agent_groups,
     approvals,
@@ -55,6 +59,8 @@ ASKED: dict[str, Ask] = {
     "next host message": lambda c: host_messages.earliest(c, MOMENT),
     "record a host message": lambda c: host_messages.record(c, "x", "sending"),
     "reachable chat": lambda c: host_messages.make_due(c, "terminal", "ada/main"),
+    "reachable channel": lambda c: host_messages.make_channel_due(c, "irc"),
+    "clock set back": lambda c: host_messages.bring_forward(c, MOMENT),
     "cards of an approval": lambda c: host_messages.of_approval(c, "abcdefghijkl"),
     "known drop": lambda c: dropped.record(c, "irc", "#known", "irc:eve", None, "sender_scope"),
 }
@@ -96,6 +102,20 @@ def test_no_table_is_read_through(connection: apsw.Connection, name: str):
             assert not step.startswith("SCAN") or "CONSTANT ROW" in step or first_of_an_index, (sql, steps)
             assert "AUTOMATIC" not in step, (sql, steps)
             assert name in SORTS or "TEMP B-TREE" not in step, (sql, steps)
+
+
+@pytest.mark.parametrize("buttons", [True, False])
+def test_routing_reads_no_table_through(connection: apsw.Connection, buttons: bool):
+    """Everything that one event asks, in a chat with an agent."""
+    chat = chats.create(connection, "irc", "#den")
+    chats.wire(connection, chat.id, agent_groups.create(connection, "main").id)
+    event = InboundEvent(Address("irc", "#den", "thread"), "m1", "1", Sender("irc:ada", "Ada"), is_group=False)
+    access = Access("public", "public", 24, "main")
+    asked = statements_of(connection, lambda c: load(c, event, True, buttons, access))
+    assert len(asked) >= 6
+    for sql, bindings in asked:
+        steps = plan(connection, sql, bindings)
+        assert not any(step.startswith("SCAN") or "AUTOMATIC" in step for step in steps), (sql, steps)
 
 
 def test_a_read_through_is_noticed(connection: apsw.Connection):

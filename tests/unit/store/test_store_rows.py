@@ -135,7 +135,7 @@ def test_wirings_by_priority(connection: apsw.Connection, chat: Chat):
         chats.wire(connection, chat.id, agent.id, priority=priority)
     found = chats.wirings_of_chat(connection, chat.id)
     assert [wiring.priority for wiring in found] == [10, 10, 5, 1]
-    assert [chats.group_of_wiring(connection, wiring) for wiring in found] == ["p10-1", "p10-3", "p5-2", "p1-0"]
+    assert [wiring.group for wiring in found] == ["p10-1", "p10-3", "p5-2", "p1-0"]
 
 
 def test_a_wiring_needs_both_ends(connection: apsw.Connection, group: AgentGroup, chat: Chat):
