@@ -20,7 +20,7 @@ import nanoclaw_runner
 import nanoclawd
 
 _PROGRAMS: Final = Path("bin")
-_OF_HOST: Final = ("__init__.py", "errors.py", "cli")
+_OF_HOST: Final = ("__init__.py", "cli")
 """What a call of ``ncl`` needs of the host's package: the standard library does the rest."""
 
 _LIBRARIES: Final = ("tabulate", "wcwidth")

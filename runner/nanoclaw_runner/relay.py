@@ -23,6 +23,9 @@ MAX_CALLS: Final = 4
 """More wait for one of these to be answered, within their own time."""
 
 MAX_CONNECTIONS: Final = 32
+_MAX_PASSED_OVER: Final = 64
+"""Pieces of a frame's length; who writes still more is hung up on."""
+
 CALL_SECONDS: Final = 30.0
 _END: Final = b"\0"
 _FLAGS: Final = ("more", "oneway", "upgrade")
@@ -76,8 +79,8 @@ class Relay:
             except asyncio.IncompleteReadError:
                 return
             except asyncio.LimitOverrunError:
+                await _pass_over(reader)
                 writer.write(_error("TooLarge", f"a call has at most {MAX_FRAME_BYTES} bytes"))
-                # What follows can't be told apart from the rest of this one.
                 return
             writer.write(await self._answer(frame.removesuffix(_END)))
             async with asyncio.timeout(self._call_seconds):
@@ -106,6 +109,14 @@ class Relay:
         finally:
             del self._waiting[request_id]
         return reply.encode() + _END if reply else _error("Unavailable", "nanoclawd's answer cannot be read")
+
+
+async def _pass_over(reader: asyncio.StreamReader) -> None:
+    """Read the rest of a call that is too long: who is still writing would not see its answer."""
+    for _ in range(_MAX_PASSED_OVER):
+        piece = await reader.read(MAX_FRAME_BYTES)
+        if not piece or piece.endswith(_END):
+            return
 
 
 def _problem(frame: bytes) -> str:

@@ -3,7 +3,8 @@
 =====================  =======  ==================================================================================
 ``command``            asks     ``name``, ``args``, ``sender``, ``senderId``: somebody who may has given a command
 ``control_reply``      context  ``requestId``, ``frame``: the answer to a call of the agent's ``ncl``
-``question_response``  asks     ``reference``, ``title``, ``value``, ``label``, ``userName``: the answer to a card
+``question_response``  asks     ``reference``, ``title``, ``value``, ``label``, ``userName``: the answer to a card;
+                                ``expired``: there was none
 anything else          either   ``text``: a note to the agent
 =====================  =======  ==================================================================================
 
@@ -61,6 +62,8 @@ def note_of(row: InboundRow) -> str:
         _text(found, key)[:_MAX_FIELD_CHARACTERS] for key in ("title", "label", "value", "reference", "userName")
     )
     about = f' "{title}"' if title else ""
+    if found.get("expired"):
+        return f"nobody has answered your question{about} in time" + (f" (reference {reference})" if reference else "")
     also = ", ".join(
         f"{name} {text}"
         for name, text in (("value", value if value != label else ""), ("reference", reference), ("from", who))

@@ -248,6 +248,8 @@ def test_notes_of_the_host_become_lines_of_the_prompt():
     assert line(answer) == '[system] the answer to your question "Go?": Yes (value y)'
     full = answer | {"value": "Yes", "reference": "r-1", "userName": "Ada"}
     assert line(full) == '[system] the answer to your question "Go?": Yes (reference r-1, from Ada)'
+    late = {"type": "question_response", "title": "Go?", "value": "", "label": "", "expired": True}
+    assert line(late) == '[system] nobody has answered your question "Go?" in time'
     assert line({"text": "not delivered", "sender": "system"}, trigger=False) == "[system] not delivered"
     assert line({"type": "news"}) == '[system] {"type": "news"}'
     assert line("no json") == "[system] no json"

@@ -122,13 +122,14 @@ def test_so_many_calls_at_once_and_the_others_wait(awake: Awake):
     [
         (b"no json", "Refused", "the call is no JSON"),
         (b"\xff", "Refused", "the call is no JSON"),
-        (b"[" * 5000, "Refused", "the call is no JSON"),
+        pytest.param(b"[" * 5000, "Refused", "the call is no JSON", id="deep"),
         (b"[]", "Refused", "the call names no method"),
         (b'{"method": 7}', "Refused", "the call names no method"),
         (b"", "Refused", "the call is no JSON"),
         (b'{"method": "io.nanoclaw.Chat.Send", "more": true}', "Refused", "one reply"),
         (b'{"method": "io.nanoclaw.Chat.Send", "oneway": true}', "Refused", "one reply"),
-        (b'{"method": "x", "y": "' + b"z" * MAX_FRAME_BYTES + b'"}', "TooLarge", f"at most {MAX_FRAME_BYTES} bytes"),
+        pytest.param(b"z" * (MAX_FRAME_BYTES + 1), "TooLarge", f"at most {MAX_FRAME_BYTES} bytes", id="long"),
+        pytest.param(b"z" * (10 * MAX_FRAME_BYTES), "TooLarge", f"at most {MAX_FRAME_BYTES} bytes", id="longer"),
     ],
 )
 def test_what_is_no_call_is_answered_at_once_and_no_row(host: Host, awake: Awake, frame: bytes, error: str, words: str):
