@@ -8,15 +8,17 @@ TIMEOUT = 4
 REFUSED = 5
 PENDING = 6
 
-EXPLAINED = """exit codes:
-  0  done
-  1  error
-  2  wrong usage
-  3  nanoclawd is not running or cannot be reached
-  4  no answer in time
-  5  refused: not allowed, or against a rule or limit
-  6  not done yet: it waits for somebody's approval (an agent's commands)
-"""
+EXIT_CODES: tuple[tuple[int, str], ...] = (
+    (OK, "done"),
+    (ERROR, "error"),
+    (USAGE, "wrong usage"),
+    (UNREACHABLE, "nanoclawd is not running or cannot be reached"),
+    (TIMEOUT, "no answer in time"),
+    (REFUSED, "refused: not allowed, or against a rule or limit"),
+    (PENDING, "not done yet: it waits for somebody's approval (an agent's commands)"),
+)
+
+EXPLAINED = "exit codes:\n" + "".join(f"  {code}  {text}\n" for code, text in EXIT_CODES)
 
 
 class CommandError(Exception):

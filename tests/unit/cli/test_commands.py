@@ -27,7 +27,7 @@ def test_help_explains_the_exit_codes(daemon: Daemon):
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("nope",), ("groups",), ("groups", "create"), ("chat", "--timeout", "0"), ("chat", "--timeout", "nan"),
+    [(), ("nope",), ("groups", "create"), ("chat", "--timeout", "0"), ("chat", "--timeout", "nan"),
      ("groups", "update", "main"), ("chat", "--message", " "), ("--js",)],
 )  # fmt: skip
 def test_wrong_usage_ends_with_2(daemon: Daemon, words: tuple[str, ...]):
