@@ -45,7 +45,7 @@ class Received:
 
     events: list[InboundEvent] = field(default_factory=list)
     clicks: list[Click] = field(default_factory=list)
-    names: list[tuple[str, str | None, bool | None]] = field(default_factory=list)
+    names: list[tuple[Address, str | None, bool | None]] = field(default_factory=list)
     due: list[Address] = field(default_factory=list)
     lost_for: list[str] = field(default_factory=list)
     refusals: list[NanoclawError] = field(default_factory=list)
@@ -64,8 +64,8 @@ class Received:
         self._news.set()
         return "noted"
 
-    async def chat_named(self, platform_id: str, name: str | None, *, is_group: bool | None = None) -> None:
-        self.names.append((platform_id, name, is_group))
+    async def chat_named(self, chat: Address, name: str | None, *, is_group: bool | None = None) -> None:
+        self.names.append((chat, name, is_group))
         self._news.set()
 
     def reachable_again(self, address: Address) -> None:
