@@ -1,6 +1,5 @@
 """Agent groups: an agent's identity. Its ``folder`` is the name that people and units use."""
 
-import itertools
 from dataclasses import dataclass
 
 import apsw
@@ -8,7 +7,7 @@ import apsw
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.errors import AlreadyExists, NotFound
 from nanoclawd.store.constraints import is_duplicate
-from nanoclawd.store.names import GROUP_NAME_LENGTH, RESERVED, check_group_name, new_id, normalised
+from nanoclawd.store.names import check_group_name, new_id
 
 FIRST_UID = 1000
 """In-container uid of group n is 1000 + n (design: identity of agents)."""
@@ -86,20 +85,6 @@ def by_id(connection: apsw.Connection, group_id: str) -> AgentGroup:
         NotFound: there is none.
     """
     return _one(connection, "id", group_id)
-
-
-def free_folder(connection: apsw.Connection, name: str) -> str:
-    """Return the folder that a group of this name would get: normalised, and with -2, -3 where it is taken."""
-    base = normalised(name, GROUP_NAME_LENGTH)
-    for number in itertools.count(1):
-        suffix = "" if number == 1 else f"-{number}"
-        folder = base[: GROUP_NAME_LENGTH - len(suffix)].rstrip("-") + suffix
-        if (
-            folder not in RESERVED
-            and not connection.execute("SELECT 1 FROM agent_groups WHERE folder = ?", (folder,)).fetchone()
-        ):
-            return folder
-    raise AssertionError  # unreachable: the count has no end
 
 
 def every(connection: apsw.Connection) -> list[AgentGroup]:

@@ -155,7 +155,9 @@ def of_approval(connection: apsw.Connection, approval_id: str) -> list[HostMessa
 def answer_to(connection: apsw.Connection, channel_type: str, in_reply_to: str) -> HostMessage | None:
     """Return the appliance's last answer to an inbound message of a channel, or None."""
     found = _some(
-        connection, "WHERE channel_type = ? AND in_reply_to = ? ORDER BY rowid DESC LIMIT 1", (channel_type, in_reply_to)
+        connection,
+        "WHERE channel_type = ? AND in_reply_to = ? ORDER BY rowid DESC LIMIT 1",
+        (channel_type, in_reply_to),
     )
     return found[0] if found else None
 

@@ -7,7 +7,6 @@ import apsw
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from store_memory import fresh
 
 from nanoclawd.errors import AlreadyExists, NotFound
 from nanoclawd.store import agent_groups, chats, destinations, names, sticky
@@ -43,29 +42,6 @@ def test_the_name_normaliser(name: str):
         assert made == "-".join(expected)
     else:
         assert "-".join(expected).startswith(made)
-
-
-@given(st.lists(st.text(max_size=40), max_size=6))
-def test_folders_from_any_names(wanted: list[str]):
-    """Whatever people call their agents, each gets a folder that keeps the rule and is its own."""
-    connection = fresh()
-    folders = []
-    for name in wanted:
-        folders.append(agent_groups.free_folder(connection, name))
-        agent_groups.create(connection, folders[-1])
-    assert len(set(folders)) == len(wanted)
-    connection.close()
-
-
-def test_folders_that_are_taken_or_reserved(connection: apsw.Connection):
-    for expected in ("home-office", "home-office-2", "home-office-3"):
-        assert agent_groups.free_folder(connection, "Home Office") == expected
-        agent_groups.create(connection, expected)
-    assert agent_groups.free_folder(connection, "Model!") == "model-2"
-    long = "a" * 29 + "-" + "b" * 10
-    assert agent_groups.free_folder(connection, long) == "a" * 29 + "-b"
-    agent_groups.create(connection, "a" * 29 + "-b")
-    assert agent_groups.free_folder(connection, long) == "a" * 29 + "-2"
 
 
 def test_a_wiring_makes_its_destination(connection: apsw.Connection, group: AgentGroup, chat: Chat):

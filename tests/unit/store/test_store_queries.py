@@ -57,6 +57,7 @@ ASKED: dict[str, Ask] = {
     "expired questions": lambda c: questions.expired(c, MOMENT),
     "due host messages": lambda c: host_messages.due(c, MOMENT),
     "next host message": lambda c: host_messages.earliest(c, MOMENT),
+    "answer to a message": lambda c: host_messages.answer_to(c, "irc", "m1"),
     "record a host message": lambda c: host_messages.record(c, "x", "sending"),
     "reachable chat": lambda c: host_messages.make_due(c, "terminal", "ada/main"),
     "reachable channel": lambda c: host_messages.make_channel_due(c, "irc"),
