@@ -187,15 +187,5 @@ def due_after(connection: apsw.Connection, moment: str) -> list[Session]:
     return _some(connection, "WHERE s.next_due_at > ? AND s.status = 'active' ORDER BY s.next_due_at", (moment,))
 
 
-def of_address(connection: apsw.Connection, channel_type: str, platform_id: str) -> list[Session]:
-    """Read the active sessions of a chat."""
-    return _some(
-        connection,
-        "JOIN messaging_groups m ON m.id = s.messaging_group_id"
-        " WHERE m.channel_type = ? AND m.platform_id = ? AND s.status = 'active'",
-        (channel_type, platform_id),
-    )
-
-
 def _some(connection: apsw.Connection, tail: str, bindings: tuple[str | None, ...]) -> list[Session]:
     return [Session(*row) for row in connection.execute(f"SELECT {_COLUMNS} {_FROM} {tail}", bindings)]

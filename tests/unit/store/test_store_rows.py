@@ -211,7 +211,6 @@ def test_closed_sessions_are_found_no_more(connection: apsw.Connection, group: A
     assert sessions.find_active(connection, group.id, chat.id, None) is None
     assert [session.id for session in sessions.of_group(connection, group.id)] == [closed.id]
     assert sessions.due(connection, "2027-01-01T00:00:00.000Z") == []
-    assert sessions.of_address(connection, chat.channel_type, chat.platform_id) == []
     assert sessions.count(connection) == 0
     fresh = sessions.create(connection, group.id, chat.id)
     assert sessions.find_active(connection, group.id, chat.id, None) == fresh
