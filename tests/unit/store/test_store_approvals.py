@@ -115,6 +115,30 @@ def test_waiting_for_a_name(connection: apsw.Connection):
     assert approvals.waiting_for_name(connection, ADA) is None
 
 
+def test_a_name_that_nobody_wants_to_give(connection: apsw.Connection):
+    """The choice is open again."""
+    made = started(connection)
+    assert not approvals.ask_again(connection, made.id)
+    approvals.ask_for_name(connection, made.id, ADA)
+    assert approvals.ask_again(connection, made.id)
+    assert approvals.by_id(connection, made.id) == made
+    assert approvals.waiting_for_name(connection, ADA) is None
+
+
+def test_what_an_ended_approval_still_has_to_do(connection: apsw.Connection):
+    """Kept over a restart until nothing is left of it."""
+    waiting, done, empty = (started(connection, subject, payload=load) for subject, load in (("1", {"a": 1}),
+        ("2", {"a": 1}), ("3", {})))  # fmt: skip
+    assert not approvals.carry(connection, waiting.id, {})
+    for one in (done, empty):
+        approvals.decide(connection, one.id, "approved", ADA, "yes")
+    assert [one.id for one in approvals.unfinished(connection)] == [done.id]
+    assert approvals.carry(connection, done.id, {"a": 2})
+    assert [one.payload for one in approvals.unfinished(connection)] == [{"a": 2}]
+    assert approvals.carry(connection, done.id, {})
+    assert approvals.unfinished(connection) == []
+
+
 def test_what_a_card_says_can_change(connection: apsw.Connection):
     made = started(connection)
     more = (*YES_NO, Option("Maybe", "maybe", "Postponed"))
@@ -281,6 +305,37 @@ def test_what_waits_for_its_chat(connection: apsw.Connection):
     assert {one.id for one in host_messages.due(connection, FAR)} == {"direct", "chat"}
     assert host_messages.make_due(connection, "terminal", "ada/main") == 0
     assert host_messages.make_due(connection, "terminal", "bob") == 1
+
+
+def test_a_channel_that_comes_up(connection: apsw.Connection):
+    """Everything that waits on it without a timer is looked at; what has a time of its own keeps it."""
+    for message_id, channel in (("a", "irc"), ("b", "irc"), ("c", "matrix")):
+        host_messages.post(connection, words(message_id, channel_type=channel))
+        host_messages.record(connection, message_id, "pending", next_attempt_at=LATER if message_id == "b" else None)
+    assert host_messages.make_channel_due(connection, "irc") == 1
+    assert [one.id for one in host_messages.due(connection, SOON)] == ["a"]
+    assert host_messages.make_channel_due(connection) == 1
+    assert {one.id for one in host_messages.due(connection, SOON)} == {"a", "c"}
+
+
+def test_a_clock_that_was_set_back(connection: apsw.Connection):
+    """Nothing waits for a time that the old clock had made up."""
+    for message_id, moment in (("near", SOON), ("far", FAR), ("never", None)):
+        host_messages.post(connection, words(message_id))
+        host_messages.record(connection, message_id, "pending", next_attempt_at=moment)
+    assert host_messages.bring_forward(connection, LATER) == 1
+    assert [one.id for one in host_messages.due(connection, LATER)] == ["near", "far"]
+
+
+def test_the_answer_to_a_message(connection: apsw.Connection):
+    """The last one of its channel."""
+    assert host_messages.answer_to(connection, "terminal", "m1") is None
+    for message_id, channel, answered in (("a", "terminal", "m1"), ("b", "terminal", "m1"), ("c", "terminal", "m2")):
+        host_messages.post(connection, words(message_id, channel_type=channel, in_reply_to=answered))
+    host_messages.post(connection, words("d", channel_type="irc", in_reply_to="m1"))
+    found = host_messages.answer_to(connection, "terminal", "m1")
+    assert found is not None
+    assert found.id == "b"
 
 
 def test_an_interrupted_sending_is_due_again(connection: apsw.Connection):
