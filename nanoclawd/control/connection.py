@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import secrets
 from typing import Any
 
 from nanoclawd.control.api import ClientGone
@@ -15,11 +14,11 @@ from nanoclawd.control.calls import (
     encode_error,
     encode_reply,
 )
+from nanoclawd.control.faults import told
 from nanoclawd.control.introspection import Introspection
 from nanoclawd.control.methods import Methods, Streaming, Unary
 from nanoclawd.control.values import Peer
 from nanoclawd.control.wire import FrameError, Wire
-from nanoclawd.errors import NanoclawError
 
 MALFORMED = "io.nanoclaw.Appliance.Malformed"
 _INVALID_PARAMETER = "org.varlink.service.InvalidParameter"
@@ -82,7 +81,7 @@ class Connection:
         except InvalidParameterError as error:
             replies = [encode_error(_INVALID_PARAMETER, parameter=str(error))]
         except Exception as error:
-            replies = [self._told(call, error)]
+            replies = [told(self._introspection, call, error)]
         if not call.oneway:
             for reply in replies:
                 await self._wire.send(reply)
@@ -105,25 +104,3 @@ class Connection:
                 task.cancel()
             await asyncio.gather(run, left, return_exceptions=True)
         return []
-
-    def _told(self, call: Call, error: Exception) -> bytes:
-        """Return the error that the client gets; a fault of ours goes to the journal under a reference."""
-        if isinstance(error, NanoclawError):
-            known = self._introspection.errors_of(call.interface)
-            code = error.code if error.code in known else "Failed"
-            return encode_error(f"{call.interface}.{code}", message=error.message, hint=error.hint)
-        reference = secrets.token_hex(6)
-        log.error(
-            "control call %s failed, reference %s: %s",
-            call.method,
-            reference,
-            error,
-            exc_info=error,
-            extra={"NANOCLAW_REFERENCE": reference},
-        )
-        return encode_error(
-            f"{call.interface}.Internal",
-            message=f"a fault in nanoclawd, reference {reference}",
-            hint=f"journalctl -u nanoclawd NANOCLAW_REFERENCE={reference}",
-            reference=reference,
-        )

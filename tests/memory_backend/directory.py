@@ -39,6 +39,7 @@ class Directory:
         channels: Any = _Channels()
         router: Any = _Router()
         service: Any = _Approvals(database)
+        questions_service: Any = _Questions(database)
         self.chats = ChatsBackend(database, self._project, channels.known)
         self.wirings = WiringsBackend(database, WiringService(database, channels.capabilities, self._project))
         self.users = UsersBackend(database)
@@ -46,7 +47,7 @@ class Directory:
         self.members = MembersBackend(database)
         self.destinations = DestinationsBackend(database, self._project)
         self.approvals = ApprovalsBackend(database, service)
-        self.questions = QuestionsBackend(database, _Questions(database))
+        self.questions = QuestionsBackend(database, questions_service)
         self.channels = ChannelsBackend(database, channels)
         self.routing = RoutingBackend(database, router)
 
@@ -82,7 +83,7 @@ class _Questions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def decide(self, question_id: str, option: str, operator: str) -> str:
+    async def answer_as_operator(self, question_id: str, option: str, operator: str) -> str:
         if await self._database.run(questions.take, question_id) is None:
             raise Refused("somebody has answered this already")
         return f"answered with {option} by {operator}"

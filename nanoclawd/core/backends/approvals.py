@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
 
 import apsw
 
 from nanoclawd.control.values import Approval, ApprovalState, CardState, Option, Peer, Question
 from nanoclawd.journal import about
 from nanoclawd.permissions.approvals import ApprovalService
+from nanoclawd.permissions.questions import QuestionService
 from nanoclawd.store import approvals, host_messages, questions, resolve
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.database import Database
@@ -90,17 +90,10 @@ def _approval(connection: apsw.Connection, row: approvals.Approval) -> Approval:
     )
 
 
-class AnswerService(Protocol):
-    """Implemented by :mod:`nanoclawd.permissions.questions`."""
-
-    async def decide(self, question_id: str, option: str, operator: str) -> str:
-        """Answer a question as an operator: by an option's value, label or number. Return what was done in words."""
-
-
 class QuestionsBackend:
     """Agents' questions as operators handle them."""
 
-    def __init__(self, database: Database, service: AnswerService) -> None:
+    def __init__(self, database: Database, service: QuestionService) -> None:
         self._database = database
         self._service = service
 
@@ -115,7 +108,7 @@ class QuestionsBackend:
     async def answer(self, peer: Peer, question: str, option: str) -> str:
         """Answer in the place of the people who were asked."""
         found = await self.get(question)
-        words = await self._service.decide(found.id, option, peer.user_name)
+        words = await self._service.answer_as_operator(found.id, option, peer.user_name)
         log.info(
             "%s answered question %s: %s",
             peer.user_id,

@@ -1,0 +1,154 @@
+"""Which methods an agent may call, and how each is kept to the agent's own group. What is not here is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Access(StrEnum):
+    """What a call costs."""
+
+    OPEN = "open"
+    """It reads; it is answered at once."""
+    APPROVAL = "approval"
+    """It changes something; somebody with the right to it is asked first."""
+
+
+class Kind(StrEnum):
+    """What a parameter names."""
+
+    CHAT = "chat"
+    WIRING = "wiring"
+    USER = "user"
+    GROUP = "group"
+    SESSION = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How an agent may call one method.
+
+    Attributes:
+        effect: what an approver reads: what happens if it is allowed.
+        group: the parameter that names the group which the call is about; filled in with the agent's own.
+        session: the parameter that names a session.
+        refers: other parameters that name objects, and what each names.
+        in_group_scope: agents with scope ``group`` may call it, too.
+        beyond: its effect always reaches beyond the agent's own group.
+        not_in_group_scope: parameters that scope ``group`` must leave out.
+        raises_scope: parameters by which an agent would give itself more; their effect reaches beyond the group.
+    """
+
+    access: Access
+    effect: str = ""
+    group: str | None = None
+    session: str | None = None
+    refers: Mapping[str, Kind] = field(default_factory=lambda: MappingProxyType({}))
+    in_group_scope: bool = False
+    beyond: bool = False
+    not_in_group_scope: frozenset[str] = frozenset()
+    raises_scope: frozenset[str] = frozenset()
+
+
+_OPEN: Final = Rule(Access.OPEN)
+_NOTHING: Final[Mapping[str, Kind]] = MappingProxyType({})
+
+
+def _own(access: Access, effect: str = "", *, group: str | None = None, session: str | None = None) -> Rule:
+    """Return the rule of a method that concerns one group, and the agent's own in scope ``group``."""
+    return Rule(access, effect, group, session, in_group_scope=True)
+
+
+def _beyond(effect: str, refers: Mapping[str, Kind] = _NOTHING, *, group: str | None = None) -> Rule:
+    """Return the rule of a method with an effect beyond any one group, which scope ``group`` has not."""
+    return Rule(Access.APPROVAL, effect, group, refers=refers, beyond=True)
+
+
+_TARGETS: Final = MappingProxyType({"chat": Kind.CHAT, "agent": Kind.GROUP})
+_USER: Final = MappingProxyType({"user": Kind.USER})
+_CHAT: Final = MappingProxyType({"chat": Kind.CHAT})
+_WIRING: Final = MappingProxyType({"wiring": Kind.WIRING})
+_ROLE: Final = MappingProxyType({"user": Kind.USER, "group": Kind.GROUP})
+
+RULES: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        f"io.nanoclaw.{name}": rule
+        for name, rule in {
+            "Appliance.Status": _OPEN,
+            "Groups.List": _own(Access.OPEN),
+            "Groups.Get": _own(Access.OPEN, group="name"),
+            "Groups.Create": _beyond("Another agent is made."),
+            "Groups.Update": Rule(
+                Access.APPROVAL,
+                "The agent's own settings change; its running sessions take them over when they are restarted.",
+                "name",
+                in_group_scope=True,
+                not_in_group_scope=frozenset({"cli_scope"}),
+                raises_scope=frozenset({"cli_scope"}),
+            ),
+            "Groups.Delete": _beyond("An agent is deleted, with its conversations and its workspace.", group="name"),
+            "Groups.Restart": _own(Access.APPROVAL, "The session that asks is restarted, and no other.", group="name"),
+            "Sessions.List": _own(Access.OPEN, group="group"),
+            "Sessions.Get": _own(Access.OPEN, session="id"),
+            "Sessions.Stop": _own(Access.APPROVAL, "A session's container is ended.", session="id"),
+            "Sessions.Close": _own(Access.APPROVAL, "A session is ended for good.", session="id"),
+            "Sessions.Reset": _own(Access.APPROVAL, "A session is released from quarantine.", session="id"),
+            "Images.List": _OPEN,
+            "Chats.List": _OPEN,
+            "Chats.Get": _OPEN,
+            "Chats.Create": _beyond("A chat is made known."),
+            "Chats.Update": _beyond("A chat's settings change: who may write there without being known.", _CHAT),
+            "Chats.Delete": _beyond("A chat is deleted, with all its wirings.", _CHAT),
+            "Chats.Undeny": _beyond("Somebody is asked again to connect a chat that was refused.", _CHAT),
+            "Wirings.List": _OPEN,
+            "Wirings.Get": _OPEN,
+            "Wirings.Create": _beyond("An agent hears a chat from then on, and may write to it.", _CHAT, group="group"),
+            "Wirings.Update": _beyond("What an agent hears of a chat changes.", _WIRING),
+            "Wirings.Delete": _beyond("An agent hears a chat no more.", _WIRING),
+            "Users.List": _OPEN,
+            "Users.Get": _OPEN,
+            "Users.Dms": _OPEN,
+            "Users.Create": _beyond("A person is made known."),
+            "Users.Update": _beyond("A person's shown name changes.", _USER),
+            "Users.Delete": _beyond("A person is deleted, with all roles and memberships.", _USER),
+            "Users.Undeny": _beyond("A person who was refused for good may be asked about again.", _ROLE),
+            "Roles.List": _OPEN,
+            "Roles.Grant": _beyond("A person gets a role: the right to command agents and to decide.", _ROLE),
+            "Roles.Revoke": _beyond("A person loses a role.", _ROLE),
+            "Members.List": Rule(
+                Access.OPEN, group="group", in_group_scope=True, not_in_group_scope=frozenset({"user"}), refers=_USER
+            ),
+            "Members.Add": Rule(
+                Access.APPROVAL, "A person may talk to the agent.", "group", refers=_USER, in_group_scope=True
+            ),
+            "Members.Remove": Rule(
+                Access.APPROVAL, "A person may talk to the agent no more.", "group", refers=_USER, in_group_scope=True
+            ),
+            "Destinations.List": _own(Access.OPEN, group="group"),
+            "Destinations.Add": Rule(
+                Access.APPROVAL,
+                "The agent may write to another chat or agent.",
+                "group",
+                refers=_TARGETS,
+                in_group_scope=True,
+                beyond=True,
+            ),
+            "Destinations.Remove": _own(
+                Access.APPROVAL, "The agent may not write there any more, by its own wish.", group="group"
+            ),
+            "Approvals.List": _OPEN,
+            "Approvals.Get": _OPEN,
+            "Questions.List": _OPEN,
+            "Questions.Get": _OPEN,
+            "Channels.List": _OPEN,
+            "Channels.Conversations": _OPEN,
+            "Routing.Explain": _OPEN,
+            "Routing.ExplainMessage": _OPEN,
+            "Routing.Dropped": _OPEN,
+        }.items()
+    }
+)
+"""Not here, and so refused to every agent: deciding approvals and answering questions (an agent would allow itself),
+claiming ownership, building images, the operator's chat."""

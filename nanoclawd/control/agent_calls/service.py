@@ -1,0 +1,310 @@
+"""Takes agents' calls from their sessions, answers what they may read, and has people asked about the rest."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+import apsw
+import msgspec
+
+from nanoclaw_runner.contract.rows import Address, OutboundRow
+from nanoclawd.control.agent_calls import wording
+from nanoclawd.control.agent_calls.scope import AgentCaller, Judged, caller_of, judge
+from nanoclawd.control.calls import (
+    Call,
+    InvalidParameterError,
+    decode_call,
+    decode_parameters,
+    encode_error,
+    encode_reply,
+)
+from nanoclawd.control.faults import told
+from nanoclawd.control.introspection import Introspection
+from nanoclawd.control.methods import Methods, Unary
+from nanoclawd.control.wire import FrameError
+from nanoclawd.errors import NanoclawError, Refused
+from nanoclawd.journal import about
+from nanoclawd.permissions.actions import APPROVE, GLOBAL, REJECT, ActionHandler
+from nanoclawd.permissions.approvals import ApprovalService, NewRequest
+from nanoclawd.sessions.inbound import NewMessage
+from nanoclawd.sessions.ports import SessionRef
+from nanoclawd.store import approvals as approval_rows
+from nanoclawd.store import chats
+from nanoclawd.store import sessions as session_rows
+from nanoclawd.store.approvals import Approval
+from nanoclawd.store.database import Database
+
+log = logging.getLogger(__name__)
+
+ACTION: Final = "command"
+MAX_FRAME_BYTES: Final = 64 * 1024
+MAX_REPLY_BYTES: Final = 256 * 1024
+MAX_RESULT_CHARACTERS: Final = 16 * 1024
+MAX_PENDING: Final = 20
+"""Commands of one agent that wait for somebody's word: a card each, so an agent can't bury a person in them."""
+
+_APPROVAL_PENDING: Final = "io.nanoclaw.Appliance.ApprovalPending"
+_MALFORMED: Final = "io.nanoclaw.Appliance.Malformed"
+_INVALID_PARAMETER: Final = "org.varlink.service.InvalidParameter"
+_METHOD_NOT_FOUND: Final = "org.varlink.service.MethodNotFound"
+
+
+class AgentSessions(Protocol):
+    """What is needed of :class:`~nanoclawd.sessions.registry.Sessions`."""
+
+    async def deliver_system(self, session_id: str, message: NewMessage) -> bool:
+        """Hand a session a row of the host's own, once; False where it has it or is closed."""
+
+
+type Restart = Callable[[str], Awaitable[bool]]
+"""End a session's container, so that it starts anew; False where there is none."""
+
+
+class _Request(msgspec.Struct, frozen=True, rename="camel"):
+    """What the row says: the container's word, so each field is checked."""
+
+    request_id: str
+    frame: str
+
+
+class AgentCalls(ActionHandler):
+    """Agents' calls. It is the handler of its own approvals, whose action is ``command``."""
+
+    def __init__(
+        self,
+        database: Database,
+        methods: Methods,
+        introspection: Introspection,
+        approvals: ApprovalService,
+        sessions: AgentSessions,
+        restart: Restart,
+    ) -> None:
+        """Begin; registers itself with the approvals, so before they are started."""
+        self._database = database
+        self._methods = methods
+        self._introspection = introspection
+        self._approvals = approvals
+        self._sessions = sessions
+        self._restart = restart
+        approvals.register(ACTION, self)
+
+    async def request(self, session: SessionRef, row: OutboundRow) -> None:
+        """Answer a call of a session's agent; the same row told twice is answered once.
+
+        Raises:
+            Refused: the row is no call.
+            Unavailable: the answer can't be stored now.
+        """
+        try:
+            request = msgspec.json.decode(row.content, type=_Request)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            raise Refused("the request is no control call") from None
+        if not 0 < len(request.request_id) <= 64:  # noqa: PLR2004  # the runner's are 24 characters
+            raise Refused("the request is no control call: its id has 1 to 64 characters")
+        frame = await self._answer(session, request.frame)
+        content = {"type": "control_reply", "requestId": request.request_id, "frame": frame.decode()}
+        reply = NewMessage(
+            id=f"control-{row.id}",
+            content=json.dumps(content),
+            address=row.address or session.address or await self._place(session.agent_group_id, session.group),
+            kind="system",
+            trigger=False,
+        )
+        await self._sessions.deliver_system(session.id, reply)
+
+    async def _answer(self, session: SessionRef, frame: str) -> bytes:
+        data = frame.encode(errors="replace")
+        if len(data) > MAX_FRAME_BYTES:
+            return encode_error(_MALFORMED, message=f"a call is {MAX_FRAME_BYTES // 1024} KiB at most", hint=None)
+        try:
+            call = decode_call(data)
+        except FrameError as error:
+            return encode_error(_MALFORMED, message=str(error), hint=None)
+        if call.more or call.oneway or call.upgrade:
+            return encode_error(_MALFORMED, message="an agent's call has one reply", hint=None)
+        try:
+            return await self._run(session, call)
+        except InvalidParameterError as error:
+            return encode_error(_INVALID_PARAMETER, parameter=str(error))
+        except Exception as error:
+            return told(self._introspection, call, error)
+
+    async def _run(self, session: SessionRef, call: Call) -> bytes:
+        method = self._methods.get(call.method)
+        if not isinstance(method, Unary):
+            return encode_error(_METHOD_NOT_FOUND, method=call.method[:200])
+        given = decode_parameters(call, dict[str, Any])
+        caller, judged = await self._database.run(_judged, session, call.method, given)
+        parameters = _decoded(judged, method)
+        if judged.needs_approval:
+            return await self._ask(caller, judged)
+        log.debug("%s calls %s", caller.user_id, call.method, extra=about(group=caller.group, session=session.id))
+        reply = encode_reply(_fitting(caller, judged, await self._guarded(caller, method, parameters)))
+        if len(reply) > MAX_REPLY_BYTES:
+            raise Refused("the answer is too long: ask for less with limit, or for one thing")
+        return reply
+
+    async def _guarded(self, caller: AgentCaller, method: Unary, parameters: object) -> object:
+        """Run a method; to an agent that sees only its own group no hint names anything else."""
+        try:
+            return await method.run(caller, parameters)
+        except NanoclawError as error:
+            if caller.scope != "global":
+                error.hint = None
+            raise
+
+    async def _ask(self, caller: AgentCaller, judged: Judged) -> bytes:
+        """Have somebody asked. The same call that waits already is not asked twice."""
+        await self._database.run(_check_room, caller)
+        payload = {GLOBAL: judged.beyond, "method": judged.method, "parameters": judged.parameters}
+        what = json.dumps([judged.method, judged.parameters], sort_keys=True)
+        approval, new = await self._approvals.request(
+            NewRequest(
+                action=ACTION,
+                subject=f"{caller.session_id}:{hashlib.sha256(what.encode()).hexdigest()[:32]}",
+                title=wording.title(caller, judged),
+                body=wording.body(caller, judged),
+                options=(APPROVE, REJECT),
+                payload=payload,
+                agent_group_id=caller.agent_group_id,
+                session_id=caller.session_id,
+            )
+        )
+        if new:
+            log.info(
+                "%s asks for %s: approval %s",
+                caller.user_id,
+                wording.command_line(judged.method, judged.parameters),
+                approval.id,
+                extra=about(group=caller.group, session=caller.session_id),
+            )
+        return encode_error(
+            _APPROVAL_PENDING,
+            message=f"somebody has to allow this first and is asked now (approval {approval.id});"
+            " what comes of it is told to you as a message",
+            hint=None,
+            approval=approval.id,
+        )
+
+    async def finish(self, approval: Approval, *, resumed: bool) -> None:
+        """Do what was allowed, and tell the agent what came of it.
+
+        What a session that is closed by now has asked for is done all the same, since somebody has allowed exactly
+        this; nobody is left to be told, and the journal has it.
+
+        Raises:
+            Unavailable: the agent can't be told now.
+        """
+        command = wording.command_line(approval.payload["method"], approval.payload["parameters"])
+        if approval.status == "approved":
+            text = await self._carried_out(approval, command, resumed=resumed)
+        elif approval.status == "rejected":
+            text = f"Refused by somebody with the right to decide: {command}"
+        else:
+            text = f"Nobody decided in time, so this was not done: {command}"
+        if approval.session_id is None or approval.agent_group_id is None:
+            return
+        note = NewMessage(
+            id=f"command-{approval.id}",
+            content=json.dumps({"type": "note", "text": text}),
+            address=await self._place_of(approval.session_id, approval.agent_group_id),
+            kind="system",
+        )
+        await self._sessions.deliver_system(approval.session_id, note)
+
+    async def _carried_out(self, approval: Approval, command: str, *, resumed: bool) -> str:
+        """Run an allowed call with what its agent may now; return its outcome in words."""
+        if resumed:
+            return (
+                f"Allowed, but nanoclawd was restarted while it was done, so it is not known whether it was: {command}\n"
+                "Look before you ask for it again."
+            )
+        try:
+            reply = await self._executed(approval)
+        except NanoclawError as error:
+            log.warning("an allowed command failed: %s: %s", command, error, extra=about(group=approval.group))
+            hint = f" ({error.hint})" if error.hint else ""
+            return f"Allowed, but it failed: {command}\n{error.message}{hint}"
+        except InvalidParameterError as error:
+            return f"Allowed, but it failed: {command}\nthe parameter {error} is not right any more"
+        except Exception:
+            log.exception("an allowed command failed: %s", command, extra=about(group=approval.group))
+            return f"Allowed, but it failed by a fault of the appliance, which is in its journal: {command}"
+        log.info("done, as %s allowed: %s", approval.decided_by, command, extra=about(group=approval.group))
+        shown = msgspec.json.format(encode_reply(reply)).decode()
+        if len(shown) > MAX_RESULT_CHARACTERS:
+            shown = f"{shown[:MAX_RESULT_CHARACTERS]}\n(cut here: {len(shown)} characters)"
+        return f"Done: {command}\n{shown}"
+
+    async def _executed(self, approval: Approval) -> object:
+        name, given = approval.payload["method"], approval.payload["parameters"]
+        session = SessionRef(approval.session_id or "", approval.group or "", None, approval.agent_group_id or "")
+        caller, judged = await self._database.run(_judged, session, name, given)
+        if judged.beyond and approval.payload.get(GLOBAL) is not True:
+            raise Refused("it reaches further by now than what was allowed")
+        method = self._methods[name]
+        if not isinstance(method, Unary):
+            raise Refused(f"{name} is not for agents")
+        if judged.restarts_self:
+            if approval.session_id is None or not await self._restart(approval.session_id):
+                raise Refused("the session that asked has no container now")
+            return {"restarted": 1}
+        return await self._guarded(caller, method, _decoded(judged, method))
+
+    async def _place_of(self, session_id: str, agent_group_id: str) -> Address:
+        """Return where a session talks: its own chat, or the first that its agent hears."""
+        found = await self._database.run(_address_of, session_id)
+        return found or await self._place(agent_group_id, "")
+
+    async def _place(self, agent_group_id: str, group: str) -> Address:
+        """Return a chat of an agent whose session belongs to none."""
+        wirings = await self._database.run(chats.wirings_of_agent, agent_group_id)
+        shared = [one for one in wirings if one.session_mode == "agent-shared"] or wirings
+        return Address(shared[0].channel_type, shared[0].platform_id) if shared else Address("agent", group or "none")
+
+
+def _judged(
+    connection: apsw.Connection, session: SessionRef, method: str, given: dict[str, Any]
+) -> tuple[AgentCaller, Judged]:
+    caller = caller_of(connection, session.agent_group_id, session.id)
+    return caller, judge(connection, caller, method, given)
+
+
+def _check_room(connection: apsw.Connection, caller: AgentCaller) -> None:
+    waiting = [
+        one
+        for one in approval_rows.pending(connection)
+        if one.action == ACTION and one.agent_group_id == caller.agent_group_id
+    ]
+    if len(waiting) >= MAX_PENDING:
+        raise Refused(
+            f"{MAX_PENDING} of this agent's requests wait for somebody's word; no more until they are decided"
+        )
+
+
+def _address_of(connection: apsw.Connection, session_id: str) -> Address | None:
+    row = session_rows.by_id(connection, session_id)
+    if row.messaging_group_id is None:
+        return None
+    chat = chats.by_id(connection, row.messaging_group_id)
+    return Address(chat.channel_type, chat.platform_id, row.thread_id)
+
+
+def _decoded(judged: Judged, method: Unary) -> object:
+    """Read the judged parameters as strictly as an operator's.
+
+    Raises:
+        InvalidParameterError: they don't fit the method.
+    """
+    return decode_parameters(
+        Call(judged.method, msgspec.Raw(msgspec.json.encode(judged.parameters))), method.parameters
+    )
+
+
+def _fitting(caller: AgentCaller, judged: Judged, reply: object) -> object:
+    """Leave of a list of all groups the agent's own."""
+    if not judged.only_own or not isinstance(reply, dict):
+        return reply
+    return {"groups": [group for group in reply["groups"] if group.name == caller.group]}
