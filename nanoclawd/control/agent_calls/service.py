@@ -218,7 +218,7 @@ class AgentCalls(ActionHandler):
         """Run an allowed call with what its agent may now; return its outcome in words."""
         if resumed:
             return (
-                f"Allowed, but nanoclawd was restarted while it was done, so it is not known whether it was: {command}\n"
+                f"Allowed, but nanoclawd was restarted while it was done; it is not known whether it was: {command}\n"
                 "Look before you ask for it again."
             )
         try:
