@@ -187,15 +187,13 @@ class SessionActor:
         if self._task is None:
             await self._mailbox.load()
         asked = self._mailbox.asked()
-        if not asked:
-            return False
-        if await self._container.running():
+        if asked and await self._container.running():
             self._dropped = frozenset(asked)
             await self._container.end_now(Ended.BY_PERSON)
-        else:
+        elif asked:
             await self._mailbox.give_up(asked, "stopped", STOPPED)
         self.nudge()
-        return True
+        return bool(asked)
 
     async def close(self) -> None:
         """End the container and what waits for it, with a word to the people; its files are kept."""

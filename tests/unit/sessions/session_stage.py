@@ -43,6 +43,7 @@ class Platform:
     away: bool = False
     answer: Callable[[Outgoing], Delivered | Undelivered] = lambda _outgoing: Delivered()
     at_work: dict[str, Address] = field(default_factory=dict)
+    ended: list[tuple[str, bool]] = field(default_factory=list)
 
     def reachable(self, address: Address) -> bool:
         return not self.away
@@ -57,7 +58,7 @@ class Platform:
         """Nobody watches."""
 
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
-        """Nobody waits."""
+        self.ended.append((message_id, completed))
 
     def working(self, session: SessionRef, address: Address) -> None:
         self.at_work[session.id] = address
