@@ -71,6 +71,7 @@ class ChannelKeeper:
         self._since = now_text()
         self._next_try: str | None = None
         self._waiting: dict[Address, None] = {}
+        self._came_up: Callable[[str], None] = lambda _name: None
         self.up = asyncio.Event()
         """Set while the adapter is set up."""
 
@@ -89,8 +90,9 @@ class ChannelKeeper:
         """The platform's name; the type's until the adapter was made, which is mostly the same."""
         return self._made.platform if self._made is not None else self._kind
 
-    def start(self, inbound: Inbound) -> None:
-        """Begin; returns at once."""
+    def start(self, inbound: Inbound, came_up: Callable[[str], None]) -> None:
+        """Begin; returns at once. ``came_up`` is told the name after every successful setup."""
+        self._came_up = came_up
         self._task = asyncio.create_task(self._keep(inbound), name=f"channel {self.name}")
 
     async def stop(self) -> None:
@@ -190,6 +192,7 @@ class ChannelKeeper:
         waiting, self._waiting = self._waiting, {}
         for address in waiting:
             guard.reachable_again(address)
+        self._came_up(self.name)
         return await lost
 
     async def _take_down(self) -> None:

@@ -45,6 +45,8 @@ class ChannelManager:
             pace: bounds in time.
         """
         self.terminal = TerminalChannel()
+        self.came_up: Callable[[str], None] = lambda _name: None
+        """Called with a channel's name each time it has come up: people can be reached who could not be before."""
         self._places = places
         self._find = find
         self._allow_scripted = config.allow_scripted
@@ -59,7 +61,7 @@ class ChannelManager:
     def start(self, inbound: Inbound) -> None:
         """Begin to set all channels up, side by side; returns at once and never fails."""
         for keeper in self._keepers.values():
-            keeper.start(inbound)
+            keeper.start(inbound, self._tell_came_up)
 
     async def stop(self) -> None:
         """Disconnect all channels; never raises."""
@@ -122,6 +124,9 @@ class ChannelManager:
     async def subscribe(self, address: Address) -> None:
         """Have the platform send everything of a thread from now on; raises as :meth:`open_dm`."""
         await self._ask(address.channel_type, lambda adapter: adapter.subscribe(address))
+
+    def _tell_came_up(self, name: str) -> None:
+        self.came_up(name)
 
     async def _ask[Answer](self, name: str, question: Callable[[ChannelAdapter], Awaitable[Answer]]) -> Answer:
         keeper = self._keepers.get(name)

@@ -249,12 +249,15 @@ async def test_a_lost_connection_is_set_up_again_and_old_hands_are_cut_off(stage
 async def test_deliveries_wait_while_a_channel_is_down(stage: Stage):
     stage.prepare = lambda adapter: adapter.troubles.extend([Unavailable("not yet")] * 3)
     manager = stage.run("channels: {one: {type: example}}")
+    came_up: list[str] = []
+    manager.came_up = came_up.append
     here, there = Address("one", "chat-1"), Address("one", "chat-2", "thread")
     assert not manager.reachable(here)
     assert not manager.reachable(there)
     await stage.until("one", HealthState.OK)
     await stage.received.until(lambda: len(stage.received.due) == 2)
     assert stage.received.due == [here, there]
+    assert came_up == ["terminal", "one"]
     assert manager.reachable(here)
     assert manager.reachable(Address("nowhere", "x")), "an unknown channel fails at once, and visibly (W-21)"
 
