@@ -16,6 +16,7 @@ from nanoclawd.config import Config, load
 from nanoclawd.control.server import ControlServer, socket_from_systemd
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.core.backend import Backend
+from nanoclawd.core.backends.agents import agent_calls
 from nanoclawd.errors import ConfigError, NanoclawError
 from nanoclawd.journal import Event, about, configure, install_crash_policy
 from nanoclawd.paths import CONFIG_FILE, DEFAULT_STATE_ROOT, StatePaths
@@ -63,7 +64,9 @@ async def _run(config: Config, paths: StatePaths) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     appliance = Appliance(config, paths)
-    server = ControlServer(Backend(appliance))
+    backend = Backend(appliance)
+    appliance.serve_agents(agent_calls(appliance.database, backend, appliance.approvals, appliance.sessions))
+    server = ControlServer(backend)
     try:
         listener = socket_from_systemd()
         await appliance.start()

@@ -5,20 +5,24 @@ import logging
 import os
 from pathlib import Path
 
-from nanoclaw_runner.contract.rows import Address
 from nanoclawd.agents.provision import Provisioner, Published
 from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Config
+from nanoclawd.core.inbound import ChannelInbound
+from nanoclawd.core.rules import AgentRules, Requests
+from nanoclawd.delivery.outbox import HostOutbox
 from nanoclawd.delivery.service import DeliveryService
 from nanoclawd.doctor.finding import Severity
 from nanoclawd.doctor.run import run_host_checks
 from nanoclawd.errors import NanoclawError
 from nanoclawd.images.service import ImageService
 from nanoclawd.paths import CHANNELS_DIRECTORY, SHARE, StatePaths
-from nanoclawd.routing.event import Click, InboundEvent
-from nanoclawd.routing.router import ChatMessage, Router
+from nanoclawd.permissions.gate import Permissions
+from nanoclawd.routing.event import InboundEvent
+from nanoclawd.routing.router import Router
+from nanoclawd.routing.wirings import WiringService
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import OutboundReader
 from nanoclawd.sessions.registry import Sessions
@@ -52,14 +56,41 @@ class Appliance:
         self.channels = ChannelManager(config, ChannelPlaces(paths.channels, CHANNELS_DIRECTORY))
         self.terminal = self.channels.terminal
         self.delivery = DeliveryService(self.channels)
-        self.router = Router(self.database, self.sessions)
+        self.outbox = HostOutbox(self.database, self.delivery)
         units = UnitFiles(share / "quadlets", paths)
         self.images = ImageService(config, paths, self.database, self.manager, units, share)
         self.agents = AgentService(
             config, paths, self.database, self.sessions, self.manager, units, Provisioner(paths, units, config)
         )
+        self.permissions = Permissions(
+            self.database,
+            self.outbox,
+            self.channels,
+            replay=self._replay,
+            project=self.sessions.project_destinations,
+            create_group=self.agents.create,
+            asker=self.sessions,
+            hours=config.access.approval_hours,
+        )
+        self.approvals = self.permissions.approvals
+        self.questions = self.permissions.questions
+        self.router = Router(
+            self.database,
+            self.sessions,
+            self.permissions,
+            self.outbox,
+            self.channels.capabilities,
+            config.access,
+            self.channels.subscribe,
+        )
+        self.wirings = WiringService(self.database, self.channels.capabilities, self.sessions.project_destinations)
+        self._requests: Requests | None = None
         self._jobs = SessionJobs()
         self._runner = ""
+
+    def serve_agents(self, requests: Requests) -> None:
+        """Say who does what agents ask of the appliance. Before :meth:`start`."""
+        self._requests = requests
 
     async def start(self) -> None:
         """Open the database, meet the user manager, publish, and carry on where the last daemon stopped.
@@ -67,6 +98,8 @@ class Appliance:
         Raises:
             NanoclawError: a prerequisite is missing; the error says which.
         """
+        if self._requests is None:
+            raise RuntimeError("Appliance.serve_agents() comes first")
         await self._say_what_is_missing()
         await self.database.open()
         await self.manager.start()
@@ -88,9 +121,12 @@ class Appliance:
                 runtime_directory=self.runtime_directory,
                 image_present=lambda: self.images.present("agent"),
                 slept=self.sessions.slept,
+                rules=AgentRules(self.database, self.questions, self._requests),
             )
         )
-        self.channels.start(_Inbound(self))
+        await self.outbox.start()
+        await self.permissions.start()
+        self.channels.start(ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox))
         resumed = await self.sessions.resume()
         log.info("%d sessions have something to carry on with", resumed)
         await self._start_model_socket()
@@ -103,11 +139,18 @@ class Appliance:
     async def stop(self) -> None:
         """Let everything go; containers and conversations go on."""
         await self.channels.stop()
+        await self.permissions.close()
+        await self.outbox.close()
         self.delivery.close()
+        self.router.close()
         self.sessions.close()
         await self.manager.stop()
         self._jobs.close()
         await self.database.close()
+
+    async def _replay(self, event: InboundEvent) -> None:
+        """Route a message that was kept while somebody was asked about it."""
+        await self.router.route(event, replay=True)
 
     async def group_count(self) -> int:
         """Return how many groups there are."""
@@ -129,31 +172,6 @@ class Appliance:
         """Old trees go when no container can use them any more: when none runs."""
         if not self.sessions.actors:
             await asyncio.to_thread(runner_tree.prune, self.paths.runner_trees, {self._runner})
-
-
-class _Inbound:
-    """Hands on what channels bring."""
-
-    def __init__(self, appliance: Appliance) -> None:
-        self._appliance = appliance
-
-    async def message(self, event: InboundEvent) -> None:
-        """Route a message."""
-        await self._appliance.router.route(
-            ChatMessage(event.address, event.message_id, event.text, event.sender.name, event.sender.user_id or "")
-        )
-
-    async def click(self, click: Click) -> str:
-        """Nothing has been asked yet."""
-        del click
-        return "This question is not open any more."
-
-    async def chat_named(self, platform_id: str, name: str | None, *, is_group: bool | None = None) -> None:
-        """Nothing keeps names yet."""
-
-    def reachable_again(self, address: Address) -> None:
-        """Deliver what waits for a chat."""
-        self._appliance.sessions.attached(address)
 
 
 def runtime_directory() -> Path:

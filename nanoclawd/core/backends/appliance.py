@@ -58,10 +58,23 @@ class ApplianceBackend:
                 min_free_disk=limits.min_free_disk,
                 free_disk=admission.free_disk(),
             ),
-            components=await components(appliance),
+            components=[*await components(appliance), *_channels(appliance)],
             problems=[finding for finding in findings if finding.severity is not Severity.OK],
         )
 
     async def doctor(self) -> Sequence[Finding]:
         """Run the daemon's own checks."""
         return await appliance_findings(self._appliance)
+
+
+def _channels(appliance: Appliance) -> list[values.Component]:
+    """Return the channels as parts of the appliance: one that is down must be seen without being asked for."""
+    return [
+        values.Component(
+            f"channel {state.name}",
+            values.ComponentState(state.health.state.value),
+            state.health.detail,
+            state.health.hint,
+        )
+        for state in appliance.channels.states()
+    ]

@@ -1,0 +1,44 @@
+"""What an agent's rows may do beyond answering in its own chat."""
+
+from typing import Protocol
+
+from nanoclaw_runner.contract.cards import Card
+from nanoclaw_runner.contract.rows import Address, OutboundRow
+from nanoclawd.permissions.questions import QuestionService
+from nanoclawd.sessions.ports import SessionRef
+from nanoclawd.store import destinations
+from nanoclawd.store.database import Database
+
+
+class Requests(Protocol):
+    """Who does what agents ask of the appliance."""
+
+    async def request(self, session: SessionRef, row: OutboundRow) -> None:
+        """As :meth:`nanoclawd.sessions.ports.HostRules.request`."""
+
+
+class AgentRules:
+    """Implements :class:`~nanoclawd.sessions.ports.HostRules`."""
+
+    def __init__(self, database: Database, questions: QuestionService, requests: Requests) -> None:
+        self._database = database
+        self._questions = questions
+        self._requests = requests
+
+    async def may_write_to(self, session: SessionRef, address: Address) -> bool:
+        """Tell whether the chat is one of the agent's destinations."""
+        return await self._database.run(
+            destinations.may_write_to, session.agent_group_id, address.channel_type, address.platform_id
+        )
+
+    async def question_asked(self, session: SessionRef, row_id: str, card: Card, address: Address) -> str:
+        """Keep a question until it is answered or expires."""
+        return await self._questions.asked(session.id, row_id, card, address)
+
+    async def question_failed(self, session: SessionRef, row_id: str) -> None:
+        """Forget a question that nobody has seen."""
+        await self._questions.failed(session.id, row_id)
+
+    async def request(self, session: SessionRef, row: OutboundRow) -> None:
+        """Do what the agent asks of the appliance."""
+        await self._requests.request(session, row)
