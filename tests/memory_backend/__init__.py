@@ -75,17 +75,17 @@ class Memory:
         self.sessions = _Sessions(self)
         self.images = _Images(self)
         self.chat = _Chat(self)
-        directory_of_people = Directory(self.database)
-        self.chats = directory_of_people.chats
-        self.wirings = directory_of_people.wirings
-        self.users = directory_of_people.users
-        self.roles = directory_of_people.roles
-        self.members = directory_of_people.members
-        self.destinations = directory_of_people.destinations
-        self.approvals = directory_of_people.approvals
-        self.questions = directory_of_people.questions
-        self.channels = directory_of_people.channels
-        self.routing = directory_of_people.routing
+        self.directory = Directory(self.database)
+        self.chats = self.directory.chats
+        self.wirings = self.directory.wirings
+        self.users = self.directory.users
+        self.roles = self.directory.roles
+        self.members = self.directory.members
+        self.destinations = self.directory.destinations
+        self.approvals = self.directory.approvals
+        self.questions = self.directory.questions
+        self.channels = self.directory.channels
+        self.routing = self.directory.routing
 
     async def open(self) -> None:
         await self.database.open()
