@@ -1,0 +1,83 @@
+"""Messages that wait for an approval, kept in its payload and routed in their order once it is given."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+import apsw
+
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.delivery.outbox import words
+from nanoclawd.errors import Unavailable
+from nanoclawd.journal import about
+from nanoclawd.routing.event import InboundEvent, Quote, Sender
+from nanoclawd.routing.ids import words_id
+from nanoclawd.store import host_messages
+from nanoclawd.store.approvals import Approval
+
+log = logging.getLogger(__name__)
+
+EVENTS: Final = "events"
+"""In a payload: the messages."""
+
+MAX_KEPT: Final = 10
+MAX_KEPT_CHARACTERS: Final = 512 * 1024
+"""Of all texts of one approval together; a message beyond it is not kept."""
+
+type Replay = Callable[[InboundEvent], Awaitable[object]]
+"""Routes a message as if it had been written now; the ids make one row of a message that is routed twice."""
+
+
+def keep(payload: dict[str, Any], event: InboundEvent) -> dict[str, Any] | None:
+    """Return a payload with one more message; None where it is there already or there is no room."""
+    kept = payload.get(EVENTS, [])
+    new = asdict(event)
+    if any((one["address"], one["message_id"]) == (new["address"], new["message_id"]) for one in kept):
+        return None
+    characters = sum(_size(one) for one in kept) + _size(new)
+    if len(kept) >= MAX_KEPT or characters > MAX_KEPT_CHARACTERS:
+        return None
+    return {**payload, EVENTS: [*kept, new]}
+
+
+def events(payload: dict[str, Any]) -> list[InboundEvent]:
+    """Return the kept messages, oldest first."""
+    return [_event(one) for one in payload.get(EVENTS, [])]
+
+
+async def replay_all(payload: dict[str, Any], replay: Replay) -> None:
+    """Route the kept messages in their order; one that fails does not keep back the rest.
+
+    Raises:
+        Unavailable: not now; all of them are routed again then.
+    """
+    for event in events(payload):
+        try:
+            await replay(event)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("a kept message could not be routed", extra=about(channel=event.address.channel_type))
+
+
+def tell_waiting(connection: apsw.Connection, approval: Approval, kind: str, text: str) -> None:
+    """Tell a person that their waiting is over, where they wrote first; in a caller's transaction."""
+    for event in events(approval.payload)[:1]:
+        message_id = words_id(f"{kind}-{approval.id}", event.address, event.message_id)
+        host_messages.post(connection, words(message_id, event.address, text))
+
+
+def _size(found: dict[str, Any]) -> int:
+    quote = found["quote"] or {}
+    return len(found["text"]) + len(quote.get("text", ""))
+
+
+def _event(found: dict[str, Any]) -> InboundEvent:
+    quote = found["quote"]
+    parts = {
+        "address": Address(**found["address"]),
+        "sender": Sender(**found["sender"]),
+        "quote": None if quote is None else Quote(**quote),
+    }
+    return InboundEvent(**{**found, **parts})

@@ -1,0 +1,258 @@
+"""Agents' questions: a card in a chat, one answer from somebody whom the agent knows, or none in time (W-60).
+
+The answer is a row in the session that asked. It is stored there first, under an id that is made of the question's: the
+first answer counts, whoever gives it and however often the daemon dies in between; then the question is taken away.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import apsw
+
+from nanoclaw_runner.contract.cards import Card, Option
+from nanoclaw_runner.contract.clock import now_text, parse
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.delivery.outbox import HostOutbox, platform_edit
+from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.journal import about
+from nanoclawd.permissions import cards, wording
+from nanoclawd.scheduling.timer import WallTimer
+from nanoclawd.sessions.inbound import NewMessage
+from nanoclawd.store import chats, host_messages, questions, roles
+from nanoclawd.store import sessions as session_rows
+from nanoclawd.store.database import Database
+from nanoclawd.store.names import new_card_id
+from nanoclawd.store.questions import Question
+
+log = logging.getLogger(__name__)
+
+DEFAULT_HOURS: Final = 24
+MAX_OPEN: Final = 50
+"""Of one session."""
+
+_AGAIN_SECONDS: Final = 60
+_NO_MORE: Final = "This question is not open any more."
+
+
+class Asker(Protocol):
+    """What questions need of :class:`~nanoclawd.sessions.registry.Sessions`."""
+
+    async def deliver_system(self, session_id: str, message: NewMessage) -> bool:
+        """Store a row for a session and wake it; False when it is there already, or the session is closed or gone.
+
+        Raises:
+            Unavailable: it can't be stored now.
+        """
+
+    async def platform_message_id(self, session_id: str, row_id: str) -> str | None:
+        """Return the platform's id of a row that a session has delivered, or None where that is not known."""
+
+
+class QuestionService:
+    """All questions."""
+
+    def __init__(
+        self,
+        database: Database,
+        outbox: HostOutbox,
+        asker: Asker,
+        can_edit: cards.CanEdit,
+        hours: float = DEFAULT_HOURS,
+    ) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._asker = asker
+        self._can_edit = can_edit
+        self._hours = hours
+        self._timer: WallTimer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._expiring = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Carry on where the last daemon stopped."""
+        self._timer = WallTimer(self._on_due, self._on_due)
+        self._on_due()
+
+    async def close(self) -> None:
+        """Stop; everything is in the databases."""
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def rest(self) -> None:
+        """Return when nothing is under way any more."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def asked(self, session_id: str, row_id: str, card: Card, address: Address) -> str:
+        """Keep a question before its card is delivered; return the card's id, the same for the same row.
+
+        Raises:
+            NotFound: there is no such session.
+            Refused: the session has too many open questions.
+        """
+        question = await self._database.run(self._add, session_id, row_id, card, address)
+        self._on_due()
+        return question.id
+
+    async def failed(self, session_id: str, row_id: str) -> None:
+        """Forget a question whose card could not be delivered: the session tells its agent so itself."""
+        question = await self._database.run(questions.by_session_and_row, session_id, row_id)
+        if question is not None:
+            await self._database.run(questions.take, question.id)
+
+    async def answer(self, question_id: str, value: str, user_id: str, name: str, told: Address | None = None) -> str:
+        """Answer as a person; return words for them.
+
+        Args:
+            question_id: which.
+            value: the option's value, or ``#<number>``.
+            user_id: who answers, as the channel vouches for them.
+            name: what they are called.
+            told: where the words are told as a message: no second one is posted there in the card's place.
+
+        Raises:
+            NotFound: there is no such question.
+            Unavailable: the answer can't be stored now.
+        """
+        question, refusal, known = await self._database.run(_judge, question_id, user_id)
+        if refusal:
+            return refusal
+        option = cards.find_option(question.options, value, by_words=False)
+        if option is None:
+            return "There is no such choice."
+        return await self._store(question, option, user_id, known or name, told)
+
+    async def decide(self, question_id: str, option: str, operator: str) -> str:
+        """Answer in the place of the people asked.
+
+        Args:
+            question_id: which.
+            option: an option's value, label or number.
+            operator: the unix name.
+
+        Raises:
+            NotFound: there is no such question.
+            Refused: it has no such option, or somebody was faster.
+            Unavailable: the answer can't be stored now.
+        """
+        question = await self._database.run(questions.by_id, question_id)
+        found = cards.find_option(question.options, option, by_words=True)
+        if found is None:
+            labels = ", ".join(wording.visible(one.value) for one in question.options)
+            raise Refused(f"there is no such option; there are: {labels}", hint=f"ncl questions get {question.id}")
+        said = await self._store(question, found, f"terminal:{operator}", operator, None)
+        if said == _NO_MORE:
+            raise Refused("this question was answered already")
+        return said
+
+    async def _store(self, question: Question, option: Option, user_id: str, name: str, told: Address | None) -> str:
+        content = {"value": option.value, "label": option.label, "userId": user_id, "userName": name}
+        if not await self._give(question, content):
+            return _NO_MORE
+        who = wording.who(user_id, name)
+        await self._close(question, f"{option.done} ({who})", told)
+        return f"{option.done}."
+
+    async def _give(self, question: Question, answer: Mapping[str, object]) -> bool:
+        """Store an answer; False when there is one already. The question is gone in both cases."""
+        content = {
+            "type": "question_response",
+            "questionId": question.id,
+            "reference": question.agent_reference,
+            "title": question.title,
+            **answer,
+        }
+        address = Address(question.channel_type, question.platform_id, question.thread_id)
+        row = NewMessage(
+            id=f"answer-{question.id}",
+            content=json.dumps(content, ensure_ascii=False),
+            address=address,
+            kind="system",
+        )
+        first = await self._asker.deliver_system(question.session_id, row)
+        await self._database.run(questions.take, question.id)
+        return first
+
+    async def _close(self, question: Question, words: str, told: Address | None) -> None:
+        """Put the answer in the card's place."""
+        address = Address(question.channel_type, question.platform_id, question.thread_id)
+        if told is not None and told.channel_type == address.channel_type and not self._can_edit(told.channel_type):
+            return
+        try:
+            shown = await self._asker.platform_message_id(question.session_id, question.message_out_id)
+        except Exception as error:
+            log.warning("the card of a question stays as it is: %s", error, extra=about(session=question.session_id))
+            return
+        text = "\n\n".join(part for part in (question.title, question.body, f"→ {words}") if part)
+        row = platform_edit(f"closed-{question.id}", address, shown, text)
+        await self._database.run(host_messages.post, row)
+        self._outbox.nudge()
+
+    def _add(self, connection: apsw.Connection, session_id: str, row_id: str, card: Card, address: Address) -> Question:
+        found = questions.by_session_and_row(connection, session_id, row_id)
+        if found is not None:
+            return found
+        if sum(one.session_id == session_id for one in questions.every(connection)) >= MAX_OPEN:
+            raise Refused(f"{MAX_OPEN} questions of this session are open already")
+        question = Question(
+            id=new_card_id(),
+            session_id=session_id,
+            message_out_id=row_id,
+            channel_type=address.channel_type,
+            platform_id=address.platform_id,
+            thread_id=address.thread_id,
+            title=card.title,
+            body=card.text,
+            options=card.options,
+            agent_reference=card.reference,
+            created_at=now_text(),
+            expires_at=now_text(plus_seconds=self._hours * 3600),
+        )
+        questions.add(connection, question)
+        return question
+
+    def _on_due(self) -> None:
+        if self._timer is None:
+            return
+        task = asyncio.create_task(self._expire())
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def _expire(self) -> None:
+        async with self._expiring:
+            later = None
+            for question in await self._database.run(questions.expired, now_text()):
+                try:
+                    if await self._give(question, {"value": "", "label": "", "userId": "", "expired": True}):
+                        await self._close(question, wording.NOBODY_ANSWERED, None)
+                except Unavailable as error:
+                    log.warning("an expired question waits: %s", error, extra=about(session=question.session_id))
+                    later = now_text(plus_seconds=_AGAIN_SECONDS)
+            earliest = later or await self._database.run(questions.earliest_expiry)
+            if self._timer is not None:
+                self._timer.arm(None if earliest is None else parse(earliest).timestamp())
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("looking after questions failed", exc_info=task.exception())
+
+
+def _judge(connection: apsw.Connection, question_id: str, user_id: str) -> tuple[Question, str, str | None]:
+    """Return a question, why somebody may not answer it (or nothing), and their name."""
+    question = questions.by_id(connection, question_id)
+    session = session_rows.by_id(connection, question.session_id)
+    chat = chats.by_address(connection, question.channel_type, question.platform_id)
+    open_to_all = chat is not None and chat.unknown_sender_policy == "public"
+    known = roles.standing(connection, user_id).may_access(session.agent_group_id)
+    refusal = "" if known or open_to_all else "You may not answer this: the agent doesn't know you."
+    if not refusal and question.expires_at <= now_text():
+        refusal = _NO_MORE
+    return question, refusal, cards.display_name(connection, user_id)
