@@ -56,11 +56,11 @@ class State:
 class Memory:
     """The backend. ``open`` comes before anything that needs the database."""
 
-    def __init__(self, state_file: Path | None = None) -> None:
+    def __init__(self, state_file: Path | None = None, database: Database | None = None) -> None:
         self.state_file = state_file
-        self._scratch = None if state_file else tempfile.TemporaryDirectory()
+        self._scratch = None if state_file or database else tempfile.TemporaryDirectory()
         directory = state_file.parent if state_file else Path(self._scratch.name if self._scratch else "")
-        self.database = Database(directory / "central.db")
+        self.database = database or Database(directory / "central.db")
         self.state = State(images={"agent": ImageState.MISSING, "model": ImageState.PRESENT})
         if state_file and state_file.exists():
             self._load(state_file)
