@@ -1,12 +1,13 @@
 """What is known about an event, read in one visit of the database's thread. Nothing is decided here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apsw
 
 from nanoclawd.config import Access
 from nanoclawd.errors import NotFound
+from nanoclawd.routing import ids
 from nanoclawd.routing.answers import MAX_ANSWER_CHARACTERS, OpenCard
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.store import agent_groups, approvals, chats, host_messages, questions, roles
@@ -58,6 +59,7 @@ class Facts:
         shown_name: the sender's stored name; None for people that nothing is stored about.
         name_for: the approval that waits for a name from this sender.
         cards: what is open here and can be answered by a text.
+        answered_before: the event is told again, and has answered a card the first time.
     """
 
     chat: Chat | None
@@ -70,6 +72,7 @@ class Facts:
     shown_name: str | None = None
     name_for: str | None = None
     cards: tuple[OpenCard, ...] = ()
+    answered_before: bool = False
 
 
 def load(
@@ -99,6 +102,7 @@ def load(
     default_group = None
     if not agents and access.unknown_chats == "public" and access.default_group is not None:
         default_group = _existing(connection, access.default_group)
+    may_answer = intercept and not channel_buttons and 0 < len(event.text.strip()) <= MAX_ANSWER_CHARACTERS
     return Facts(
         chat=chat,
         agents=agents,
@@ -109,8 +113,18 @@ def load(
         default_group=default_group,
         shown_name=_shown_name(connection, user_id),
         name_for=_name_for(connection, event) if intercept else None,
-        cards=_open_cards(connection, event, thread_id) if intercept and not channel_buttons else (),
+        cards=_open_cards(connection, event, thread_id) if may_answer else (),
+        answered_before=may_answer and _answered_before(connection, event, thread_id),
     )
+
+
+def said(connection: apsw.Connection, message_id: str) -> bool:
+    """Tell whether the appliance has said something under this id."""
+    try:
+        host_messages.by_id(connection, message_id)
+    except NotFound:
+        return False
+    return True
 
 
 def session_mode(wiring: Wiring, *, threads: bool, is_group: bool) -> str:
@@ -161,8 +175,6 @@ def _name_for(connection: apsw.Connection, event: InboundEvent) -> str | None:
 
 
 def _open_cards(connection: apsw.Connection, event: InboundEvent, thread_id: str | None) -> tuple[OpenCard, ...]:
-    if len(event.text) > MAX_ANSWER_CHARACTERS or not event.text.strip():
-        return ()
     address = event.address
     asked = questions.of_chat(connection, address.channel_type, address.platform_id, thread_id)
     cards = [OpenCard("question", one.id, one.options, _asker(connection, one.session_id)) for one in asked]
@@ -170,6 +182,12 @@ def _open_cards(connection: apsw.Connection, event: InboundEvent, thread_id: str
         mine = host_messages.open_cards_for(connection, event.sender.user_id)
         cards += [OpenCard("approval", one.id, one.options) for one in mine]
     return tuple(cards)
+
+
+def _answered_before(connection: apsw.Connection, event: InboundEvent, thread_id: str | None) -> bool:
+    """The outcome of an answer is told under an id of this event."""
+    words_id = ids.words_id("answer", replace(event.address, thread_id=thread_id), event.message_id)
+    return said(connection, words_id)
 
 
 def _asker(connection: apsw.Connection, session_id: str) -> str:

@@ -52,7 +52,7 @@ def is_printable(text: str, limit: int) -> bool:
 
 
 def _key(message_id: str) -> str:
-    if is_printable(message_id, MAX_PLATFORM_ID_BYTES):
+    if message_id.isprintable() and len(message_id.encode()) <= MAX_PLATFORM_ID_BYTES:
         return message_id
     return f"h-{_hash(message_id)}"
 

@@ -53,6 +53,9 @@ def _intercepted(event: InboundEvent, facts: Facts) -> EventDecision | None:
             "name", Outcome.STOP, "the sender was asked for a name, and this is it", f"approval {facts.name_for}"
         )
         return EventDecision(event, facts.chat, Action.NAME, "", (step,))
+    if facts.answered_before:
+        step = Step("answer", Outcome.STOP, "it is told again, and has answered a card already", "host message")
+        return EventDecision(event, facts.chat, Action.ANSWER, "", (step,))
     found = answers.find(event.text, [card for card in facts.cards if _may_answer(card, facts)])
     if found is None:
         return None

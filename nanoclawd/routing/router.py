@@ -19,7 +19,7 @@ from nanoclawd.routing.cleaning import cleaned, unusable
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
 from nanoclawd.routing.engage import Patterns
 from nanoclawd.routing.event import InboundEvent
-from nanoclawd.routing.facts import Facts, load
+from nanoclawd.routing.facts import Facts, load, said
 from nanoclawd.routing.pipeline import decide, takes_time
 from nanoclawd.routing.ports import AbilitiesOf, Approvals, HostWords, Subscribe
 from nanoclawd.sessions.inbound import NewMessage
@@ -181,7 +181,7 @@ class Router:
     async def _intercepted(self, event: InboundEvent, decision: EventDecision, facts: Facts) -> Routed:
         if decision.answer is not None:
             await self._approvals.answer(event, decision.answer)
-        elif facts.name_for is not None:
+        elif decision.action is Action.NAME and facts.name_for is not None:
             await self._approvals.name_given(event, facts.name_for)
         return self._done(decision, consumed=True)
 
@@ -274,7 +274,7 @@ class Router:
             return None
         answer_id = ids.command_answer_id(chat.id, event.message_id)
         reply_to = _row_id(event, chat, spoken[0])
-        if any(one.action is Action.STOP_TURN for one in spoken) and await self._database.run(writes.said, answer_id):
+        if any(one.action is Action.STOP_TURN for one in spoken) and await self._database.run(said, answer_id):
             # Told again: the turn that runs now is another one.
             return reply_to
         texts = [one.reply for one in spoken if one.reply]

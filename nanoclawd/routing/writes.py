@@ -7,11 +7,10 @@ import apsw
 
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.config import Access
-from nanoclawd.errors import NotFound
 from nanoclawd.routing.decision import Action, DropReason, EventDecision, WiringDecision
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.wirings import default_wiring, wire
-from nanoclawd.store import agent_groups, chats, dropped, host_messages, sticky, users
+from nanoclawd.store import agent_groups, chats, dropped, sticky, users
 from nanoclawd.store.chats import Chat
 
 
@@ -75,15 +74,6 @@ def stick(connection: apsw.Connection, wiring_ids: Sequence[str], thread_id: str
     with writing(connection):
         for wiring_id in wiring_ids:
             sticky.make_sticky(connection, wiring_id, thread_id)
-
-
-def said(connection: apsw.Connection, message_id: str) -> bool:
-    """Tell whether the appliance has said something under this id."""
-    try:
-        host_messages.by_id(connection, message_id)
-    except NotFound:
-        return False
-    return True
 
 
 def _most_specific(wirings: Sequence[WiringDecision]) -> tuple[str, str | None]:
