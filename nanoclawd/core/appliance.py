@@ -126,6 +126,8 @@ class Appliance:
         )
         await self.outbox.start()
         await self.permissions.start()
+        # Somebody may be reachable now whom a card could not reach.
+        self.channels.came_up = lambda _name: self.permissions.repost()
         self.channels.start(ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox))
         resumed = await self.sessions.resume()
         log.info("%d sessions have something to carry on with", resumed)
