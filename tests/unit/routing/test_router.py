@@ -88,6 +88,28 @@ class TestRows:
         assert house.directories() == 2
         assert await house.count("dropped_messages") == 0
 
+    async def test_context_rides_along(self, house: House):
+        """F-159, F-160: what was overheard waits without being due, and lies before the mention, in its order."""
+        chat = await house.heard("main", engage_mode="mention", ignored_message_policy="accumulate")
+        for number in range(3):
+            routed = await house.router.route(event(chat, f"overheard {number}", message_id=f"{number}"))
+        actor = await house.sessions.actor(routed.stored[0].session)
+        assert await actor.files.read(lambda inbound: inbound.next_due("")) is None
+        routed = await house.router.route(event(chat, "you there?", mention=True, message_id="3"))
+        assert [(row.text, row.trigger) for row in house.rows(routed)] == [
+            ("overheard 0", False),
+            ("overheard 1", False),
+            ("overheard 2", False),
+            ("you there?", True),
+        ]
+        assert await actor.files.read(lambda inbound: inbound.next_due("")) is not None
+
+    async def test_nothing_has_to_be_installed_for_gates(self, house: House):
+        """F-155: a public chat with the scope ``all`` hears everybody, people without an identity too."""
+        chat = await house.heard("main")
+        for number, sender in enumerate(["stranger", None]):
+            assert (await house.router.route(event(chat, sender=sender, message_id=f"{number}"))).stored
+
     async def test_an_event_told_twice(self, house: House):
         """F-167: one row, also when it is told three times at once; later ones are not stored."""
         chat = await house.heard("main")
