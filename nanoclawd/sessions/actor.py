@@ -103,7 +103,7 @@ class SessionActor:
     @property
     def idle_since(self) -> float | None:
         """When the awake container ran out of work (loop time), or None where it has some."""
-        return self._idle_since if self.snapshot.phase is Phase.AWAKE and not self.pending_count else None
+        return self._idle_since if self.snapshot.phase is Phase.AWAKE and not self._mailbox.busy else None
 
     @property
     def quarantined(self) -> bool:
@@ -131,24 +131,21 @@ class SessionActor:
             self._kick.set()
 
     async def store(self, message: NewMessage) -> bool:
-        """Store a message durably and see to its answer; False when it was stored before.
+        """Store a message durably; False when it was stored before.
 
-        The caller has marked the session as awake, inside of :meth:`accepting`.
+        The caller has marked the session as awake, inside of :meth:`accepting`, and nudges it afterwards.
 
         Raises:
             Unavailable: it could not be stored; nothing of it has remained.
         """
         if self._closed:
             raise Unavailable("this conversation was closed at this moment")
-        with self.accepting():
-            stored = await self._mailbox.accept(message)
-        self.nudge()
-        return stored
+        return await self._mailbox.accept(message)
 
     def nudge(self) -> None:
         """There may be work: look again."""
         self._news = True
-        if self.pending_count:
+        if self._mailbox.busy:
             self._idle_since = None
         if self._container.connected:
             self._container.ring()
@@ -380,7 +377,7 @@ class SessionActor:
             self._watch_turn()
         elif pause := self._pace.fruitless(loop.time()):
             await asyncio.sleep(pause)
-        if not self.pending_count:
+        if not self._mailbox.busy:
             self._idle_since = loop.time()
             self._restart_if_idle()
             if self._around.admission.anybody_waits:
@@ -472,12 +469,12 @@ class SessionActor:
         await self._container.end_now(Ended.FOR_BOUND, reason, kill=True)
 
     def _restart_if_idle(self) -> None:
-        if self._restart_due and not self.pending_count:
+        if self._restart_due and not self._mailbox.busy:
             self._restart_due = False
             self._container.end(Ended.FOR_RESTART)
 
     def _watch_turn(self) -> None:
-        if self.pending_count:
+        if self._mailbox.busy:
             self._turn.begin()
 
     def _about(self, event: Event | None = None) -> dict[str, str]:

@@ -4,7 +4,6 @@ from typing import Final
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.doorbell import Partial
-from nanoclaw_runner.contract.rows import Address
 from nanoclawd.sessions.mailbox import Mailbox
 from nanoclawd.sessions.ports import DeliveryPort, PartialText, Place, Progress, SessionRef, StatusText
 from nanoclawd.sessions.state import Phase, Snapshot
@@ -31,7 +30,7 @@ class Display:
 
     def sign(self) -> None:
         """Show that somebody is at work where the oldest message that can be answered now was written, or nowhere."""
-        address = self._asking() if self.snapshot.phase in _AT_WORK else None
+        address = self._mailbox.asking if self.snapshot.phase in _AT_WORK else None
         if address is None:
             self._port.rested(self._session)
         else:
@@ -60,10 +59,6 @@ class Display:
             self._port.show_progress(address, PartialText(partial.in_reply_to, partial.text))
 
     def _show(self, progress: Progress) -> None:
-        address = self._asking() or self._session.address
+        address = self._mailbox.asking or self._session.address
         if address is not None:
             self._port.show_progress(address, progress)
-
-    def _asking(self) -> Address | None:
-        due = self._mailbox.due()
-        return self._mailbox.address_of(due[0].id) if due else None

@@ -356,8 +356,7 @@ class Inbound:
 
     def _upgrade(self) -> None:
         """Bring a file of an earlier version up to date. ``delivered`` is the host's alone: no contract changes."""
-        found = {row[1] for row in self._connection.execute("PRAGMA table_info(delivered)")}
-        if "platform_id" in found:
+        if self._connection.execute("SELECT 1 FROM pragma_table_info('delivered') WHERE name = 'platform_id'").get:
             return
         with writing(self._connection) as connection:
             for column in ("channel_type", "platform_id"):

@@ -12,7 +12,9 @@ from weakref import WeakValueDictionary
 from nanoclawd.errors import Unavailable
 
 DEFAULT_DEADLINE_SECONDS = 5.0
-DEFAULT_THREADS = 8
+DEFAULT_THREADS = 24
+"""They wait for the disk, not for a processor: a message that 20 agents hear is 20 commits, which the file system makes
+at the price of one or two where they come together. A thread is made when it is first needed."""
 
 
 class SessionJobs:

@@ -1,7 +1,7 @@
 """A session's unfinished messages, and what its people are told about them."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
@@ -28,7 +28,19 @@ class Mailbox:
     @property
     def waiting(self) -> int:
         """How many messages wait for an answer; what is planned for later does not."""
-        return len(self.asked())
+        return len(self.asked()) if self._pending else 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether any message waits for an answer."""
+        return next(self._asked(), None) is not None
+
+    @property
+    def asking(self) -> Address | None:
+        """Where the oldest message was written that can be answered now, or None where there is none."""
+        moment = now_text()
+        found = next((one for one in self._pending.values() if one.trigger and one.due(moment)), None)
+        return None if found is None else found.address or self._session.address
 
     @property
     def unseen(self) -> frozenset[tuple[str, str]]:
@@ -72,12 +84,7 @@ class Mailbox:
 
     def asked(self) -> list[str]:
         """Return the ids of the messages that are worked on, wait for their turn, or for another try."""
-        moment = now_text()
-        return [
-            message.id
-            for message in self._pending.values()
-            if message.trigger and (message.tries or message.due(moment))
-        ]
+        return list(self._asked())
 
     def address_of(self, message_id: str) -> Address | None:
         """Return where a message was written; the session's own chat for one that is not known any more."""
@@ -129,6 +136,12 @@ class Mailbox:
         """Count a failed try of messages; return the ids of those that have no try left (they are still here)."""
         outcomes = await self._files.write(lambda inbound: inbound.retry(messages))
         return [outcome.message.id for outcome in outcomes if outcome.failed]
+
+    def _asked(self) -> Iterator[str]:
+        moment = now_text()
+        for message in self._pending.values():
+            if message.trigger and (message.tries or message.due(moment)):
+                yield message.id
 
     async def _report(self, problems: Iterable[Problem]) -> None:
         """Tell the people of each place what was never delivered there, or for them."""

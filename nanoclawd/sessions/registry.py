@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_BACKOFF = timedelta(seconds=FIRST_BACKOFF_SECONDS * 2 ** (MAX_TRIES - 1))
 _PLACES_SHOWN = 100
+_TOGETHER_SECONDS = 0.05
+"""For so long wakes wait for one another: enough for the commits of a healthy disk."""
 
 
 class Sessions:
@@ -43,6 +45,7 @@ class Sessions:
         self._actors: dict[str, SessionActor] = {}
         self._timer: WallTimer | None = None
         self._next_due: str | None = None
+        self._places_due = False
         self._unseen: dict[tuple[str, str], set[str]] = {}
         self._background: set[asyncio.Task[None]] = set()
 
@@ -50,7 +53,7 @@ class Sessions:
         """Give what actors share; once, before anything else."""
         self._around = around
         around.admission.make_room = self._make_room
-        around.admission.queue_changed = self._show_places
+        around.admission.queue_changed = self._queue_changed
         around.manager.on_reconnect = self._look_again
 
     async def resume(self) -> int:
@@ -137,14 +140,12 @@ class Sessions:
                 gone = await self._mark_awake(actors)
             except Exception as error:
                 return [error] * len(messages)
-            results = await asyncio.gather(
-                *(
-                    self._store(actor, message, gone=actor.ref.id in gone)
-                    for actor, (_, message) in zip(actors, messages, strict=True)
-                ),
-                return_exceptions=True,
-            )
-        return [_outcome(result) for result in results]
+            storing = {
+                asyncio.create_task(self._store(actor, message, gone=actor.ref.id in gone)): actor
+                for actor, (_, message) in zip(actors, messages, strict=True)
+            }
+            await self._wake_stored(storing)
+        return [_outcome(task) for task in storing]
 
     async def deliver_system(self, session_id: str, message: NewMessage) -> bool:
         """Hand a session a row of the host's own: an answer, a reply, a note. Wakes it if the row asks for a turn.
@@ -272,6 +273,27 @@ class Sessions:
             new[session_id].marked = True
         return set(new) - active
 
+    async def _wake_stored(self, storing: Mapping[asyncio.Task[bool], SessionActor]) -> None:
+        """Wake whose message is stored: together, so that their wakes don't hold up the storing of the others.
+
+        A session whose database is locked holds the rest up for a moment only.
+        """
+        try:
+            done, slow = await asyncio.wait(storing, timeout=_TOGETHER_SECONDS)
+            while done:
+                for task in done:
+                    if not task.exception():
+                        storing[task].nudge()
+                if not slow:
+                    return
+                done, slow = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # What is stored all the same, or will be in this moment, has to be answered.
+            for task, actor in storing.items():
+                if task.cancel() or not task.exception():
+                    actor.nudge()
+            raise
+
     async def _store(self, actor: SessionActor, message: NewMessage, *, gone: bool) -> bool:
         if not gone:
             return await actor.store(message)
@@ -305,7 +327,14 @@ class Sessions:
         if idle:
             min(idle, key=lambda actor: actor.idle_since or 0.0).retire()
 
+    def _queue_changed(self) -> None:
+        """Many may come at once: who waits is told once of all of them."""
+        if not self._places_due:
+            self._places_due = True
+            asyncio.get_running_loop().call_soon(self._show_places)
+
     def _show_places(self) -> None:
+        self._places_due = False
         for waiting in self._surroundings().admission.waiting()[:_PLACES_SHOWN]:
             actor = self._actors.get(waiting.session_id)
             if actor is not None:
@@ -386,7 +415,8 @@ def _mark_awake(connection: apsw.Connection, session_ids: Sequence[str]) -> set[
     return active
 
 
-def _outcome(result: bool | BaseException) -> bool | Exception:
-    if isinstance(result, BaseException) and not isinstance(result, Exception):
-        raise result
-    return result
+def _outcome(task: asyncio.Task[bool]) -> bool | Exception:
+    error = task.exception()
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return error or task.result()
