@@ -142,11 +142,6 @@ def by_id(connection: apsw.Connection, approval_id: str) -> Approval:
     return found[0]
 
 
-def by_prefix(connection: apsw.Connection, text: str) -> list[Approval]:
-    """Read the approvals whose id begins so (two at most: enough to see that it is not unique)."""
-    return some(connection, "WHERE a.id >= ? AND a.id < ? ORDER BY a.id LIMIT 2", (text, text + "\U0010ffff"))
-
-
 def pending(connection: apsw.Connection) -> list[Approval]:
     """Read what waits for a decision, oldest first."""
     return some(connection, "WHERE a.status = 'pending' ORDER BY a.created_at, a.rowid", ())

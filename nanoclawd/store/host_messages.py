@@ -1,7 +1,7 @@
 """The appliance's own messages outside of sessions, with the same states as replies.
 
 ``sending`` is recorded before the I/O. A row with no ``next_attempt_at`` waits for its chat to become reachable
-(:func:`make_due`), without a timer.
+(:func:`make_channel_due`), without a timer.
 """
 
 from dataclasses import dataclass
@@ -170,19 +170,6 @@ def open_cards_for(connection: apsw.Connection, person: str) -> list[Approval]:
         " WHERE person = ? AND status = 'delivered') ORDER BY a.created_at, a.rowid",
         (person,),
     )
-
-
-def make_due(connection: apsw.Connection, channel_type: str, platform_id: str) -> int:
-    """Have what waits for a chat tried at once, since it is reachable now, and return how many these are.
-
-    A person's direct chat is shown wherever that person is: ``ada/main`` makes ``ada``'s messages due as well.
-    """
-    connection.execute(
-        "UPDATE host_messages SET next_attempt_at = ?1 WHERE status = 'pending' AND channel_type = ?2"
-        " AND platform_id IN (?3, ?4) AND (next_attempt_at IS NULL OR next_attempt_at > ?1)",
-        (now_text(), channel_type, platform_id, platform_id.partition("/")[0]),
-    )
-    return int(connection.changes())
 
 
 def make_channel_due(connection: apsw.Connection, channel_type: str | None = None) -> int:

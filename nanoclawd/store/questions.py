@@ -85,12 +85,6 @@ def by_id(connection: apsw.Connection, question_id: str) -> Question:
     return found[0]
 
 
-def by_prefix(connection: apsw.Connection, text: str) -> list[Question]:
-    """Read the questions whose id begins so (two at most: enough to see that it is not unique)."""
-    tail = "WHERE q.question_id >= ? AND q.question_id < ? ORDER BY q.question_id LIMIT 2"
-    return _some(connection, tail, (text, text + "\U0010ffff"))
-
-
 def by_session_and_row(connection: apsw.Connection, session_id: str, message_out_id: str) -> Question | None:
     """Return the question that a row of a session asked, or None."""
     found = _some(connection, "WHERE q.session_id = ? AND q.message_out_id = ?", (session_id, message_out_id))

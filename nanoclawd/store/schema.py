@@ -218,7 +218,6 @@ PEOPLE: tuple[str, ...] = (
   changed_at TEXT NOT NULL
 ) STRICT""",
     "CREATE INDEX host_messages_open ON host_messages (next_attempt_at) WHERE status IN ('pending', 'sending')",
-    "CREATE INDEX host_messages_for_chat ON host_messages (channel_type, platform_id) WHERE status = 'pending'",
     "CREATE INDEX host_messages_of_approval ON host_messages (approval_id) WHERE approval_id IS NOT NULL",
     "CREATE INDEX host_messages_answers ON host_messages (in_reply_to) WHERE in_reply_to IS NOT NULL",
     "CREATE INDEX host_messages_for_person ON host_messages (person) WHERE person IS NOT NULL",

@@ -5,16 +5,6 @@ import apsw
 from nanoclaw_runner.contract.clock import now_text
 
 
-def is_sticky(connection: apsw.Connection, wiring_id: str, thread_id: str | None) -> bool:
-    """Tell whether a wiring's agent was mentioned in a thread; what is no thread never is."""
-    if thread_id is None:
-        return False
-    row = connection.execute(
-        "SELECT 1 FROM sticky_threads WHERE wiring_id = ? AND thread_id = ?", (wiring_id, thread_id)
-    ).fetchone()
-    return row is not None
-
-
 def make_sticky(connection: apsw.Connection, wiring_id: str, thread_id: str) -> bool:
     """Note that a wiring's agent was mentioned in a thread; True when that is new (and the channel is to subscribe)."""
     connection.execute(

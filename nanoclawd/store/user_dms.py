@@ -56,10 +56,5 @@ def every(connection: apsw.Connection, user_id: str | None = None) -> list[UserD
     return _some(connection, "WHERE ?1 IS NULL OR d.user_id = ?1 ORDER BY d.user_id, d.channel", (user_id,))
 
 
-def forget(connection: apsw.Connection, user_id: str, channel: str) -> None:
-    """Forget a direct chat, so that it is resolved anew; nothing to forget is no error."""
-    connection.execute("DELETE FROM user_dms WHERE user_id = ? AND channel = ?", (user_id, channel))
-
-
 def _some(connection: apsw.Connection, tail: str, bindings: tuple[str | None, ...]) -> list[UserDm]:
     return [UserDm(*row) for row in connection.execute(f"{_SELECT} {tail}", bindings)]

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nanoclawd.errors import AlreadyExists, NotFound
-from nanoclawd.store import agent_groups, chats, destinations, names, sticky
+from nanoclawd.store import agent_groups, chats, destinations, names, sessions, sticky
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.chats import Chat
 from nanoclawd.store.transaction import together
@@ -175,14 +175,15 @@ def test_hostile_chat_names_are_stored_as_one_line(connection: apsw.Connection, 
 def test_sticky_threads(connection: apsw.Connection, group: AgentGroup, chat: Chat):
     """W-3, F-152: a state of its own in the database, of one wiring and one thread; no thread is never sticky."""
     wiring = chats.wire(connection, chat.id, group.id, engage_mode="mention-sticky")
-    assert not sticky.is_sticky(connection, wiring.id, "t1")
+    sessions.create(connection, group.id, chat.id, "with a session")
     assert sticky.make_sticky(connection, wiring.id, "t1")
     assert not sticky.make_sticky(connection, wiring.id, "t1")
-    assert sticky.is_sticky(connection, wiring.id, "t1")
-    assert not sticky.is_sticky(connection, wiring.id, "t2")
-    assert not sticky.is_sticky(connection, wiring.id, None)
-    assert not sticky.is_sticky(connection, "mga-other", "t1")
+    assert sticky.make_sticky(connection, wiring.id, "t2")
     assert not sticky.make_sticky(connection, "mga-gone", "t1")
+    stuck = connection.execute("SELECT wiring_id, thread_id FROM sticky_threads ORDER BY thread_id").fetchall()
+    assert stuck == [(wiring.id, "t1"), (wiring.id, "t2")]
+    with pytest.raises(apsw.ConstraintError):
+        sticky.make_sticky(connection, wiring.id, None)
     chats.unwire(connection, wiring.id)
     assert connection.execute("SELECT count(*) FROM sticky_threads").get == 0
 

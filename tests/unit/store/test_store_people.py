@@ -237,9 +237,6 @@ def test_direct_chats(connection: apsw.Connection, chat: Chat):
     assert user_dms.every(connection, BOB) == []
     chats.delete(connection, other.id)
     assert user_dms.find(connection, ADA, "matrix") is None
-    user_dms.forget(connection, ADA, "irc")
-    user_dms.forget(connection, ADA, "irc")
-    assert user_dms.every(connection) == []
     for user_id, chat_id in ((BOB, chat.id), (ADA, "mg-nowhere")):
         with pytest.raises(NotFound):
             user_dms.remember(connection, user_id, "irc", chat_id)
