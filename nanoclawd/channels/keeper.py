@@ -157,16 +157,16 @@ class ChannelKeeper:
                 self._say(Health(HealthState.FAILED, error.message, error.hint))
                 return
             except Exception as error:
-                reason = in_words(error)
-                expected = isinstance(error, NanoclawError | OSError)
-                log.debug("channel %s failed", self.name, exc_info=None if expected else error)
+                reason, fault = in_words(error), None if isinstance(error, NanoclawError | OSError) else error
+            else:
+                fault = None
             if self.up.is_set() and time.monotonic() - began >= self._pace.settled:
                 failures = 0
             await self._take_down()
             wait = min(self._pace.first_retry * 2 ** min(failures, 30), self._pace.longest_retry)
             failures += 1
             self._next_try = now_text(plus_seconds=wait)
-            self._say(Health(HealthState.FAILED, reason))
+            self._say(Health(HealthState.FAILED, reason), fault)
             await asyncio.sleep(wait)
             self._next_try = None
 
@@ -206,7 +206,8 @@ class ChannelKeeper:
         except Exception:
             log.exception("channel %s was not torn down in good order", self.name, extra=about(channel=self.name))
 
-    def _say(self, health: Health) -> None:
+    def _say(self, health: Health, fault: Exception | None = None) -> None:
+        """Note how the channel is, and log what is new about it, with the stack of what nobody expected."""
         before, self._health = self._health, health
         if before.state is not health.state:
             self._since = now_text()
@@ -220,6 +221,7 @@ class ChannelKeeper:
             self.name,
             health.detail,
             "" if self._next_try is None else "; it is tried again",
+            exc_info=fault,
             extra=about(channel=self.name, event=Event.CHANNEL_DOWN),
         )
 

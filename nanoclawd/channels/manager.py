@@ -22,6 +22,7 @@ from nanoclawd.config import Channel, Config
 from nanoclawd.errors import InvalidName, NotFound
 
 _FOR_TESTS: Final = frozenset({"loopback"})
+_AFTER_MENDING: Final = "systemctl restart nanoclawd"
 _NOTHING: Final = Capabilities()
 
 
@@ -147,10 +148,9 @@ class ChannelManager:
             if channel.type in _FOR_TESTS and not self._allow_scripted:
                 raise InvalidOption("type", f"{channel.type} is for tests and needs allow_scripted: true")
             return await asyncio.to_thread(self._build, channel)
-        except InvalidOption as error:
-            raise InvalidName(f"{channel.place(error.option)}: {error.message}", hint=error.hint) from error
         except InvalidName as error:
-            raise InvalidName(f"{channel.place()}: {error.message}", hint=error.hint) from error
+            option = error.option if isinstance(error, InvalidOption) else ""
+            raise InvalidName(f"{channel.place(option)}: {error.message}", hint=error.hint or _AFTER_MENDING) from error
 
     def _build(self, channel: Channel) -> ChannelAdapter:
         factory = self._find(channel.type)

@@ -15,11 +15,7 @@ def find_factory(kind: str) -> AdapterFactory:
     found = {point.value: point for point in entry_points(group=ENTRY_POINTS, name=kind)}
     if not found:
         known = ", ".join(sorted({point.name for point in entry_points(group=ENTRY_POINTS)})) or "none"
-        raise InvalidOption(
-            "type",
-            f"no installed package provides the type {kind!r}; there are: {known}",
-            hint="systemctl restart nanoclawd",
-        )
+        raise InvalidOption("type", f"no installed package provides the type {kind!r}; there are: {known}")
     if len(found) > 1:
         raise InvalidOption("type", f"several packages provide the type {kind!r}: {', '.join(sorted(found))}")
     (point,) = found.values()

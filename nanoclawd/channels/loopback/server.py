@@ -36,8 +36,12 @@ class Connection:
         if transport.get_write_buffer_size() > _MAX_UNREAD_BYTES:
             transport.abort()
 
+    def abort(self) -> None:
+        """Hang up, whatever the client has not read yet."""
+        self._writer.transport.abort()
+
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up after the client has read what was written."""
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
@@ -85,8 +89,8 @@ class LoopbackServer:
         self._server.close()
         self._server = None
         self._path.unlink(missing_ok=True)
-        for connection in list(self._connections):
-            await connection.close()
+        for connection in self._connections:
+            connection.abort()
         self._give_up_if_alone()
 
     def tell(self, event: dict[str, Any]) -> None:
