@@ -280,7 +280,7 @@ class Sessions:
         """
         try:
             done, slow = await asyncio.wait(storing, timeout=_TOGETHER_SECONDS)
-            while done:
+            while True:
                 for task in done:
                     if not task.exception():
                         storing[task].nudge()

@@ -75,6 +75,42 @@ async def test_one_agents_trouble_is_nothing_to_the_others(house: House):
     await house.until(lambda: house.platform.texts == ["re: m", "re: m"])
 
 
+async def test_a_locked_session_holds_nobody_up(house: House):
+    """A container that holds a read lock on its own database: the others' messages are answered meanwhile."""
+    locked = await house.session(await house.group("locked"), DEN)
+    free = await house.session(await house.group("free"), HALL)
+    lock = apsw.Connection(str(house.paths.session("locked", locked.id).inbound_db), flags=apsw.SQLITE_OPEN_READONLY)
+    lock.execute("BEGIN")
+    lock.execute("SELECT count(*) FROM messages_in").fetchall()
+    both = asyncio.create_task(
+        house.sessions.accept_all([(locked, at(DEN, message("m"))), (free, at(HALL, message("n")))])
+    )
+    await house.until(lambda: house.platform.texts == ["re: n"])
+    assert not both.done()
+    lock.close()
+    assert await both == [True, True]
+    await house.until(lambda: sorted(house.platform.texts) == ["re: m", "re: n"])
+
+
+async def test_a_caller_that_gives_up_leaves_no_message_unanswered(house: House):
+    """What was stored by then is answered; the rest was not accepted, and is handed in again."""
+    sessions = [await house.session(await house.group(name), Address("irc", name)) for name in ("one", "two")]
+    lock = apsw.Connection(str(house.paths.session("two", sessions[1].id).inbound_db), flags=apsw.SQLITE_OPEN_READONLY)
+    lock.execute("BEGIN")
+    lock.execute("SELECT count(*) FROM messages_in").fetchall()
+    call = asyncio.create_task(
+        house.sessions.accept_all([(session, at(Address("irc", session.group), message("m"))) for session in sessions])
+    )
+    await house.until(lambda: statuses(house, sessions[0]))
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    lock.close()
+    await house.until(lambda: house.platform.texts)
+    await house.machine.stop()
+    await house.asleep()
+
+
 async def test_a_session_that_closed_meanwhile_takes_no_message(house: House):
     """Whoever routes has found it a moment ago: the message is handed in again, and finds a new one."""
     group = await house.group()
