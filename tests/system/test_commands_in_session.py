@@ -1,0 +1,133 @@
+"""Commands, places, cards and the agent's own ``ncl``, from a person's words to the container and back."""
+
+import json
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from system import appliance
+from system.appliance import call, run
+from system.loopback import Account
+
+ADMIN = "alice"
+STRANGER = "bob"
+
+
+@pytest.fixture
+def loop() -> Iterator[Account]:
+    with Account("loop", idempotent=True) as account:
+        yield account
+
+
+@pytest.fixture
+def chat(group: str) -> str:
+    """A public chat of two or more whose agent hears everything; Alice administers it."""
+    call("Roles.Grant", user=f"loopback:{ADMIN}", role="admin", group=group)
+    return wired(group)
+
+
+def wired(group: str, *, is_group: bool = False, **rules: str) -> str:
+    name = f"c-{secrets.token_hex(4)}"
+    made = call("Chats.Create", channel="loop", chat=name, is_group=is_group, unknown_sender_policy="public")["chat"]
+    call("Wirings.Create", chat=made["id"], group=group, **rules)
+    return name
+
+
+def ask(loop: Account, chat: str, text: str, expected: str, *, sender: str = ADMIN) -> str:
+    """Say something and wait for an answer with these words; return the whole of it."""
+    before = len(loop.deliveries)
+    loop.say(chat, text, sender=sender)
+    return loop.hears(chat, expected, after=before).text
+
+
+def test_commands_of_an_admin_act_on_the_session(loop: Account, chat: str) -> None:
+    """F-194, F-200: the conversation is forgotten, the word comes, and what follows begins a new one."""
+    ask(loop, chat, "!remember blue", "remembered blue")
+    ask(loop, chat, "!recall", "recall: blue")
+    ask(loop, chat, "/context", "A script remembers one word: blue.")
+    ask(loop, chat, "/Clear", "Session cleared.")
+    ask(loop, chat, "!recall", "recall: nothing")
+    ask(loop, chat, "/cost", "This agent's provider has no /cost.")
+    ask(loop, chat, "!write /workspace/note.txt some words", "wrote 10 bytes")
+    assert ask(loop, chat, "/files", "Workspace").splitlines() == [
+        *("Workspace: 1 file", "  note.txt (10 B)", "Received files: nothing")
+    ]
+
+
+def test_a_clear_acts_between_two_messages(loop: Account, chat: str) -> None:
+    loop.say(chat, "!remember blue\n!sleep 1.5\n!recall")
+    loop.say(chat, "/clear")
+    loop.say(chat, "!recall")
+    loop.hears(chat, "recall: nothing")
+    assert loop.texts(chat) == ["remembered blue\nslept 1.5 s\nrecall: blue", "Session cleared.", "recall: nothing"]
+
+
+@pytest.mark.parametrize("text", ["/clear", " /CLEAR ", "/clear now", "/cl\u200bear", "\uff0fclear"])
+def test_no_spelling_of_a_stranger_clears_the_session(loop: Account, chat: str, text: str) -> None:
+    """F-198, W-4: the gate refuses it, and what the runner is handed is never looked at for commands."""
+    ask(loop, chat, "!remember blue", "remembered blue")
+    ask(loop, chat, text, "You may not use", sender=STRANGER)
+    ask(loop, chat, "/clearall", "echo: /clearall", sender=STRANGER)
+    ask(loop, chat, "!recall", "recall: blue", sender=STRANGER)
+
+
+def test_an_agent_of_two_chats_answers_each_in_its_own(loop: Account, group: str) -> None:
+    """W-22: one session; who asks elsewhere while it works is next, and its words go nowhere else."""
+    one, other = (wired(group, session_mode="agent-shared") for _ in range(2))
+    loop.say(one, "!sleep 2")
+    loop.sees("progress", one)
+    loop.say(other, "meanwhile")
+    loop.say(one, "and then")
+    loop.hears(one, "echo: and then")
+    assert loop.texts(one) == ["slept 2 s", "echo: and then"]
+    assert loop.texts(other) == ["echo: meanwhile"]
+    heard = [one.text for one in loop.deliveries]
+    assert heard.index("echo: meanwhile") < heard.index("echo: and then")
+    assert len(call("Sessions.List", group=group)["sessions"]) == 1
+
+
+def test_what_was_said_before_a_mention_rides_along(loop: Account, group: str) -> None:
+    """F-159, F-160: three messages wake nobody; the mention brings them along, in order, once."""
+    chat = wired(group, is_group=True, engage_mode="mention", ignored_message_policy="accumulate")
+    for number in range(3):
+        loop.say(chat, f"chatter {number}", group=True)
+    assert call("Sessions.List", group=group)["sessions"][0]["state"] == "asleep"
+    loop.say(chat, "what do you think?", group=True, mention=True)
+    loop.hears(chat, "what do you think?")
+    expected = [*(f"echo: chatter {number}" for number in range(3)), "echo: what do you think?"]
+    assert loop.texts(chat) == ["\n".join(expected)]
+
+
+def test_a_persons_choice_comes_back_to_the_agent(loop: Account, chat: str) -> None:
+    card = {"title": "Shall I go?", "options": ["Yes", "No"], "reference": "r-7"}
+    before = len(loop.deliveries)
+    loop.say(chat, f"!card {json.dumps(card)}")
+    shown = loop.gets_card(chat, after=before)
+    assert shown.labels == ("Yes", "No")
+    loop.click(shown, "Yes", sender=ADMIN)
+    answer = loop.hears(chat, "the answer to your question").text
+    assert answer.startswith('echo: [system] the answer to your question "Shall I go?": Yes (reference r-7')
+
+
+def test_an_agents_ncl_prints_what_the_operators_does(loop: Account, chat: str, group: str) -> None:
+    """W-34: the same words, its own group only, and a foreign one is as unknown as one that is not there."""
+    operators = run("ncl", "groups", "get", group).rstrip("\n")
+    assert ask(loop, chat, f"!ncl groups get {group}", "provider").splitlines()[:2] == operators.splitlines()[:2]
+    with appliance.group() as foreign:
+        listed = json.loads(ask(loop, chat, "!ncl groups list --json", "["))
+        assert [one["name"] for one in listed] == [group]
+        refused = ask(loop, chat, f"!ncl groups get {foreign}", "ncl:")
+        unknown = ask(loop, chat, "!ncl groups get nosuchgroup", "ncl:")
+        assert refused.replace(foreign, "nosuchgroup") == unknown
+        assert "(exit code 1)" in unknown
+    assert ask(loop, chat, "!ncl --help", "usage:") == run("ncl", "--help").rstrip("\n")
+
+
+def test_what_an_agent_may_not_do_alone_is_done_when_somebody_allows_it(loop: Account, chat: str, group: str) -> None:
+    ask(loop, chat, f"!ncl groups update {group} --instructions Hello", "somebody has to allow this first")
+    assert call("Groups.Get", name=group)["group"]["instructions"] != "Hello"
+    (approval,) = [one for one in call("Approvals.List")["approvals"] if one["group"] == group]
+    call("Approvals.Decide", approval=approval["id"], option="allow")
+    loop.hears(chat, "echo: [system] Done:")
+    assert call("Groups.Get", name=group)["group"]["instructions"] == "Hello"
