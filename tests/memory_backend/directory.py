@@ -83,7 +83,7 @@ class _Questions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def answer_as_operator(self, question_id: str, option: str, operator: str) -> str:
+    async def decide(self, question_id: str, option: str, operator: str) -> str:
         if await self._database.run(questions.take, question_id) is None:
             raise Refused("somebody has answered this already")
         return f"answered with {option} by {operator}"

@@ -45,6 +45,7 @@ MAX_RESULT_CHARACTERS: Final = 16 * 1024
 MAX_PENDING: Final = 20
 """Commands of one agent that wait for somebody's word: a card each, so an agent can't bury a person in them."""
 
+_CONTROL: Final = "control"
 _APPROVAL_PENDING: Final = "io.nanoclaw.Appliance.ApprovalPending"
 _MALFORMED: Final = "io.nanoclaw.Appliance.Malformed"
 _INVALID_PARAMETER: Final = "org.varlink.service.InvalidParameter"
@@ -65,6 +66,7 @@ type Restart = Callable[[str], Awaitable[bool]]
 class _Request(msgspec.Struct, frozen=True, rename="camel"):
     """What the row says: the container's word, so each field is checked."""
 
+    action: str
     request_id: str
     frame: str
 
@@ -101,6 +103,8 @@ class AgentCalls(ActionHandler):
             request = msgspec.json.decode(row.content, type=_Request)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             raise Refused("the request is no control call") from None
+        if request.action != _CONTROL:
+            raise Refused(f"there is no action {request.action[:40]!r}")
         if not 0 < len(request.request_id) <= 64:  # noqa: PLR2004  # the runner's are 24 characters
             raise Refused("the request is no control call: its id has 1 to 64 characters")
         frame = await self._answer(session, request.frame)

@@ -108,7 +108,7 @@ class QuestionsBackend:
     async def answer(self, peer: Peer, question: str, option: str) -> str:
         """Answer in the place of the people who were asked."""
         found = await self.get(question)
-        words = await self._service.answer_as_operator(found.id, option, peer.user_name)
+        words = await self._service.decide(found.id, option, peer.user_name)
         log.info(
             "%s answered question %s: %s",
             peer.user_id,

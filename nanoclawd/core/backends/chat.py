@@ -19,6 +19,7 @@ from nanoclawd.routing.router import Routed, Router
 from nanoclawd.sessions.registry import Sessions
 from nanoclawd.store import agent_groups, chats, host_messages
 from nanoclawd.store.database import Database
+from nanoclawd.store.host_messages import HostMessage
 
 _STATES = {
     "completed": TurnState.COMPLETED,
@@ -42,7 +43,10 @@ class ChatBackend:
         Raises:
             Refused: nobody hears it; the message says why.
         """
-        chat = await self._chat(peer, group)
+        chat, answer = await self._chat(peer, group, client_token)
+        if answer is not None:
+            # It was the answer to a card. The card is closed by now, and told again it would be a message to the agent.
+            return Sent(client_token, _STATES.get(answer.status, TurnState.ACCEPTED))
         routed = await self._router.route(
             InboundEvent(
                 address=Address(CHANNEL_TYPE, chat),
@@ -56,7 +60,7 @@ class ChatBackend:
     @asynccontextmanager
     async def attach(self, peer: Peer, group: str, screen: ChatScreen) -> AsyncIterator[None]:
         """Show the chat, and the user's direct chat, on a screen while the context lasts."""
-        chat = await self._chat(peer, group)
+        chat, _ = await self._chat(peer, group)
         self._terminal.attach(chat, screen)
         try:
             yield
@@ -79,16 +83,16 @@ class ChatBackend:
             return Sent(routed.message_id, state)
         raise Refused(f"nobody answers this: {_why(routed.decision)}", hint="ncl wirings list")
 
-    async def _chat(self, peer: Peer, group: str) -> str:
-        """Return the peer's chat with a group, wired the first time."""
+    async def _chat(self, peer: Peer, group: str, token: str | None = None) -> tuple[str, HostMessage | None]:
+        """Return the peer's chat with a group, wired the first time, and the answer that a message has had already."""
         chat = platform_id(peer.user_name, group)
-        await self._database.run(_ensure_terminal, chat, f"{peer.user_name}'s terminal", group)
-        return chat
+        return chat, await self._database.run(_prepare, chat, f"{peer.user_name}'s terminal", group, token)
 
 
-def _ensure_terminal(connection: apsw.Connection, chat: str, name: str, group: str) -> None:
+def _prepare(connection: apsw.Connection, chat: str, name: str, group: str, token: str | None) -> HostMessage | None:
     """Make and wire a terminal's chat: in one visit of the database's thread, as every message pays for it."""
     chats.ensure_terminal(connection, chat, name, agent_groups.by_folder(connection, group).id)
+    return None if token is None else host_messages.answer_to(connection, CHANNEL_TYPE, token)
 
 
 def _why(decision: EventDecision) -> str:

@@ -351,11 +351,15 @@ async def test_a_row_told_twice_is_answered_once(stage: AgentStage):
 @pytest.mark.parametrize(
     "content",
     [
-        "", "null", "[]", "{}", '{"requestId":1,"frame":"{}"}', '{"requestId":"","frame":"{}"}', "\ud800",
-        '{"requestId":"r"}', '{"requestId":"r","frame":{}}', '{"a":' * 50_000,
-        '{"requestId":"' + "r" * 65 + '","frame":""}',
+        "", "null", "[]", "{}", "\ud800", '{"a":' * 50_000,
+        '{"action":"control","requestId":"r"}',
+        '{"action":"control","requestId":1,"frame":"{}"}',
+        '{"action":"control","requestId":"","frame":"{}"}',
+        '{"action":"control","requestId":"r","frame":{}}',
+        '{"action":"control","requestId":"' + "r" * 65 + '","frame":""}',
+        '{"action":"reboot","requestId":"r","frame":""}',
     ],
-    ids=range(11),
+    ids=range(12),
 )  # fmt: skip
 async def test_a_row_that_is_no_request_is_refused(stage: AgentStage, content: str):
     row = OutboundRow("out-x", 1, "system", "2026-01-01T00:00:00.000Z", content)

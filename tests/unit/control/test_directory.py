@@ -5,8 +5,10 @@ import json
 from typing import Any
 
 import pytest
+from varlink.scanner import Interface, _Array, _CustomType, _Enum, _Maybe, _Struct
 
 from memory_backend.harness import Client, Running
+from nanoclawd.control.introspection import Introspection
 from nanoclawd.store import chats, members, roles, users
 
 BOB = "telegram:4711"
@@ -16,7 +18,30 @@ async def good(client: Client, method: str, **parameters: Any) -> dict[str, Any]
     reply = await client.call(method, parameters)
     assert "error" not in reply, reply
     found: dict[str, Any] = reply["parameters"]
+    name, _, member = method.partition(".")
+    interface = _SERVICE.interfaces[f"io.nanoclaw.{name}"]
+    assert fits(interface, interface.members[member].out_type, found), (method, found)
     return found
+
+
+_SERVICE = Introspection()._service
+_PLAIN: dict[type, type | tuple[type, ...]] = {str: str, bool: bool, int: int, float: (int, float)}
+
+
+def fits(interface: Interface, kind: Any, value: Any) -> bool:
+    """Tell whether a reply is what the interface's file promises: every field, and no other."""
+    if isinstance(kind, _CustomType):
+        return fits(interface, interface.members[kind.name].type, value)
+    if isinstance(kind, _Maybe):
+        return value is None or fits(interface, kind.element_type, value)
+    if isinstance(kind, _Array):
+        return isinstance(value, list) and all(fits(interface, kind.element_type, one) for one in value)
+    if isinstance(kind, _Enum):
+        return value in kind.fields
+    if isinstance(kind, _Struct):
+        same = isinstance(value, dict) and value.keys() == kind.fields.keys()
+        return same and all(fits(interface, found, value[name]) for name, found in kind.fields.items())
+    return isinstance(value, _PLAIN[type(kind)])
 
 
 async def bad(client: Client, method: str, **parameters: Any) -> tuple[str, dict[str, Any]]:

@@ -114,10 +114,15 @@ _json = st.recursive(
 )
 _methods = st.sampled_from([
     "io.nanoclaw.Groups.Create", "io.nanoclaw.Groups.Delete", "io.nanoclaw.Chat.Send", "io.nanoclaw.Sessions.Get",
-    "io.nanoclaw.Images.List",
+    "io.nanoclaw.Images.List", "io.nanoclaw.Chats.Create", "io.nanoclaw.Chats.Update", "io.nanoclaw.Wirings.Create",
+    "io.nanoclaw.Users.Create", "io.nanoclaw.Roles.Grant", "io.nanoclaw.Members.Add", "io.nanoclaw.Destinations.Add",
+    "io.nanoclaw.Approvals.Decide", "io.nanoclaw.Routing.Explain", "io.nanoclaw.Routing.Dropped",
     "org.varlink.service.GetInfo", "org.varlink.service.GetInterfaceDescription", "x", ".", "",
 ]) | st.text(max_size=20)  # fmt: skip
-_names = st.sampled_from(["name", "group", "text", "id", "interface", "zz"])
+_names = st.sampled_from([
+    "name", "group", "text", "id", "interface", "zz", "chat", "channel", "user", "role", "limit", "sender", "option",
+    "approval", "is_group", "engage_pattern",
+])  # fmt: skip
 _calls = st.fixed_dictionaries(
     {"method": _methods},
     optional={
