@@ -127,7 +127,9 @@ class HostOutbox:
     async def rest(self) -> None:
         """Return when nothing is left to do now."""
         while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.wait(self._tasks)
+            # The tasks' own callbacks, which take them off the list, come next.
+            await asyncio.sleep(0)
 
     async def _look(self) -> None:
         try:

@@ -131,7 +131,9 @@ class ApprovalService:
     async def rest(self) -> None:
         """Return when nothing is under way any more."""
         while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.wait(self._tasks)
+            # The tasks' own callbacks, which take them off the list, come next.
+            await asyncio.sleep(0)
 
     async def request(self, new: NewRequest) -> tuple[Approval, bool]:
         """Ask, unless the same is asked already.

@@ -50,7 +50,7 @@ class DirectMessages:
             first_channel: the channel to prefer, where the platform is there more than once.
         """
         platform, _, handle = user_id.partition(":")
-        names = self._channels.of_platform(platform)
+        names = self._channels.of_platform(platform) if handle else ()
         found = None
         for name in sorted(names, key=lambda name: name != first_channel):
             address = await self._on(name, user_id, handle)

@@ -88,7 +88,9 @@ class QuestionService:
     async def rest(self) -> None:
         """Return when nothing is under way any more."""
         while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.wait(self._tasks)
+            # The tasks' own callbacks, which take them off the list, come next.
+            await asyncio.sleep(0)
 
     async def asked(self, session_id: str, row_id: str, card: Card, address: Address) -> str:
         """Keep a question before its card is delivered; return the card's id, the same for the same row.
