@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from nanoclawd.cli import outcome
-from nanoclawd.cli.catalogue import TOP
+from nanoclawd.cli.catalogue import RESOURCES, TOP
 from nanoclawd.cli.outcome import EXPLAINED, USAGE, CommandError
 from nanoclawd.cli.spec import OPTIONAL, REQUIRED, Command, Parameter, Resource, Verb
 
@@ -31,6 +31,11 @@ class _Formatter(argparse.HelpFormatter):
 
 class Parser(argparse.ArgumentParser):
     """Ends with our exit code, and says what was probably meant."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # No option of ours begins with a digit: -100123:7 is somebody's id.
+        self._negative_number_matcher = re.compile(r"-\d")
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and the next command to type; end."""
@@ -80,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
 def parse(made: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
     """Read a command line; what is wrong with it ends the program."""
-    given, left = made.parse_known_args(list(words))
+    given, left = made.parse_known_args(_completed(words))
     if left:
         given.maker.error(_about_unknown(given.maker, left[0]))
     command: Command = given.command
@@ -102,6 +107,18 @@ def handler(run: str) -> Any:
         raise CommandError(
             outcome.REFUSED, f"this command works on the appliance itself only ({error.name} is not here)"
         ) from None
+
+
+def _completed(words: Sequence[str]) -> list[str]:
+    """Return the words with what a bare resource means, where options follow: ``wirings --chat x`` is a list, too."""
+    for number, word in enumerate(words):
+        resource = RESOURCES.get(word)
+        after = next((one for one in words[number + 1 :] if one != "--json"), "")
+        if resource and after.startswith("-") and after not in {"-h", "--help"}:
+            return [*words[: number + 1], resource.verbs[0].name, *words[number + 1 :]]
+        if resource or (not word.startswith("-") and words[number - 1 : number] != ["--socket"]):
+            break
+    return list(words)
 
 
 def given_options(verb: Verb, given: argparse.Namespace) -> list[Parameter]:
@@ -192,11 +209,6 @@ def _about_unknown(made: argparse.ArgumentParser, word: str) -> str:
     near = _near(word.partition("=")[0], options)
     if near:
         return f"there is no option {said}: did you mean {' or '.join(near)}?"
-    command: Command = made.get_default("command")
-    if command.resource and not made.prog.endswith(f" {command.verb.name}"):
-        return (
-            f"there is no option {said} here; options stand after the command: {made.prog} {command.verb.name} {said}"
-        )
     return f"there is no option {said}; a value that begins with a dash stands after --, or as --option=value"
 
 

@@ -65,7 +65,7 @@ def file_text(argument: str) -> str:
     try:
         return sys.stdin.read() if argument == "@-" else Path(argument[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise CommandError(outcome.USAGE, f"{argument[1:]}: {error}") from None
+        raise CommandError(outcome.USAGE, f"{argument}: {error}", "ncl groups update --help") from None
 
 
 def _for_programs(verb: Verb, resource: Resource, parameters: Mapping[str, object], reply: Mapping[str, Any]) -> object:

@@ -155,6 +155,10 @@ def test_a_terminal_gets_a_conversation(daemon: Daemon):
     daemon.start()
     os.write(leader, b"again\r")
     screen.wait_for(b"echo: again")
+    # All commands but the one that ends the conversation are the appliance's and the agent's.
+    for command in (b"/help", b"/stop", b"/quit now"):
+        os.write(leader, command + b"\r")
+        screen.wait_for(b"echo: " + command)
     os.write(leader, b"!ansi\r")
     screen.wait_for(b"echo: red")
     os.write(leader, b"x" * 10 + b"\x03/quit\r")
