@@ -152,7 +152,10 @@ class _Bounded(io.RawIOBase):
 
 def _open(directory: int, name: str) -> tuple[int, os.stat_result]:
     try:
+        check_name(name)
         pinned = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except ValueError as error:
+        raise Refused(str(error)) from error
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {name[:80]!r}") from error
     except OSError as error:

@@ -203,10 +203,9 @@ class Sessions:
         self._surroundings().admission.leave(session_id)
         self._spawn(actor.files.close())
 
-    def forget_doorbells(self, group: str) -> None:
-        """Remove the directory of a deleted group's doorbells (blocking); systemd has removed what was in it."""
-        with suppress(OSError):
-            SessionUnits(group, "", self._surroundings().runtime_directory).doorbell.parent.rmdir()
+    def doorbells_of(self, group: str) -> Path:
+        """Return the directory of a group's doorbells, which is left empty when systemd has removed what was in it."""
+        return SessionUnits(group, "", self._surroundings().runtime_directory).doorbell.parent
 
     @property
     def actors(self) -> tuple[SessionActor, ...]:

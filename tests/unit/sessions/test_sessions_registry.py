@@ -107,8 +107,6 @@ async def test_a_caller_that_gives_up_leaves_no_message_unanswered(house: House)
         await call
     lock.close()
     await house.until(lambda: house.platform.texts)
-    await house.machine.stop()
-    await house.asleep()
 
 
 async def test_a_session_that_closed_meanwhile_takes_no_message(house: House):
