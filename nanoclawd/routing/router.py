@@ -1,6 +1,7 @@
 """The way of a message in: cleaned → facts → decision → carried out. Decisions are kept for ``ncl explain``."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import deque
@@ -98,6 +99,7 @@ class Router:
         self._patterns = Patterns()
         # Its own threads: a flood of slow patterns must not keep others' work waiting.
         self._threads = ThreadPoolExecutor(_PATTERN_THREADS, thread_name_prefix="patterns")
+        self._chats: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._places: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
         self._recent: deque[tuple[frozenset[str], EventDecision]] = deque(maxlen=REMEMBERED)
 
@@ -124,27 +126,21 @@ class Router:
         if wrong is not None:
             log.warning("a message was ignored: %s", wrong, extra=about(channel=event.address.channel_type))
             return self._done(_ignored(event, wrong, notes))
-        decision, facts = await self._decide(event, intercept=not replay)
-        if decision.action is Action.REGISTER and facts.default_group is not None:
-            notes = (*notes, decision.deciding)
-            await self._register(event, facts.default_group)
-            decision, facts = await self._decide(event, intercept=False)
-        decision = replace(decision, steps=(*notes, *decision.steps))
-        # From here on the thread counts only where the channel has threads (F-122).
-        event = replace(event, address=replace(event.address, thread_id=facts.thread_id))
-        match decision.action:
-            case Action.ROUTE:
-                return await self._at_wirings(event, decision, facts, replay=replay)
-            case Action.NAME | Action.ANSWER:
-                return await self._intercepted(event, decision, facts)
-            case Action.REPLY:
-                words_id = ids.words_id("ask", event.address, event.message_id)
-                await self._words.post(words_id, event.address, decision.reply, event.message_id)
-                return self._done(decision, consumed=True, answered=True)
-            case Action.ASK | Action.DROP:
-                return await self._unheard(event, decision, replay=replay)
-            case _:
-                return self._done(decision)
+        # One after the other in a chat: messages keep their order, and what follows a mention knows of it.
+        place = (event.address.channel_type, event.address.platform_id)
+        async with self._chats.setdefault(place, asyncio.Lock()):
+            decision, facts = await self._settled(event, notes, replay=replay)
+            # From here on the thread counts only where the channel has threads (F-122).
+            event = replace(event, address=replace(event.address, thread_id=facts.thread_id))
+            taken = await self._at_wirings(event, decision, facts)
+        # Not within: who is asked and what an answer sets going may come back to this chat.
+        try:
+            if decision.action is Action.ROUTE:
+                return await self._after_wirings(event, decision, facts, taken, replay=replay)
+            return await self._without_wirings(event, decision, facts, replay=replay)
+        except Exception as error:
+            await self._fail(event, [error])
+            return self._done(decision)
 
     async def explain(self, event: InboundEvent) -> EventDecision:
         """Tell what would become of an event, and change nothing.
@@ -164,6 +160,18 @@ class Router:
         """Return what was decided about a message, newest first: by the platform's id or a row's. Without its text."""
         return [decision for known, decision in reversed(self._recent) if message_id in known]
 
+    async def _settled(
+        self, event: InboundEvent, notes: tuple[Step, ...], *, replay: bool
+    ) -> tuple[EventDecision, Facts]:
+        """Decide, and where that is to wire the chat to the default agent, do so and decide again."""
+        decision, facts = await self._decide(event, intercept=not replay)
+        if decision.action is Action.REGISTER and facts.default_group is not None:
+            notes = (*notes, decision.deciding)
+            with contextlib.suppress(NotFound):  # the agent was deleted in this moment: there is no default then
+                await self._register(event, facts.default_group)
+            decision, facts = await self._decide(event, intercept=False)
+        return replace(decision, steps=(*notes, *decision.steps)), facts
+
     async def _decide(self, event: InboundEvent, *, intercept: bool) -> tuple[EventDecision, Facts]:
         abilities = self._abilities(event.address.channel_type)
         facts = await self._database.run(load, event, abilities.threads, abilities.buttons, self._access, intercept)
@@ -178,51 +186,67 @@ class Router:
         group_id = await self._database.run(writes.register, event, folder, threads, self._access)
         await self._sessions.project_destinations(group_id)
 
-    async def _intercepted(self, event: InboundEvent, decision: EventDecision, facts: Facts) -> Routed:
-        if decision.answer is not None:
-            await self._approvals.answer(event, decision.answer)
-        elif decision.action is Action.NAME and facts.name_for is not None:
-            await self._approvals.name_given(event, facts.name_for)
-        return self._done(decision, consumed=True)
+    async def _without_wirings(
+        self, event: InboundEvent, decision: EventDecision, facts: Facts, *, replay: bool
+    ) -> Routed:
+        """Carry out what was decided before any wiring was asked."""
+        match decision.action:
+            case Action.ANSWER:
+                if decision.answer is not None:
+                    await self._approvals.answer(event, decision.answer)
+                return self._done(decision, consumed=True)
+            case Action.NAME:
+                if facts.name_for is not None:
+                    await self._approvals.name_given(event, facts.name_for)
+                return self._done(decision, consumed=True)
+            case Action.REPLY:
+                words_id = ids.words_id("ask", event.address, event.message_id)
+                await self._words.post(words_id, event.address, decision.reply, event.message_id)
+                return self._done(decision, consumed=True, answered=True)
+            case Action.ASK | Action.DROP:
+                chat = await self._database.run(writes.unheard, event, decision.reason, self._access)
+                if decision.action is Action.ASK and not replay:
+                    await self._approvals.chat_unknown(event, chat)
+                return self._done(replace(decision, chat=chat))
+            case _:
+                return self._done(decision)
 
-    async def _unheard(self, event: InboundEvent, decision: EventDecision, *, replay: bool) -> Routed:
-        """Write down that a chat without an agent was spoken in, and ask about it where that is the policy."""
-        chat = await self._database.run(writes.unheard, event, decision.reason, self._access)
-        if decision.action is Action.ASK and not replay:
-            await self._approvals.chat_unknown(event, chat)
-        return self._done(replace(decision, chat=chat))
-
-    async def _at_wirings(self, event: InboundEvent, decision: EventDecision, facts: Facts, *, replay: bool) -> Routed:
+    async def _at_wirings(self, event: InboundEvent, decision: EventDecision, facts: Facts) -> "_Taken":
         """Carry out what each wiring decided: side by side, and no failure of one touches another (F-162…164)."""
         chat = decision.chat
-        if chat is None:
-            raise RuntimeError("wirings without a chat")
-        results = await asyncio.gather(
+        if chat is None or not decision.wirings:
+            return _Taken()
+        stored, answer, sticking = await asyncio.gather(
             self._store(event, chat, decision),
             self._answer(event, chat, decision, facts),
-            self._ask(event, chat, decision, replay=replay),
             self._stick(event, decision, facts),
             return_exceptions=True,
         )
-        stored, replied_to = results[0], results[1]
-        failures = [result for result in results if isinstance(result, BaseException)]
-        if not isinstance(stored, BaseException):
-            failures += stored.failures
-        await self._fail(event, failures)
+        failures = [one for one in (stored, answer, sticking) if isinstance(one, BaseException)]
+        taken = _Taken() if isinstance(stored, BaseException) else stored
+        replied_to = None if isinstance(answer, BaseException) else answer
+        return replace(taken, replied_to=replied_to, failures=(*taken.failures, *failures))
+
+    async def _after_wirings(
+        self, event: InboundEvent, decision: EventDecision, facts: Facts, taken: "_Taken", *, replay: bool
+    ) -> Routed:
+        """Have people asked about a stranger, tell of failures, and write down what else the event tells."""
+        asks = [one for one in decision.wirings if one.action is Action.ASK and not replay]
+        if decision.chat is not None:
+            for one in asks:
+                await self._approvals.sender_unknown(event, decision.chat, one.wiring, one.group)
+        await self._fail(event, taken.failures)
         news = writes.news(event, decision, facts.shown_name)
         if news is not None:
             await self._database.run(writes.note, event, decision, news)
-        if isinstance(stored, BaseException) or isinstance(replied_to, BaseException):
-            return self._done(decision)
-        return self._done(
-            decision, stored.rows, stored.answered_as or replied_to or event.message_id, answered=replied_to is not None
-        )
+        message_id = taken.answered_as or taken.replied_to
+        return self._done(decision, taken.rows, message_id, answered=taken.replied_to is not None)
 
-    async def _store(self, event: InboundEvent, chat: Chat, decision: EventDecision) -> "_StoredRows":
+    async def _store(self, event: InboundEvent, chat: Chat, decision: EventDecision) -> "_Taken":
         """Put the message into the session of each agent that takes it, side by side."""
         taken = [one for one in decision.wirings if one.stores]
         if not taken:
-            return _StoredRows((), ())
+            return _Taken()
         sessions = await asyncio.gather(*(self._session(chat, one) for one in taken), return_exceptions=True)
         failures = [found for found in sessions if isinstance(found, BaseException)]
         letters = [
@@ -244,7 +268,7 @@ class Router:
                 "message stored",
                 extra=about(session=session.id, group=one.group, channel=event.address.channel_type, message=letter.id),
             )
-        return _StoredRows(tuple(rows), tuple(failures), answered_as)
+        return _Taken(tuple(rows), answered_as, failures=tuple(failures))
 
     async def _session(self, chat: Chat, one: WiringDecision) -> Session:
         """Return a wiring's session; made, or found where an event of the same place has made it at the same time."""
@@ -297,14 +321,6 @@ class Router:
         sessions = [(one.group, one.session) for one in ones if one.session is not None]
         ended = await asyncio.gather(*(self._sessions.stop_turn(session) for _, session in sessions))
         return [group for (group, _), did in zip(sessions, ended, strict=True) if did]
-
-    async def _ask(self, event: InboundEvent, chat: Chat, decision: EventDecision, *, replay: bool) -> None:
-        """Have somebody asked about a stranger, by each agent that the message was for."""
-        if replay:
-            return
-        for one in decision.wirings:
-            if one.action is Action.ASK:
-                await self._approvals.sender_unknown(event, chat, one.wiring, one.group)
 
     async def _stick(self, event: InboundEvent, decision: EventDecision, facts: Facts) -> None:
         """Remember that agents were mentioned in this thread; the first time, have the channel send all of it (F-177).
@@ -359,10 +375,13 @@ class Router:
 
 
 @dataclass(frozen=True, slots=True)
-class _StoredRows:
-    rows: tuple[Stored, ...]
-    failures: tuple[BaseException, ...]
+class _Taken:
+    """What the wirings of an event have come to: rows, the first that an agent answers, and what went wrong."""
+
+    rows: tuple[Stored, ...] = ()
     answered_as: str | None = None
+    replied_to: str | None = None
+    failures: tuple[BaseException, ...] = ()
 
 
 def _letter(event: InboundEvent, chat: Chat, one: WiringDecision) -> NewMessage:

@@ -1,5 +1,6 @@
 """What routing writes into ``central.db``: each function is one visit, and one transaction."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import apsw
 
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.config import Access
+from nanoclawd.errors import NotFound
 from nanoclawd.routing.decision import Action, DropReason, EventDecision, WiringDecision
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.wirings import default_wiring, wire
@@ -62,7 +64,8 @@ def note(connection: apsw.Connection, event: InboundEvent, decision: EventDecisi
     """Write down what an event tells beside its text."""
     with writing(connection):
         if found.chat_changed and decision.chat is not None:
-            chats.update(connection, decision.chat.id, name=event.chat_name, is_group=event.is_group)
+            with contextlib.suppress(NotFound):  # it was deleted in this moment
+                chats.update(connection, decision.chat.id, name=event.chat_name, is_group=event.is_group)
         if found.sender_renamed and event.sender.user_id is not None:
             users.ensure(connection, event.sender.user_id, event.sender.name)
         if found.drop_reason:

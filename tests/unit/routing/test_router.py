@@ -186,6 +186,15 @@ class TestRows:
         assert len(house.rows(results[0])) == 20
         assert house.directories() == 1
 
+    async def test_messages_of_a_chat_keep_their_order(self, house: House):
+        """Also when all come at once and deciding takes longer for some."""
+        chat = await house.heard("main", engage_pattern="x|[0-9]")
+        texts = [f"{number} {'word ' * (20_000 if number % 3 else 0)}" for number in range(15)]
+        results = await asyncio.gather(
+            *(house.router.route(event(chat, text, message_id=f"{number}")) for number, text in enumerate(texts))
+        )
+        assert [row.text for row in house.rows(results[0])] == texts
+
     async def test_a_closed_session_gets_no_message(self, house: House):
         chat = await house.heard("main")
         first = await house.router.route(event(chat, message_id="1"))
@@ -609,6 +618,30 @@ class TestFailures:
         assert [one.session.group for one in routed.stored] == ["stays"]
         assert house.directories() == 1
 
+    async def test_asking_that_fails(self, house: House, monkeypatch: pytest.MonkeyPatch):
+        """What is not foreseen is told and not raised; what can be told again is raised, and told again it works."""
+        chat = await house.chat(policy="request_approval")
+        await house.wire(chat, await house.group("main"))
+        unknown = event(Address(CHANNEL, "new"), sender="x", is_group=True, mention=True)
+        for error in (ZeroDivisionError(), Unavailable("later")):
+
+            async def fails(*_: object, error: Exception = error) -> None:
+                raise error
+
+            with monkeypatch.context() as patch:
+                patch.setattr(house.asked, "sender_unknown", fails)
+                patch.setattr(house.asked, "chat_unknown", fails)
+                for said in (event(chat, sender="x"), unknown):
+                    if isinstance(error, Unavailable):
+                        with pytest.raises(Unavailable):
+                            await house.router.route(said)
+                    else:
+                        assert (await house.router.route(said)).stored == ()
+        assert [text for _, _, text, _ in await house.words()] == [_wrong()] * 2
+        await house.router.route(event(chat, sender="x"))
+        await house.router.route(unknown)
+        assert (len(house.asked.senders), len(house.asked.chats)) == (1, 1)
+
     async def test_a_field_of_a_wrong_type(self, house: House):
         chat = await house.heard("main")
         for wrong in (None, 7, b"text", ["x"]):
@@ -650,3 +683,7 @@ async def _chat(house: House, platform_id: str) -> chats.Chat:
     found = await house.run(chats.by_address, CHANNEL, platform_id)
     assert found is not None
     return found
+
+
+def _wrong() -> str:
+    return "Something went wrong with this message here. The journal of the appliance has the details."
