@@ -184,7 +184,6 @@ class AgentService:
                 groups = await self._database.run(agent_groups.every)
                 await asyncio.to_thread(self._provisioner.publish_agents, groups)
             await self._remove_files(folder)
-            await asyncio.to_thread(self._sessions.forget_doorbells, folder)
         finally:
             self._leaving.discard(folder)
         log.info("group %s was deleted", folder, extra=about(group=folder))
@@ -221,8 +220,11 @@ class AgentService:
         return any(changed) or any(removed)
 
     async def _remove_files(self, folder: str) -> None:
-        """Remove the group's trees in a transient unit: an agent's files may belong to its uid, with mode 0600."""
-        trees = trees_of(self._paths, folder)
+        """Remove the group's trees in a transient unit.
+
+        An agent's files may belong to its uid, with mode 0600, and the daemon itself may not write to /run/user.
+        """
+        trees = [*trees_of(self._paths, folder), self._sessions.doorbells_of(folder)]
         result = await self._manager.run_transient(
             f"nanoclaw-remove-{folder}.service",
             ["/usr/bin/podman", "unshare", "rm", "-rf", "--", *map(str, trees)],

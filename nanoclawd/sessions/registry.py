@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 
 import apsw
 
