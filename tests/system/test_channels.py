@@ -218,3 +218,21 @@ def test_nobody_claims_an_identity(loop: Account, person: Person) -> None:
     assert "terminal:terminal:root" not in users
     with pytest.raises(PlatformError):
         loop.say(chat, "nobody", sender="")
+
+
+def test_an_administrator_at_the_terminal_is_asked_in_words(plain: Account, person: Person) -> None:
+    """W-53: the card comes to every screen of theirs as text, and a number is the answer."""
+    call("Roles.Grant", user="terminal:root", role="admin", group=person.group)
+    chat = f"c-{secrets.token_hex(4)}"
+    call("Chats.Create", channel="plain", chat=chat, unknown_sender_policy="request_approval")
+    call("Wirings.Create", chat=f"plain:{chat}", group=person.group)
+    sender = f"eve-{secrets.token_hex(3)}"
+    plain.say(chat, "may I come in?", sender=sender)
+    plain.hears(chat, "I have asked")
+    card = person.wait(lambda event: event.type == "notice" and f"loopback:{sender}" in event.text, "the card")
+    assert "may I come in?" in card.text
+    assert "1. Allow" in card.text
+    answered = person.ask("1")
+    assert answered.state == "completed"
+    assert f"{sender} may talk to {person.group}" in answered.text
+    plain.hears(chat, "echo: may I come in?")
