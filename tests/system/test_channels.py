@@ -2,13 +2,16 @@
 
 import json
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from system.appliance import (
+    STATE,
     ControlError,
     Person,
     call,
@@ -236,3 +239,62 @@ def test_an_administrator_at_the_terminal_is_asked_in_words(plain: Account, pers
     assert answered.state == "completed"
     assert f"{sender} may talk to {person.group}" in answered.text
     plain.hears(chat, "echo: may I come in?")
+
+
+POSTCARDS = """
+import msgspec
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.channels.adapter import BaseAdapter, Conversation
+from nanoclawd.channels.options import read_options
+from nanoclawd.routing.event import InboundEvent, Sender
+from nanoclawd.sessions.ports import Delivered
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    chat: str
+
+class Postcards(BaseAdapter):
+    platform = "postcards"
+
+    def __init__(self, name, options, places):
+        self.name, self._chat, self._places = name, options.chat, places
+
+    async def setup(self, inbound):
+        self._inbound = inbound
+
+    async def conversations(self):
+        here = Address(self.name, self._chat)
+        await self._inbound.message(InboundEvent(here, "card-1", "greetings", Sender("postcards:ada")))
+        return [Conversation(self._chat, "Letter box", is_group=False)]
+
+    async def deliver(self, outgoing):
+        (self._places.state / "delivered").write_text(outgoing.body.text)
+        return Delivered()
+
+def create(name, options, places):
+    return Postcards(name, read_options(Options, options), places)
+"""
+
+
+def test_a_package_adds_a_channel(group: str) -> None:
+    """An entry point is all it takes; the chat is answered through an adapter that the appliance never heard of."""
+    packages = Path("/usr/lib/python3/dist-packages")
+    module, info = packages / "nanoclawd_postcards.py", packages / "nanoclawd_postcards-1.0.dist-info"
+    delivered = STATE / "channels" / "cards" / "delivered"
+    chat = f"c-{secrets.token_hex(4)}"
+    try:
+        module.write_text(POSTCARDS)
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nanoclawd-postcards\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[nanoclawd.channels]\npostcards = nanoclawd_postcards:create\n")
+        with configured(channels={"cards": {"type": "postcards", "chat": chat}}):
+            call("Chats.Create", channel="cards", chat=chat, unknown_sender_policy="public")
+            call("Wirings.Create", chat=f"cards:{chat}", group=group)
+            wait_until(lambda: state_of("cards")["state"] == "ok", "the channel is up")
+            (found,) = call("Channels.Conversations", channel="cards")["conversations"]
+            assert (found["chat"], found["name"], found["groups"]) == (chat, "Letter box", [group])
+            wait_until(lambda: delivered.exists() and delivered.read_text() == "echo: greetings", "the answer")
+            assert state_of("cards")["platform"] == "postcards"
+    finally:
+        module.unlink(missing_ok=True)
+        shutil.rmtree(info, ignore_errors=True)
+        shutil.rmtree(delivered.parent, ignore_errors=True)
