@@ -6,27 +6,37 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
+from nanoclawd.cli import catalogue
+from nanoclawd.cli.spec import Command
 from nanoclawd.control.agent_calls.scope import AgentCaller, Judged
 
+_COMMANDS: Final[Mapping[str, tuple[Command, ...]]] = {
+    method: tuple(one for one in catalogue.commands() if one.verb.methods[:1] == (method,) and not one.verb.run)
+    for method in {one.verb.methods[0] for one in catalogue.commands() if one.verb.methods}
+}
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SPACE: Final = "Zs"
 
 
 def command_line(method: str, parameters: Mapping[str, Any]) -> str:
-    """Return a call as it would be typed."""
-    interface, _, verb = method.removeprefix("io.nanoclaw.").partition(".")
-    words = ["ncl", interface.lower(), _dashed(verb)]
+    """Return a call as it is typed."""
+    command = _command(method, parameters)
+    known = {one.name: one for one in command.verb.parameters} if command else {}
+    places = [_value(parameters[name]) for name, one in known.items() if not one.option and name in parameters]
+    options: list[str] = []
     for name, value in parameters.items():
-        words.append(f"--{name.replace('_', '-')}")
-        if value is not True:
-            words.append(_word(value))
-    return " ".join(words)
+        found = known.get(name)
+        if found is None or found.option:
+            options += _option(found.option if found else f"--{name.replace('_', '-')}", value)
+    # What begins with a dash would be an option anywhere else.
+    dashed = any(place.startswith("-") for place in places)
+    words = [*options, "--", *places] if dashed else [*places, *options]
+    return " ".join(("ncl", _name(method, command), *map(shlex.quote, words)))
 
 
 def title(caller: AgentCaller, judged: Judged) -> str:
     """Return a card's title."""
-    interface, _, verb = judged.method.removeprefix("io.nanoclaw.").partition(".")
-    return f"{caller.group} asks: ncl {interface.lower()} {_dashed(verb)}"
+    return f"{caller.group} asks: ncl {_name(judged.method, _command(judged.method, judged.parameters))}"
 
 
 def body(caller: AgentCaller, judged: Judged) -> str:
@@ -56,8 +66,28 @@ def visible(text: str) -> str:
     return "".join(_spelled(char) for char in text)
 
 
-def _word(value: object) -> str:
-    return shlex.quote(_value(value))
+def _command(method: str, parameters: Mapping[str, Any]) -> Command | None:
+    """Return the command that makes this call, of several the first that takes all of its parameters."""
+    of_method = _COMMANDS.get(method.removeprefix("io.nanoclaw."), ())
+    fitting = (one for one in of_method if parameters.keys() <= {known.name for known in one.verb.parameters})
+    return next(fitting, None)
+
+
+def _name(method: str, command: Command | None) -> str:
+    """Return a command's words; a method that no command calls has those of its own name."""
+    if command is not None:
+        return command.words
+    interface, _, verb = method.removeprefix("io.nanoclaw.").partition(".")
+    return f"{visible(interface).lower()} {visible(verb).lower()}"
+
+
+def _option(option: str, value: object) -> list[str]:
+    if value is True:
+        return [option]
+    if value is False:
+        return [option.replace("--", "--no-", 1)]
+    text = _value(value)
+    return [f"{option}={text}"] if text.startswith("-") else [option, text]
 
 
 def _value(value: object) -> str:
@@ -71,7 +101,3 @@ def _spelled(char: str) -> str:
     if category in _HIDDEN or (category == _SPACE and char != " "):
         return char.encode("unicode_escape").decode("ascii")
     return char
-
-
-def _dashed(verb: str) -> str:
-    return "".join(f"-{char.lower()}" if char.isupper() else char for char in verb).lstrip("-")

@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_runner.contract.rows import OutboundRow
+from nanoclawd.cli import arguments
+from nanoclawd.cli.verbs import wire
 from nanoclawd.control.agent_calls.rules import RULES, Access
 from nanoclawd.control.agent_calls.service import MAX_PENDING
 from nanoclawd.control.agent_calls.wording import command_line
@@ -146,24 +150,21 @@ async def test_an_allowed_command_is_done_and_told(stage: AgentStage, caplog: py
     approval_id = await stage.asked("Members.Add", user="chat:bob")
     (card,) = stage.channels["chat"].all_cards()
     assert stage.channels["chat"].in_chat("dm-admin"), "the group's admin is asked first"
-    assert "ncl members add --user chat:bob --group home" in card.card.text
+    assert "ncl members add home chat:bob" in card.card.text
     for part in ("io.nanoclaw.Members.Add", "user: chat:bob", "group: home", "session hhhhhhhhhhhh"):
         assert part in card.card.text
     assert await stage.database.run(members.every) == []
     assert await stage.allowed_by(ADMIN) == "Allowed by Ada."
     (member,) = await stage.database.run(members.every)
     assert (member.user_id, member.group, member.added_by) == ("chat:bob", "home", "agent:home")
-    assert stage.note(approval_id).startswith("Done: ncl members add --user chat:bob --group home\n")
+    assert stage.note(approval_id).startswith("Done: ncl members add home chat:bob\n")
     assert any("as chat:admin allowed" in message for message in caplog.messages)
 
 
 async def test_a_refused_and_an_expired_command_are_not_done_and_told(stage: AgentStage):
     refused = await stage.asked("Members.Add", user="chat:bob")
     await stage.allowed_by(ADMIN, "deny")
-    assert (
-        stage.note(refused)
-        == "Refused by somebody with the right to decide: ncl members add --user chat:bob --group home"
-    )
+    assert stage.note(refused) == "Refused by somebody with the right to decide: ncl members add home chat:bob"
     late = await stage.asked("Members.Add", user="chat:bob")
     assert late != refused
     await stage.expire()
@@ -272,7 +273,7 @@ async def test_an_approval_is_for_exactly_what_its_card_has_shown(stage: AgentSt
     assert office is not None
     await stage.asked("Chats.Delete", chat="Office")
     text = stage.channels["chat"].all_cards()[-1].card.text
-    assert f"ncl chats delete --chat {office.id}" in text
+    assert f"ncl chats delete {office.id}" in text
     assert f"chat: {office.id} (chat:office “Office”)" in text
 
 
@@ -286,9 +287,29 @@ async def test_nothing_on_a_card_is_hidden_or_cut(stage: AgentStage):
     assert code in ("Refused", "TooLarge")
     assert told["message"]
     assert len(await stage.pending()) == 1
-    assert command_line("io.nanoclaw.Routing.ExplainMessage", {"id": "a b", "more_of": True}) == (
-        "ncl routing explain-message --id 'a b' --more-of"
-    )
+
+
+CHOICES: dict[str, object] = {
+    "unknown_sender_policy": "public", "engage_mode": "pattern", "sender_scope": "known", "session_mode": "shared",
+    "ignored_message_policy": "drop", "role": "admin", "cli_scope": "global",
+}  # fmt: skip
+SAMPLES: dict[str, object] = {"is_group": False, "priority": -3, "force": True}
+
+
+@pytest.mark.parametrize("method", sorted(name for name, rule in RULES.items() if rule.access is Access.APPROVAL))
+async def test_the_command_on_a_card_is_the_one_that_operators_type(stage: AgentStage, method: str):
+    """Typed by an operator it makes the same call: what is shown is what is done."""
+    fields = [one.name for one in msgspec.structs.fields(stage.calls._methods[method].parameters)]
+    given: dict[str, object] = {name: SAMPLES.get(name, f"it's {name}") for name in fields}
+    given |= {name: "-100" for name in ("chat", "user") if name in given}
+    given |= {name: value for name, value in CHOICES.items() if name in given}
+    given.pop("agent", None)
+    line = command_line(method, given)
+    parsed = arguments.parse(arguments.parser(), shlex.split(line)[1:])
+    assert (f"io.nanoclaw.{parsed.command.verb.methods[0]}", wire(parsed.command.verb, parsed)) == (method, given)
+    for name in given:
+        only = {name: given[name]}
+        assert command_line(method, only).startswith(f"ncl {parsed.command.words} ")
 
 
 async def test_the_same_call_is_asked_once_and_agents_do_not_bury_people(stage: AgentStage):
