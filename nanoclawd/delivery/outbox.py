@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -324,7 +325,7 @@ def _conclude(connection: apsw.Connection, intent: _Intent, result: Delivered | 
         host_messages.record(connection, message.id, "failed", reason=result.reason)
         return "failed"
     wait = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempts - 1, 20), LONGEST_RETRY_SECONDS)
-    if result.retry_after is not None:
+    if result.retry_after is not None and math.isfinite(result.retry_after):
         wait = min(max(result.retry_after, 1.0), _DAY_SECONDS)
     later = now_text(plus_seconds=wait)
     host_messages.record(connection, message.id, "pending", next_attempt_at=later, reason=result.reason)

@@ -79,6 +79,19 @@ class Outcome:
     approval: Approval | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Where the words of a decision go as a message, in the same commit: to who wrote it.
+
+    Attributes:
+        channel: they need no second message in the card's place there.
+        reply: makes the message of the words.
+    """
+
+    channel: str
+    reply: Callable[[str], HostMessage]
+
+
 class _CannotError(Exception):
     """What was decided can't be done: everything is rolled back."""
 
@@ -182,13 +195,13 @@ class ApprovalService:
         approval_id, version = cards.parse_id(card_id)
         return await self._decided(self._by_person, approval_id, value, (user_id, name), version, None)
 
-    async def answer(self, approval_id: str, value: str, user_id: str, name: str, channel: str) -> Outcome:
-        """Decide by a text that was matched with the approval's present options; the caller tells the words.
+    async def answer(self, approval_id: str, value: str, user_id: str, name: str, told: Told) -> Outcome:
+        """Decide by a text that was matched with the approval's present options; the caller tells a refusal.
 
         Raises:
             NotFound: there is no such approval.
         """
-        return await self._decided(self._by_person, approval_id, value, (user_id, name), None, channel)
+        return await self._decided(self._by_person, approval_id, value, (user_id, name), None, told)
 
     async def decide(self, approval_id: str, option: str, operator: str) -> tuple[Approval, str]:
         """Decide as an operator, who may decide everything.
@@ -214,6 +227,7 @@ class ApprovalService:
         applying: Callable[[apsw.Connection, Approval], Applied],
         by: tuple[str, str],
         value: str,
+        told: Told,
     ) -> Outcome:
         """Decide an approval that has waited for more than a choice (a name), in one transaction with ``applying``.
 
@@ -221,7 +235,7 @@ class ApprovalService:
             NotFound: there is no such approval, or what ``applying`` needs has gone.
             NanoclawError: what ``applying`` raises; nothing has changed.
         """
-        return await self._decided(self._conclude, approval_id, applying, by, value)
+        return await self._decided(self._conclude, approval_id, applying, by, value, told)
 
     def repost(self) -> None:
         """Look at everything that waits: what has expired, and whom cards have not reached.
@@ -256,7 +270,7 @@ class ApprovalService:
         value: str,
         person: tuple[str, str],
         version: int | None,
-        told: str | None,
+        told: Told | None,
     ) -> Outcome:
         return self._decide(connection, approval_id, value, _person(connection, *person), version, told)
 
@@ -267,7 +281,7 @@ class ApprovalService:
         value: str,
         by: Decider,
         version: int | None,
-        told: str | None,
+        told: Told | None,
     ) -> Outcome:
         """Judge, carry out and close, in one transaction; nothing has changed where it refuses."""
         try:
@@ -314,13 +328,14 @@ class ApprovalService:
         applying: Callable[[apsw.Connection, Approval], Applied],
         person: tuple[str, str],
         value: str,
+        told: Told,
     ) -> Outcome:
         by = _person(connection, *person)
         with writing(connection):
             approval = approvals.by_id(connection, approval_id)
             if approval.status != "pending":
                 return Outcome(wording.already(approval, cards.who_decided(connection, approval, by)))
-            return self._close(connection, approval, value, by, applying(connection, approval), None)
+            return self._close(connection, approval, value, by, applying(connection, approval), told)
 
     def _close(
         self,
@@ -329,9 +344,12 @@ class ApprovalService:
         value: str,
         by: Decider,
         applied: Applied,
-        told: str | None,
+        told: Told | None,
     ) -> Outcome:
-        cards.close(connection, approval, applied.words, self._can_edit, None if told is None else (by.id, told))
+        said_to = None if told is None else (by.id, told.channel)
+        cards.close(connection, approval, applied.words, self._can_edit, said_to)
+        if told is not None:
+            host_messages.post(connection, told.reply(applied.words))
         if applied.status != "pending":
             approvals.decide(connection, approval.id, applied.status, by.id, value)
         elif applied.new_card:

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Awaitable
+from functools import partial
 from typing import Final, Protocol
 
 from nanoclawd.channels.adapter import Capabilities
-from nanoclawd.delivery.outbox import HostOutbox
+from nanoclawd.delivery.outbox import HostOutbox, words
 from nanoclawd.errors import NotFound, Unavailable
 from nanoclawd.journal import about
-from nanoclawd.permissions.approvals import DEFAULT_HOURS, ApprovalService
+from nanoclawd.permissions.approvals import DEFAULT_HOURS, ApprovalService, Told
 from nanoclawd.permissions.chats import ChatApprovals, ChatFacts, Project
 from nanoclawd.permissions.direct_messages import DirectMessages, DmChannels
 from nanoclawd.permissions.kept import Replay
@@ -20,6 +21,7 @@ from nanoclawd.routing.event import Click, InboundEvent
 from nanoclawd.routing.ids import words_id
 from nanoclawd.store.chats import Chat, Wiring
 from nanoclawd.store.database import Database
+from nanoclawd.store.host_messages import HostMessage
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +116,9 @@ class Permissions:
             said = await self._words(self.questions.answer(answer.card_id, answer.value, user_id, name, address))
         else:
             said = await self._words(self._decided(event, answer))
-        await self._outbox.post(words_id("answer", address, event.message_id), address, said, event.message_id)
+        row = _reply(event, said)
+        # The id is the same where the words were posted with the decision.
+        await self._outbox.post(row.id, address, said, row.in_reply_to)
 
     async def name_given(self, event: InboundEvent, approval_id: str) -> None:
         """Go on with a registration that waited for this text as a name."""
@@ -122,21 +126,20 @@ class Permissions:
 
     async def click(self, click: Click) -> str:
         """Carry out what a button says; return words for who clicked. Never raises."""
+        card_id, value, user_id, name = map(_storable, (click.card_id, click.value, click.user_id, click.sender_name))
         try:
-            outcome = await self.approvals.click(click.card_id, click.value, click.user_id, click.sender_name)
-            return outcome.words
+            return (await self.approvals.click(card_id, value, user_id, name)).words
         except NotFound:
             log.debug("the card of a click is no approval's", extra=about(channel=click.address.channel_type))
         except Exception:
             log.exception("a click failed", extra=about(channel=click.address.channel_type))
             return _WRONG
-        return await self._words(self.questions.answer(click.card_id, click.value, click.user_id, click.sender_name))
+        return await self._words(self.questions.answer(card_id, value, user_id, name))
 
     async def _decided(self, event: InboundEvent, answer: CardAnswer) -> str:
         sender = event.sender
-        outcome = await self.approvals.answer(
-            answer.card_id, answer.value, sender.user_id or "", sender.name, event.address.channel_type
-        )
+        told = Told(event.address.channel_type, partial(_reply, event))
+        outcome = await self.approvals.answer(answer.card_id, answer.value, sender.user_id or "", sender.name, told)
         return outcome.words
 
     async def _words(self, doing: Awaitable[str]) -> str:
@@ -149,3 +152,12 @@ class Permissions:
         except Exception:
             log.exception("an answer to a card failed")
             return _WRONG
+
+
+def _reply(event: InboundEvent, said: str) -> HostMessage:
+    return words(words_id("answer", event.address, event.message_id), event.address, said, event.message_id)
+
+
+def _storable(text: str) -> str:
+    """Return a text with what UTF-8 can't hold (halves of characters) replaced."""
+    return text.encode(errors="replace").decode()

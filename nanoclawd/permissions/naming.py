@@ -11,11 +11,11 @@ import apsw
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.transaction import writing
-from nanoclawd.delivery.outbox import HostOutbox
+from nanoclawd.delivery.outbox import HostOutbox, words
 from nanoclawd.errors import AlreadyExists, NanoclawError, NotFound
 from nanoclawd.permissions import cards, wording
 from nanoclawd.permissions.actions import Applied, Decider
-from nanoclawd.permissions.approvals import ApprovalService
+from nanoclawd.permissions.approvals import ApprovalService, Told
 from nanoclawd.permissions.chat_card import NEW_AGENT
 from nanoclawd.permissions.chats import ChatApprovals
 from nanoclawd.routing.event import InboundEvent
@@ -23,6 +23,7 @@ from nanoclawd.routing.ids import words_id
 from nanoclawd.store import agent_groups, approvals, roles
 from nanoclawd.store.approvals import Approval
 from nanoclawd.store.database import Database
+from nanoclawd.store.host_messages import HostMessage
 from nanoclawd.store.names import GROUP_NAME_LENGTH, RESERVED, normalised
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,8 @@ class Naming:
             except Exception:
                 log.exception("an agent that was being made is not ready")
                 continue
-            address = Address(**naming["address"])
-            await self._outbox.post(words_id("named", address, naming["message_id"]), address, said)
+            row = _reply(naming, said)
+            await self._outbox.post(row.id, Address(**naming["address"]), said, row.in_reply_to)
 
     async def given(self, event: InboundEvent, approval_id: str) -> None:
         """Take a text as the name, and tell where it was written what came of it."""
@@ -114,9 +115,10 @@ class Naming:
         return await self._conclude(approval_id, naming)
 
     async def _conclude(self, approval_id: str, naming: dict[str, Any]) -> str:
+        told = Told(naming["address"]["channel_type"], partial(_reply, naming))
         try:
             outcome = await self._service.conclude(
-                approval_id, partial(self._connect, naming), (naming["by"], naming["name"]), NEW_AGENT.value
+                approval_id, partial(self._connect, naming), (naming["by"], naming["name"]), NEW_AGENT.value, told
             )
         except NanoclawError as error:
             return f"The agent {naming['folder']} was made, but not connected: {error.message}"
@@ -127,6 +129,11 @@ class Naming:
         name = cards.display_name(connection, naming["by"]) or naming["name"]
         by = Decider(naming["by"], wording.who(naming["by"], name))
         return self._registrations.connect(connection, approval, group.id, by)
+
+
+def _reply(naming: dict[str, Any], said: str) -> HostMessage:
+    address, message_id = Address(**naming["address"]), naming["message_id"]
+    return words(words_id("named", address, message_id), address, said, message_id)
 
 
 def _choose(

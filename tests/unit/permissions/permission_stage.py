@@ -158,10 +158,10 @@ class Mailboxes:
 class DyingDatabase(Database):
     """A daemon that is killed: after some calls nothing is answered any more."""
 
-    def __init__(self, path: Path, calls: int | None) -> None:
+    def __init__(self, path: Path, dead: asyncio.Event) -> None:
         super().__init__(path)
-        self.calls = calls
-        self.dead = asyncio.Event()
+        self.calls: int | None = None
+        self.dead = dead
 
     async def run[T](self, function: Callable[..., T], *arguments: object) -> T:
         if self.calls is not None:
@@ -185,11 +185,13 @@ class Stage:
         self.mailboxes = Mailboxes()
         self.create_fails: deque[Exception] = deque()
         self.hours = 24.0
+        self.dead = asyncio.Event()
         self._adapters: dict[str, MemoryAdapter] = {}
         self.number = 0
 
     async def start(self, *, calls: int | None = None) -> None:
-        self.database = DyingDatabase(self.path / "central.db", None)
+        self.dead.clear()
+        self.database = DyingDatabase(self.path / "central.db", self.dead)
         await self.database.open()
         config = Config(
             channels={name: Channel(type="memory", name=name) for name in self.channels if name != "terminal"}
@@ -333,17 +335,23 @@ class Stage:
 type MakeStage = Callable[[dict[str, Platform]], Awaitable[Stage]]
 
 
-async def until_killed(stage: Stage, work: Callable[[], object]) -> bool:
+async def until_killed(stage: Stage, calls: int, work: Callable[[], Awaitable[object]]) -> bool:
     """Do something in a daemon that dies meanwhile; tell whether it did. Nothing of it goes on afterwards."""
-    doing = asyncio.ensure_future(work())  # type: ignore[arg-type]
-    dying = asyncio.create_task(stage.database.dead.wait())
-    await asyncio.wait({doing, dying}, return_when=asyncio.FIRST_COMPLETED)
-    died = stage.database.dead.is_set()
-    for task in (doing, dying):
-        if died or task is dying:
-            task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+
+    async def live() -> None:
+        await stage.start(calls=calls)
+        await work()
+
+    living = asyncio.create_task(live())
+    dying = asyncio.create_task(stage.dead.wait())
+    await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
+    died = stage.dead.is_set()
+    if died:
+        living.cancel()
+    dying.cancel()
+    with suppress(asyncio.CancelledError):
+        await living
+    await stage.end()
     return died
 
 
