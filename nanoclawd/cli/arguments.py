@@ -215,8 +215,8 @@ def _about_unknown(made: argparse.ArgumentParser, word: str) -> str:
 def _near(word: str, known: Sequence[str]) -> list[str]:
     import difflib  # 4 ms that only a mistake costs
 
-    return difflib.get_close_matches(word[:100], known, n=3, cutoff=0.6) or [
-        name for name in known if len(word) > 1 and name.startswith(word)
+    return difflib.get_close_matches(word[:100], known, n=3, cutoff=0.65) or [
+        name for name in known if len(word) > 1 and (name.startswith(word) or word.startswith(name))
     ]
 
 

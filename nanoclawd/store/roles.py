@@ -108,7 +108,7 @@ def revoke(connection: apsw.Connection, user_id: str, role: str, agent_group_id:
     """
     with together(connection):
         if role == "owner" and agent_group_id is None and _owners(connection) == [user_id]:
-            raise Refused(f"{user_id} is the last owner", hint="ncl roles grant USER owner")
+            raise Refused(f"{user_id} is the last owner", hint="ncl roles grant owner USER")
         connection.execute(
             "DELETE FROM user_roles WHERE user_id = ? AND role = ? AND ifnull(agent_group_id, '') = ?",
             (user_id, role, agent_group_id or ""),

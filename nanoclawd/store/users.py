@@ -100,5 +100,5 @@ def delete(connection: apsw.Connection, user_id: str) -> None:
         by_id(connection, user_id)
         owners = connection.execute("SELECT user_id FROM user_roles WHERE agent_group_id IS NULL AND role = 'owner'")
         if [row[0] for row in owners] == [user_id]:
-            raise Refused(f"{user_id} is the last owner", hint="ncl roles grant USER owner")
+            raise Refused(f"{user_id} is the last owner", hint="ncl roles grant owner USER")
         connection.execute("DELETE FROM users WHERE id = ?", (user_id,))

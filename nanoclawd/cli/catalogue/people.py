@@ -103,7 +103,7 @@ ROLES = Resource(
             "become the owner, where there is none yet",
             ("Roles.Claim",),
             run="listings:claim",
-            about="ncl setup does it too. You are terminal: and your unix name.",
+            about="So does ncl setup. You are terminal: and your unix name.",
         ),
     ),
     "nobody has a role: approvals reach nobody; try: ncl roles claim",
