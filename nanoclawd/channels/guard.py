@@ -43,7 +43,7 @@ class GuardedInbound:
     async def chat_named(self, chat: Address, name: str | None, *, is_group: bool | None = None) -> None:
         """Tell a chat's name or kind (W-55); a name is bounded and printable, whatever people called the chat."""
         self._check(chat)
-        await self._inbound.chat_named(chat, _presentable(name), is_group=is_group)
+        await self._inbound.chat_named(chat, presentable(name), is_group=is_group)
 
     def reachable_again(self, address: Address) -> None:
         """Deliveries that waited for this chat are due."""
@@ -68,8 +68,20 @@ class GuardedInbound:
             raise InvalidName(f"channel {self._name} cannot vouch for the user {user_id[:80]!r}")
 
 
-def _presentable(name: str | None) -> str | None:
-    if name is None:
+def is_storable(text: object) -> bool:
+    """Tell whether an adapter's id is a text that UTF-8 can hold: half a character can be neither stored nor sent."""
+    if not isinstance(text, str):
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def presentable(name: object) -> str | None:
+    """Return a name as one bounded line without what a terminal obeys, or None where nothing is left of it."""
+    if not isinstance(name, str):
         return None
     text = "".join(character if character.isprintable() else " " for character in name)
     return " ".join(text.split())[:_MAX_NAME_CHARACTERS] or None

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from nanoclaw_runner.contract.clock import now_text
@@ -108,7 +108,8 @@ class ChannelKeeper:
         adapter = self.adapter
         if adapter is not None:
             try:
-                health = adapter.health()
+                told = adapter.health()
+                health = replace(told, detail=one_line(told.detail))
             except Exception as error:
                 log.exception("channel %s cannot say how it is", self.name, extra=about(channel=self.name))
                 health = Health(HealthState.DEGRADED, f"cannot say how it is: {in_words(error)}")
@@ -232,10 +233,15 @@ class _WrongConfigurationError(NanoclawError):
 
 def in_words(error: BaseException) -> str:
     """Return what an exception says, on one line and bounded, or at least its kind."""
-    words = " ".join(str(error).split())[:_MAX_WORDS]
+    words = one_line(str(error))
     if isinstance(error, NanoclawError | TimeoutError) and words:
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """Return an adapter's words on one line, bounded, in characters that can be stored."""
+    return " ".join(text.encode(errors="replace").decode().split())[:_MAX_WORDS]
 
 
 async def _awaited[Result](made: Awaitable[Result]) -> Result:

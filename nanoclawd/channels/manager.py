@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -15,6 +16,7 @@ from nanoclawd.channels.adapter import (
     Inbound,
     InvalidOption,
 )
+from nanoclawd.channels.guard import is_storable, presentable
 from nanoclawd.channels.keeper import ChannelKeeper, ChannelState, Pace
 from nanoclawd.channels.registry import find_factory
 from nanoclawd.channels.terminal import CHANNEL_TYPE, TerminalChannel
@@ -112,15 +114,17 @@ class ChannelManager:
             Unavailable: it is down, failed or took too long.
         """
         found = await self._ask(name, lambda adapter: adapter.open_dm(handle))
-        return found if isinstance(found, str) and found else None
+        return found if found and is_storable(found) else None
 
     async def conversations(self, name: str) -> Sequence[Conversation]:
         """Return the chats that the channel's account is in; raises as :meth:`open_dm`."""
-        return tuple(await self._ask(name, lambda adapter: adapter.conversations()))
+        found = await self._ask(name, lambda adapter: adapter.conversations())
+        usable = (one for one in found if isinstance(one, Conversation) and is_storable(one.platform_id))
+        return tuple(replace(one, name=presentable(one.name)) for one in usable)
 
     async def chat_name(self, name: str, platform_id: str) -> str | None:
         """Return a chat's shown name, if the platform tells it; raises as :meth:`open_dm`."""
-        return await self._ask(name, lambda adapter: adapter.chat_name(platform_id))
+        return presentable(await self._ask(name, lambda adapter: adapter.chat_name(platform_id)))
 
     async def subscribe(self, address: Address) -> None:
         """Have the platform send everything of a thread from now on; raises as :meth:`open_dm`."""

@@ -6,7 +6,8 @@ from typing import Final
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.bounded import bounded
-from nanoclawd.channels.keeper import in_words
+from nanoclawd.channels.guard import is_storable
+from nanoclawd.channels.keeper import in_words, one_line
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.delivery.fitting import fit
 from nanoclawd.delivery.typing import TypingService
@@ -97,10 +98,10 @@ class DeliveryService:
 def _checked(outcome: object, name: str) -> Delivered | Undelivered:
     """Return an adapter's outcome; what is none is a fault of the adapter, and no delivery."""
     if isinstance(outcome, Undelivered):
-        return outcome
+        return replace(outcome, reason=one_line(outcome.reason))
     if not isinstance(outcome, Delivered):
         return Undelivered(f"channel {name} does not say whether it delivered")
     message_id = outcome.platform_message_id
-    if message_id is not None and not (isinstance(message_id, str) and len(message_id) <= _MAX_ID_CHARACTERS):
-        return Delivered()
-    return outcome
+    if message_id is None or (is_storable(message_id) and len(message_id) <= _MAX_ID_CHARACTERS):
+        return outcome
+    return Delivered()

@@ -303,7 +303,7 @@ class Rude(Example):
     """Everything that can go wrong when an adapter is asked."""
 
     def health(self) -> Health:
-        raise ValueError("no idea")
+        raise ValueError("no idea \ud800")
 
     def reachable(self, address: Address) -> bool:
         raise ValueError("no idea")
@@ -320,13 +320,15 @@ class Rude(Example):
                     return None
         if handle == "cancel":
             raise asyncio.CancelledError
+        if handle == "half":
+            return "\ud800"
         raise ValueError("no such person")
 
     async def chat_name(self, platform_id: str) -> str | None:
         return f"chat {platform_id}"
 
     async def conversations(self) -> list[Conversation]:
-        return [Conversation("c", "C", is_group=True)]
+        return [Conversation("c", "C\x1b\ud800", is_group=True), Conversation("\ud800", None, is_group=True)]
 
 
 async def test_asking_an_adapter_ends_in_time_and_with_one_kind_of_error(stage: Stage):
@@ -334,13 +336,15 @@ async def test_asking_an_adapter_ends_in_time_and_with_one_kind_of_error(stage: 
     manager = stage.run("channels: {one: {type: example}}", lambda _kind: lambda *_args: rude)
     state = await stage.until("one", HealthState.DEGRADED)
     assert "no idea" in state.health.detail
+    state.health.detail.encode()
     assert manager.reachable(Address("one", "c"))
     for handle, words in (("x", "no such person"), ("hang", "0.3 s"), ("cancel", "from inside"), ("deaf", "0.3 s")):
         began = time.monotonic()
         with pytest.raises(Unavailable, match=words):
             await manager.open_dm("one", handle)
         assert time.monotonic() - began < 1.45
-    assert await manager.chat_name("one", "c") == "chat c"
+    assert await manager.open_dm("one", "half") is None, "half a character can be neither stored nor sent"
+    assert await manager.chat_name("one", "c\n\ud800") == "chat c"
     assert await manager.conversations("one") == (Conversation("c", "C", is_group=True),)
     await manager.subscribe(Address("one", "c", "t"))
     with pytest.raises(NotFound):
