@@ -117,7 +117,7 @@ def test_content_that_is_hard_to_read_or_show_does_not_hold_the_loop_up(
         other.answers(3)
     assert outcome.state == "completed"
     if attack == "deep_json":
-        hostile.notice("could not be delivered")
+        hostile.notice("refused: its content is no JSON")
 
 
 def test_a_lock_on_outbound_for_ever_ends_the_container(hostile: Hostile, other: Bystander) -> None:
