@@ -1,0 +1,141 @@
+"""One message to twenty agents beside one message to one: rows written and wakes requested.
+
+In this process, with the product's own router and sessions, below the state directory; no bus is there to start a
+container with, so that a wake ends with its request.
+"""
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import apsw
+
+from benchlib.progress import step
+from benchlib.results import Of, Result, Target
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.channels.adapter import Capabilities, ChannelPlaces
+from nanoclawd.channels.manager import ChannelManager
+from nanoclawd.config import Access, Config
+from nanoclawd.delivery.outbox import HostOutbox
+from nanoclawd.delivery.service import DeliveryService
+from nanoclawd.paths import StatePaths
+from nanoclawd.routing.decision import CardAnswer
+from nanoclawd.routing.event import InboundEvent, Sender
+from nanoclawd.routing.router import Router
+from nanoclawd.sessions.jobs import SessionJobs
+from nanoclawd.sessions.outbound import OutboundReader
+from nanoclawd.sessions.registry import Sessions
+from nanoclawd.sessions.surroundings import Surroundings
+from nanoclawd.store import agent_groups, chats
+from nanoclawd.store.chats import Chat, Wiring
+from nanoclawd.store.database import Database
+from nanoclawd.supervision.admission import Admission, Bounds
+from nanoclawd.supervision.user_manager import UserManager
+
+AGENTS: Final = 20
+MESSAGES: Final = 60
+MOST_RATIO: Final = 2.0
+CHANNEL: Final = "bench"
+
+
+def fan_out(state: Path) -> Result:
+    """Route messages to one agent and to twenty, in turns, and return the latter beside the former."""
+    step(f"{MESSAGES} messages to {AGENTS} agents")
+    logging.disable(logging.CRITICAL)  # that no bus answers is no news here
+    with tempfile.TemporaryDirectory(dir=state) as directory:
+        alone, together = asyncio.run(_measure(Path(directory)))
+    logging.disable(logging.NOTSET)
+    note = f"one message to {AGENTS} agents whose sessions are there, in ms; the baseline is the median of one to one"
+    return Result("fan-out", "ms", tuple(together), median(alone), Target(Of.RATIO, MOST_RATIO), note)
+
+
+async def _measure(root: Path) -> tuple[list[float], list[float]]:
+    alone, together = [], []
+    async with _router(root) as router:
+        for number in range(MESSAGES + 1):
+            for room, times in (("one", alone), ("many", together)):
+                event = InboundEvent(Address(CHANNEL, room), str(number), "hello", Sender(None), is_group=True)
+                begun = time.perf_counter()
+                routed = await router.route(event)
+                times.append((time.perf_counter() - begun) * 1e3)
+                if not all(one.stored for one in routed.stored):
+                    raise RuntimeError("a message was not stored")
+    # The first ones have made the sessions.
+    return alone[1:], together[1:]
+
+
+@asynccontextmanager
+async def _router(root: Path) -> AsyncIterator[Router]:
+    paths = StatePaths(root)
+    database = Database(paths.central_db)
+    await database.open()
+    sessions, jobs = Sessions(paths, database), SessionJobs()
+    delivery = DeliveryService(ChannelManager(Config(), ChannelPlaces(root / "channels", root)))
+    sessions.bind(
+        Surroundings(
+            database=database,
+            manager=UserManager(f"unix:path={root}/nobody"),
+            admission=Admission(Bounds(AGENTS + 1, 2**40, 2**20, 0), root),
+            jobs=jobs,
+            reader=OutboundReader(),
+            port=delivery,
+            timeouts=Config().timeouts,
+            runtime_directory=root,
+            image_present=_no_image,
+            slept=sessions.slept,
+        )
+    )
+    outbox = HostOutbox(database, delivery)
+    router = Router(database, sessions, _Nobody(), outbox, _abilities, Access(), _subscribe)
+    await database.run(_wire)
+    try:
+        yield router
+    finally:
+        sessions.close()
+        delivery.close()
+        await outbox.close()
+        router.close()
+        jobs.close()
+        await database.close()
+
+
+def _wire(connection: apsw.Connection) -> None:
+    for room, count in (("one", 1), ("many", AGENTS)):
+        chat = chats.create(connection, CHANNEL, room, None, True, "public")
+        for number in range(count):
+            group = agent_groups.create(connection, f"{room}-{number}")
+            chats.wire(connection, chat.id, group.id, engage_mode="pattern", engage_pattern=".")
+
+
+class _Nobody:
+    """Nobody is asked: everybody may write here."""
+
+    async def sender_unknown(self, event: InboundEvent, chat: Chat, wiring: Wiring, group: str) -> None:
+        """Not asked."""
+
+    async def chat_unknown(self, event: InboundEvent, chat: Chat) -> None:
+        """Not asked."""
+
+    async def answer(self, event: InboundEvent, answer: CardAnswer) -> None:
+        """Nothing is open."""
+
+    async def name_given(self, event: InboundEvent, approval_id: str) -> None:
+        """Nothing waits for a name."""
+
+
+def _abilities(_name: str) -> Capabilities:
+    return Capabilities()
+
+
+async def _subscribe(_address: Address) -> None:
+    """Everything comes anyway."""
+
+
+async def _no_image() -> bool:
+    return True
