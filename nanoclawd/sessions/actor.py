@@ -24,7 +24,7 @@ from nanoclawd.sessions.files import SessionFiles
 from nanoclawd.sessions.hostile_vfs import DamagedError, NotNowError
 from nanoclawd.sessions.inbound import Destination, NewMessage
 from nanoclawd.sessions.mailbox import Mailbox
-from nanoclawd.sessions.pace import LookPace, TurnBound
+from nanoclawd.sessions.pace import Alarm, LookPace, TurnBound
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.sessions.state import Phase, Snapshot
 from nanoclawd.sessions.surroundings import Surroundings
@@ -84,6 +84,7 @@ class SessionActor:
         self._claimed: frozenset[str] = frozenset()
         self._locked_since: float | None = None
         self._turn = TurnBound(around.timeouts.turn, lambda: self._container.end(Ended.FOR_TIME))
+        self._again = Alarm(self._container.look)
         self._idle_since: float | None = None
         self._recoveries = 0
         self._pace = LookPace()
@@ -334,6 +335,7 @@ class SessionActor:
         finally:
             self._container.hang_up()
             self._turn.end()
+            self._again.at(None)
             self._idle_since = None
             admission.leave(self.ref.id)
         self._display.status("")
@@ -389,6 +391,7 @@ class SessionActor:
         while True:
             drained = await self._mailbox.drain()
             self._claimed = drained.claimed
+            self._again.at(drained.again)
             progressed = progressed or bool(drained.finished or drained.delivered)
             if not drained.more:
                 return progressed

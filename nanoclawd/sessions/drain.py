@@ -47,19 +47,25 @@ class Drained:
     """What a drain learned.
 
     Attributes:
-        finished: inbound id → completed or failed.
+        finished: inbound id → completed or failed, as far as the agent is concerned.
+        held: those of them whose answer waits to be delivered.
+        late: inbound ids that were held by an earlier drain, and whose answers have their outcome now.
         claimed: inbound ids that the agent is working on.
         delivered: how many rows reached their chat.
         problems: what could not be delivered for good.
         unseen: chats for which something waits until somebody sees them (channel, platform id).
+        again: the earliest time at which a postponed delivery is due.
         more: another drain would find more at once.
     """
 
     finished: dict[str, str]
+    held: frozenset[str]
+    late: frozenset[str]
     claimed: frozenset[str]
     delivered: int
     problems: tuple[Problem, ...]
     unseen: frozenset[tuple[str, str]]
+    again: str | None
     more: bool
 
 
@@ -73,12 +79,29 @@ class _Round:
     failures: list[tuple[OutboundRow | BadRow, str]] = field(default_factory=list)
     unseen: set[tuple[str, str]] = field(default_factory=set)
     spent: list[Opened] = field(default_factory=list)
+    settled: set[str] = field(default_factory=set)
     delivered: int = 0
     progressed: bool = False
 
     def note(self, delivery: Delivery) -> None:
         self.known[delivery.message_out_id] = delivery
         self.unrecorded.append(delivery)
+        if delivery.status in _FINAL and delivery.in_reply_to is not None:
+            self.settled.add(delivery.in_reply_to)
+
+    def next_attempt(self, after: str) -> str | None:
+        """Return when the next postponed delivery is due. What was due already waits for its chat, not for a time."""
+        moments = [state.next_attempt_at for state in self.known.values() if (state.next_attempt_at or "") > after]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def open_references(self) -> frozenset[str]:
+        """Return the inbound ids that something answers which has no final outcome yet."""
+        open_ids = {key for key, state in self.known.items() if state.status not in _FINAL}
+        return frozenset(
+            one.in_reply_to
+            for one in (*self.look.outbound.rows, *self.look.notices)
+            if not isinstance(one, BadRow) and one.in_reply_to is not None and one.id in open_ids
+        )
 
 
 class Drain:
@@ -119,12 +142,16 @@ class Drain:
             await self._files.remove_files(opened)
         problems = tuple(dict.fromkeys([await self._problem(row, text) for row, text in done.failures]))
         await self._tell_agent(problems)
+        waiting = done.open_references()
         return Drained(
             finished=finished,
+            held=waiting & finished.keys(),
+            late=frozenset(done.settled) - waiting - finished.keys(),
             claimed=frozenset(key for key, ack in look.outbound.acks.items() if ack == "processing"),
             delivered=done.delivered,
             problems=problems,
             unseen=frozenset(done.unseen),
+            again=done.next_attempt(now_text()),
             more=look.outbound.more and done.progressed,
         )
 
@@ -150,7 +177,7 @@ class Drain:
                 continue
             later = _deferred_until(row)
             if later is not None and later > now:
-                done.note(Delivery(row.id, "pending", next_attempt_at=later, reason="deferred by the agent"))
+                done.note(_new(row, next_attempt_at=later, reason="deferred by the agent"))
                 continue
             due.append(parcel)
         return due
@@ -188,9 +215,9 @@ class Drain:
 
     async def _carry(self, parcel: Parcel, names: Mapping[int, str], done: _Round) -> None:
         row = parcel.row
-        if parcel.address is not None and not self._seen(parcel.address, done):
+        if parcel.address is not None and not self._seen(row, parcel.address, done):
             return
-        intent = await self._intend(row.id, parcel.address, done)
+        intent = await self._intend(row, parcel.address, done)
         result, opened = await self._courier.carry(parcel, names)
         outcome = _outcome(intent, result)
         done.note(outcome)
@@ -202,9 +229,9 @@ class Drain:
             self._give_up(row, f"could not be delivered: {outcome.reason}", done)
 
     async def _speak(self, notice: Notice, done: _Round) -> None:
-        if _postponed(done.known.get(notice.id), now_text()) or not self._seen(notice.address, done):
+        if _postponed(done.known.get(notice.id), now_text()) or not self._seen(notice, notice.address, done):
             return
-        intent = await self._intend(notice.id, notice.address, done)
+        intent = await self._intend(notice, notice.address, done)
         outgoing = Outgoing(
             notice.id, Text(notice.text), notice.address, notice.timestamp, notice.in_reply_to, is_notice=True
         )
@@ -214,15 +241,18 @@ class Drain:
         if outcome.status == "failed":
             self._log_failure(notice.id, f"a notice could not be delivered: {outcome.reason}")
 
-    def _seen(self, address: Address, done: _Round) -> bool:
+    def _seen(self, one: OutboundRow | Notice, address: Address, done: _Round) -> bool:
         """Tell whether a delivery can be tried; nothing is shown to nobody, and that is no attempt."""
         if self._port.reachable(address):
             return True
         done.unseen.add(_chat(address))
+        if one.id not in done.known:
+            # Known to wait: what it answers is not answered yet.
+            done.note(_new(one, chat=_chat(address)))
         return False
 
-    async def _intend(self, row_id: str, address: Address | None, done: _Round) -> Delivery:
-        before = done.known.get(row_id) or Delivery(row_id, "pending")
+    async def _intend(self, one: OutboundRow | Notice, address: Address | None, done: _Round) -> Delivery:
+        before = done.known.get(one.id) or _new(one)
         intent = replace(
             before,
             status="sending",
@@ -236,7 +266,8 @@ class Drain:
         return intent
 
     def _refuse(self, row: OutboundRow | BadRow, reason: str, done: _Round) -> None:
-        done.note(Delivery(row.id, "failed", reason=reason))
+        reference = row.in_reply_to if isinstance(row, OutboundRow) else None
+        done.note(Delivery(row.id, "failed", reason=reason, in_reply_to=reference))
         self._give_up(row, f"of the agent was refused: {reason}", done)
 
     def _give_up(self, row: OutboundRow | BadRow, text: str, done: _Round) -> None:
@@ -247,7 +278,7 @@ class Drain:
     async def _problem(self, row: OutboundRow | BadRow, text: str) -> Problem:
         """Say what will never be done where the message is that the row answers: who waits for it is there."""
         reference = row.in_reply_to if isinstance(row, OutboundRow) else None
-        heard = None if reference is None else await self._files.read(lambda inbound: inbound.heard(reference))
+        heard = None if reference is None else await self._files.heard(reference)
         return Problem(text, (heard.address if heard else None) or self._session.address)
 
     def _log_failure(self, row_id: str, text: str) -> None:
@@ -275,6 +306,18 @@ class Drain:
                     trigger=False,
                 )
             )
+
+
+def _new(
+    one: OutboundRow | Notice,
+    *,
+    next_attempt_at: str | None = None,
+    reason: str | None = None,
+    chat: tuple[str, str] | None = None,
+) -> Delivery:
+    return Delivery(
+        one.id, "pending", next_attempt_at=next_attempt_at, reason=reason, chat=chat, in_reply_to=one.in_reply_to
+    )
 
 
 def _chat(address: Address) -> tuple[str, str]:

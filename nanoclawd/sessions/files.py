@@ -12,7 +12,7 @@ from nanoclawd.errors import Unavailable
 from nanoclawd.paths import SessionPaths
 from nanoclawd.sessions.attachments import Opened, open_all, remove
 from nanoclawd.sessions.directory import FileIdentity, make, outbound_identity, replace_outbound
-from nanoclawd.sessions.inbound import Delivery, Inbound, NewMessage, Notice
+from nanoclawd.sessions.inbound import Delivery, Heard, Inbound, NewMessage, Notice
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import Outbound, OutboundReader
 
@@ -94,6 +94,10 @@ class SessionFiles:
     async def read[T](self, function: Callable[[Inbound], T]) -> T:
         """Run a read on ``inbound.db``."""
         return await self.write(function)
+
+    async def heard(self, reference: int | str) -> Heard | None:
+        """Find a message that the agent was given, by its number or id."""
+        return await self.read(lambda inbound: inbound.heard(reference))
 
     async def append(self, message: NewMessage) -> bool:
         """Store a message; False when it was stored before. Raises as :meth:`write`."""

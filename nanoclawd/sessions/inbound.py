@@ -72,6 +72,7 @@ class Delivery:
     Attributes:
         status: pending, sending, delivered, failed or unknown.
         chat: channel and platform id of where it went: what a later row may say of it is the container's word.
+        in_reply_to: the message that it answers: that one counts as answered when this has its final outcome.
     """
 
     message_out_id: str
@@ -81,14 +82,17 @@ class Delivery:
     platform_message_id: str | None = None
     reason: str | None = None
     chat: tuple[str, str] | None = None
+    in_reply_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message that the agent was given: the platform's own id of it, and where it was written."""
+    """A message that the agent was given: the platform's own id of it, where it was written, what became of it."""
 
     platform_message_id: str | None
     address: Address | None
+    status: str
+    trigger: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +193,15 @@ class Inbound:
         ]
 
     def status_of(self, message_id: str) -> str | None:
-        """Return a message's status, or None where it is unknown."""
-        row = self._connection.execute("SELECT status FROM messages_in WHERE id = ?", (message_id,)).fetchone()
+        """Return a message's status, or None where it is unknown.
+
+        One that the agent has done with is pending for its people as long as an answer to it has not been delivered.
+        """
+        row = self._connection.execute(
+            f"SELECT CASE WHEN EXISTS (SELECT 1 FROM delivered d WHERE {UNFINISHED.replace('status', 'd.status')}"
+            " AND d.in_reply_to = m.id) THEN 'pending' ELSE m.status END FROM messages_in m WHERE m.id = ?",
+            (message_id,),
+        ).fetchone()
         return None if row is None else str(row[0])
 
     def retry(self, messages: Iterable[Pending]) -> list[Retry]:
@@ -235,9 +246,10 @@ class Inbound:
             for delivery in deliveries:
                 connection.execute(
                     "INSERT INTO delivered (message_out_id, status, attempts, next_attempt_at, platform_message_id,"
-                    " reason, changed_at, channel_type, platform_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-                    " ON CONFLICT (message_out_id) DO UPDATE SET status = ?2, attempts = ?3, next_attempt_at = ?4,"
-                    " platform_message_id = ?5, reason = ?6, changed_at = ?7, channel_type = ?8, platform_id = ?9",
+                    " reason, changed_at, channel_type, platform_id, in_reply_to)"
+                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (message_out_id) DO UPDATE SET"
+                    " status = ?2, attempts = ?3, next_attempt_at = ?4, platform_message_id = ?5, reason = ?6,"
+                    " changed_at = ?7, channel_type = ?8, platform_id = ?9, in_reply_to = ?10",
                     (
                         delivery.message_out_id,
                         delivery.status,
@@ -247,6 +259,7 @@ class Inbound:
                         delivery.reason,
                         now_text(),
                         *(delivery.chat or (None, None)),
+                        delivery.in_reply_to,
                     ),
                 )
             for message_id, status in (acks or {}).items():
@@ -258,22 +271,25 @@ class Inbound:
         """Read what is known of some outbound rows' deliveries."""
         rows = self._connection.execute(
             "SELECT message_out_id, status, attempts, next_attempt_at, platform_message_id, reason, channel_type,"
-            " platform_id FROM delivered WHERE message_out_id IN (SELECT value FROM json_each(?))",
+            " platform_id, in_reply_to FROM delivered WHERE message_out_id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(message_out_ids)),),
         )
         return {
-            row_id: Delivery(row_id, status, attempts, due, name, reason, None if channel is None else (channel, chat))
-            for row_id, status, attempts, due, name, reason, channel, chat in rows
+            row_id: Delivery(
+                row_id, status, attempts, due, name, reason, None if channel is None else (channel, chat), reference
+            )
+            for row_id, status, attempts, due, name, reason, channel, chat, reference in rows
         }
 
     def heard(self, reference: int | str) -> Heard | None:
         """Find a message that the agent was given, by the number that it saw or by its id."""
         column = "seq" if isinstance(reference, int) else "id"
         row = self._connection.execute(
-            f"SELECT platform_message_id, channel_type, platform_id, thread_id FROM messages_in WHERE {column} = ?",
+            "SELECT platform_message_id, channel_type, platform_id, thread_id, status, trigger FROM messages_in"
+            f" WHERE {column} = ?",
             (reference,),
         ).fetchone()
-        return None if row is None else Heard(row[0], _address(row[1], row[2], row[3]))
+        return None if row is None else Heard(row[0], _address(row[1], row[2], row[3]), row[4], bool(row[5]))
 
     def watermark(self) -> int:
         """Return the seq up to which every outbound row has its final outcome."""
@@ -356,11 +372,15 @@ class Inbound:
 
     def _upgrade(self) -> None:
         """Bring a file of an earlier version up to date. ``delivered`` is the host's alone: no contract changes."""
-        if self._connection.execute("SELECT 1 FROM pragma_table_info('delivered') WHERE name = 'platform_id'").get:
+        added = ("channel_type", "platform_id", "in_reply_to")
+        known = "SELECT count(*) FROM pragma_table_info('delivered') WHERE name IN (?, ?, ?)"
+        if self._connection.execute(known, added).get == len(added):
             return
+        found = {row[1] for row in self._connection.execute("PRAGMA table_info(delivered)")}
         with writing(self._connection) as connection:
-            for column in ("channel_type", "platform_id"):
-                connection.execute(f"ALTER TABLE delivered ADD COLUMN {column} TEXT")
+            for column in added:
+                if column not in found:
+                    connection.execute(f"ALTER TABLE delivered ADD COLUMN {column} TEXT")
 
     def _finish(self, message_id: str, status: str) -> None:
         self._connection.execute(

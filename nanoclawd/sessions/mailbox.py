@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
@@ -10,6 +11,8 @@ from nanoclawd.sessions.files import SessionFiles
 from nanoclawd.sessions.inbound import NewMessage, Notice, Pending
 from nanoclawd.sessions.outbound import NOTICE_ID_PREFIX
 from nanoclawd.sessions.ports import DeliveryPort, HostRules, SessionRef
+
+_DONE: Final = frozenset({"completed", "failed"})
 
 
 class Mailbox:
@@ -101,7 +104,11 @@ class Mailbox:
         drained = await self._drain.run(tuple(self._pending))
         self._unseen = drained.unseen
         for message_id, ack in drained.finished.items():
-            await self._finish(message_id, completed=ack == "completed")
+            if message_id in drained.held:
+                self._forget(message_id)
+            else:
+                await self._finish(message_id, completed=ack == "completed")
+        await self._finish_late(drained.late)
         if drained.problems:
             await self._report(drained.problems)
             await self.deliver_notices()
@@ -111,6 +118,7 @@ class Mailbox:
         """Deliver the host's own words; the container's database is not touched."""
         drained = await self._drain.run_notices()
         self._unseen |= drained.unseen
+        await self._finish_late(drained.late)
 
     async def tell(self, message_ids: Iterable[str], kind: str, text: str) -> None:
         """Store a notice for each message (or one for the chat): each kind once per message. Delivered later."""
@@ -153,8 +161,20 @@ class Mailbox:
             notice_id = f"{NOTICE_ID_PREFIX}undelivered-{secrets.token_hex(6)}"
             await self._files.add_notice(Notice(notice_id, " ".join(said), address, now_text()))
 
-    async def _finish(self, message_id: str, *, completed: bool) -> None:
+    async def _finish_late(self, message_ids: Iterable[str]) -> None:
+        """Say that messages are done with whose last answer could not be delivered when the agent had finished them."""
+        for message_id in message_ids:
+            if message_id in self._pending:
+                continue
+            heard = await self._files.heard(message_id)
+            if heard is not None and heard.address is not None and heard.trigger and heard.status in _DONE:
+                await self._port.end_turn(heard.address, message_id, completed=heard.status == "completed")
+
+    def _forget(self, message_id: str) -> Pending | None:
         self._fresh.pop(message_id, None)
-        message = self._pending.pop(message_id, None)
+        return self._pending.pop(message_id, None)
+
+    async def _finish(self, message_id: str, *, completed: bool) -> None:
+        message = self._forget(message_id)
         if message is not None and message.address is not None and message.trigger:
             await self._port.end_turn(message.address, message_id, completed=completed)

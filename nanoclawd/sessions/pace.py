@@ -9,8 +9,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from nanoclaw_runner.contract.clock import now, parse
+
 STOCK: Final = 50
 LOOKS_PER_SECOND: Final = 20
+ALARM_SECONDS: Final = 60.0
 
 
 class LookPace:
@@ -49,3 +52,21 @@ class TurnBound:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class Alarm:
+    """Rings at a time of the wall clock while a container is awake: what is asleep has the timer of all sessions."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+        self._timer: asyncio.TimerHandle | None = None
+
+    def at(self, moment: str | None) -> None:
+        """Ring at a moment, or not at all; the last word holds."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if moment is not None:
+            wait = (parse(moment) - now()).total_seconds()
+            # A clock that is set meanwhile is noticed after a minute.
+            self._timer = asyncio.get_running_loop().call_later(min(max(wait, 0.0), ALARM_SECONDS), self._ring)

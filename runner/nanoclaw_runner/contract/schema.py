@@ -48,7 +48,8 @@ INBOUND_DDL: tuple[str, ...] = (
   reason TEXT,
   changed_at TEXT NOT NULL,
   channel_type TEXT,
-  platform_id TEXT
+  platform_id TEXT,
+  in_reply_to TEXT
 ) STRICT""",
     f"CREATE INDEX delivered_unfinished ON delivered (message_out_id) WHERE {UNFINISHED}",
     """CREATE TABLE notices (

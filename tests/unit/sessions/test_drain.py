@@ -126,10 +126,49 @@ async def test_nothing_is_shown_to_nobody(stage: Stage):
     stage.write_out("r2")
     for _ in range(3):
         assert (await stage.run()).delivered == 0
-    assert await known(stage, "r1", "r2") == {}
+    assert [state.attempts for state in (await known(stage, "r1", "r2")).values()] == [0, 0]
     stage.platform.away = False
     await stage.run()
     assert stage.platform.ids == ["r1", "r2"]
+
+
+async def test_a_message_is_answered_when_its_answer_was_delivered(stage: Stage):
+    """What a channel asks is told so until then, also after a restart; and then that its turn has ended, once."""
+    stage.platform.away = True
+    await stage.files.append(message("m1"))
+    stage.reply("one", "two", completed=("m1",))
+    with apsw.Connection(str(stage.paths.outbound_db)) as connection:
+        connection.execute("UPDATE messages_out SET in_reply_to = 'm1'")
+    connection.close()
+    drained = await stage.run("m1")
+    assert (drained.finished, drained.held) == ({"m1": "completed"}, {"m1"})
+    assert await stage.files.read(lambda inbound: inbound.pending()) == []
+    assert await stage.files.read(lambda inbound: inbound.status_of("m1")) == "pending"
+    await stage.restart()
+    stage.platform.away = False
+    results: list[Delivered | Undelivered] = [Delivered(), Undelivered("later")]
+    stage.platform.answer = lambda _outgoing: results.pop(0) if results else Delivered()
+    assert (await stage.run()).late == frozenset()
+    await make_due(stage)
+    drained = await stage.run()
+    assert drained.late == {"m1"}
+    assert await stage.files.read(lambda inbound: inbound.status_of("m1")) == "completed"
+    assert (await stage.run()).late == frozenset()
+
+
+async def test_a_drain_tells_when_to_come_again(stage: Stage):
+    """Also while the container is awake: nothing rings at a time by itself."""
+    assert (await stage.run()).again is None
+    stage.write_out("later", deliver_after=clock.now_text(plus_seconds=100))
+    stage.platform.answer = lambda _outgoing: Undelivered("down")
+    stage.write_out("r1")
+    begun = clock.now()
+    again = (await stage.run()).again
+    assert timedelta(seconds=4) < clock.parse(again or "") - begun < timedelta(seconds=10)
+    await make_due(stage)
+    stage.platform.away = True
+    again = (await stage.run()).again
+    assert clock.parse(again or "") - begun > timedelta(seconds=90), "what is due waits for its chat, not for a time"
 
 
 async def test_a_platform_that_fails_is_tried_again(stage: Stage):

@@ -13,9 +13,10 @@ from session_stage import message
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.errors import Unavailable
+from nanoclawd.sessions import drain
 from nanoclawd.sessions.aftermath import CLOSED, STOPPED
 from nanoclawd.sessions.inbound import NewMessage
-from nanoclawd.sessions.ports import Text
+from nanoclawd.sessions.ports import Delivered, Text, Undelivered
 from nanoclawd.store import agent_groups, destinations
 from nanoclawd.store import sessions as session_rows
 
@@ -356,6 +357,35 @@ async def test_a_sign_of_work_ends_with_the_session(house: House, end: str):
         case "daemon":
             house.sessions.close()
     await house.until(lambda: house.platform.at_work == {})
+
+
+async def test_a_delivery_is_tried_again_while_the_container_is_awake(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(drain, "FIRST_RETRY_SECONDS", 0.05)
+    results = [Undelivered("down"), Undelivered("down")]
+    house.platform.answer = lambda _outgoing: results.pop() if results else Delivered()
+    session = await house.session(await house.group(), DEN)
+    await house.say(session, at(DEN, message("one")))
+    await house.until(lambda: house.platform.texts == ["re: one"])
+    assert house.machine.running
+    assert house.machine.starts == [session.id]
+    await house.until(lambda: house.platform.ended == [("one", True)])
+
+
+async def test_a_turn_has_ended_when_its_answer_was_seen(house: House):
+    """Not when the agent has written it: whoever waits for the end would go without the answer."""
+    session = await house.session(await house.group(), DEN)
+    house.platform.away = True
+    await house.say(session, at(DEN, message("one")))
+    await house.until(lambda: statuses(house, session) == {"one": "completed"})
+    await house.machine.stop()
+    await house.asleep()
+    assert house.platform.ended == []
+    await house.restart()
+    house.platform.away = False
+    house.sessions.attached(DEN)
+    await house.until(lambda: house.platform.ended == [("one", True)])
+    assert house.platform.texts == ["re: one"]
+    assert house.machine.starts == [session.id]
 
 
 async def test_a_failed_wake_is_told(house: House):
