@@ -56,7 +56,8 @@ def fan_out(state: Path) -> Result:
 
 
 async def _measure(root: Path) -> tuple[list[float], list[float]]:
-    alone, together = [], []
+    alone: list[float] = []
+    together: list[float] = []
     async with _router(root) as router:
         for number in range(MESSAGES + 1):
             for room, times in (("one", alone), ("many", together)):
