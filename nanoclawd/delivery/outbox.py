@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -35,6 +36,7 @@ MAX_ATTEMPTS: Final = 8
 
 FIRST_RETRY_SECONDS: Final = 5
 LONGEST_RETRY_SECONDS: Final = 3600
+CLOSING_SECONDS: Final = 3.0
 KEPT_SECONDS: Final = 7 * 86400
 """So long words wait for a chat that nobody can reach, and finished rows can be looked at."""
 
@@ -78,20 +80,22 @@ class HostOutbox:
         self._looking = False
         self._look_again = False
         self._closed = False
+        self._next_prune = 0.0
 
     async def start(self) -> None:
         """Carry on where the last daemon stopped."""
         self._timer = WallTimer(self.nudge, lambda: self._spawn(self._after_jump()))
-        await self._database.run(host_messages.prune, now_text(plus_seconds=-KEPT_SECONDS))
         await self._database.run(host_messages.make_channel_due)
         self.nudge()
 
-    async def close(self) -> None:
-        """Stop. A delivery that is cut off is one that a crash would have cut off."""
+    async def close(self, patience: float = CLOSING_SECONDS) -> None:
+        """Stop: what is being sent has a moment to end; what is cut off is one duplicate, as after a crash."""
         self._closed = True
         if self._timer is not None:
             self._timer.close()
             self._timer = None
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -134,13 +138,16 @@ class HostOutbox:
 
     async def _look(self) -> None:
         try:
-            while self._look_again:
+            while self._look_again and not self._closed:
                 self._look_again = False
                 await self._deliver_due()
         finally:
             self._looking = False
 
     async def _deliver_due(self) -> None:
+        if time.monotonic() > self._next_prune:
+            self._next_prune = time.monotonic() + _DAY_SECONDS
+            await self._database.run(host_messages.prune, now_text(plus_seconds=-KEPT_SECONDS))
         moment = now_text()
         rows = await self._database.run(host_messages.due, moment, _BATCH)
         chats: dict[tuple[str, str], list[HostMessage]] = {}
@@ -158,7 +165,8 @@ class HostOutbox:
     async def _deliver_to(self, chat: tuple[str, str], messages: list[HostMessage]) -> None:
         try:
             for message in messages:
-                await self._deliver_one(message)
+                if not self._closed:
+                    await self._deliver_one(message)
         finally:
             self._busy.discard(chat)
         # What was posted for this chat in the meantime was passed over.

@@ -35,12 +35,16 @@ DEFAULT_HOURS: Final = 24
 KEPT_SECONDS: Final = 90 * 86400
 """So long a decided approval can be looked up."""
 
+_PRUNE_SECONDS: Final = 86400
 _FIRST_LOOK_SECONDS: Final = 5
 _LONGEST_LOOK_SECONDS: Final = 300
 """While an approval's card has reached nobody: somebody may be reachable by now."""
 
 _FIRST_RETRY_SECONDS: Final = 5
 _LONGEST_RETRY_SECONDS: Final = 300
+_AFTER_FAULT_SECONDS: Final = 60
+"""The database could not be written (a full disk): so long until everything is looked at anew."""
+
 _BEGUN: Final = "begun"
 
 
@@ -119,6 +123,7 @@ class ApprovalService:
         self._looking = False
         self._look_again = False
         self._look_wait = _FIRST_LOOK_SECONDS
+        self._next_prune = 0.0
 
     def register(self, action: str, handler: ActionHandler) -> None:
         """Say who handles an action; before :meth:`start`."""
@@ -127,10 +132,7 @@ class ApprovalService:
     async def start(self) -> None:
         """Carry on where the last daemon stopped."""
         self._timer = WallTimer(self._on_due, self._on_due)
-        await self._database.run(approvals.prune, now_text(plus_seconds=-KEPT_SECONDS))
-        for approval in await self._database.run(approvals.unfinished):
-            self._finish_soon(approval)
-        self.repost()
+        await self._go_on()
 
     async def close(self) -> None:
         """Stop; everything is in the database."""
@@ -356,6 +358,11 @@ class ApprovalService:
             cards.renew(connection, approval.id)
         return Outcome(applied.words, approvals.by_id(connection, approval.id))
 
+    async def _go_on(self) -> None:
+        for approval in await self._database.run(approvals.unfinished):
+            self._finish_soon(approval)
+        self.repost()
+
     async def _look(self) -> None:
         try:
             while self._look_again:
@@ -365,6 +372,9 @@ class ApprovalService:
             self._looking = False
 
     async def _look_once(self) -> None:
+        if time.monotonic() > self._next_prune:
+            self._next_prune = time.monotonic() + _PRUNE_SECONDS
+            await self._database.run(approvals.prune, now_text(plus_seconds=-KEPT_SECONDS))
         for approval in await self._database.run(self._expire):
             log.info("approval %s (%s) has expired", approval.id, approval.action)
             self._finish_soon(approval)
@@ -430,6 +440,11 @@ class ApprovalService:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("looking after approvals failed", exc_info=task.exception())
+            asyncio.get_running_loop().call_later(_AFTER_FAULT_SECONDS, self._recover)
+
+    def _recover(self) -> None:
+        if self._timer is not None:
+            self._spawn(self._go_on())
 
 
 def _person(connection: apsw.Connection, user_id: str, name: str) -> Decider:

@@ -28,11 +28,11 @@ _TRIES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class _Unasked:
-    """An approval whose card has reached nobody, and who could be asked beside those who were."""
+    """An approval whose card has reached nobody, its cards, and who could be asked beside those who were."""
 
     approval: Approval
+    shown: tuple[HostMessage, ...]
     candidates: tuple[str, ...]
-    asked: bool
 
 
 class Asking:
@@ -65,12 +65,7 @@ class Asking:
             asked = {one.person for one in shown}
             candidates = roles.approvers(connection, handler.group_to_ask(approval))
             left = tuple(user for user in candidates[:_MOST_ASKED] if user not in asked)
-            under_way = any(
-                one.attempts == 0
-                and self._messages.reachable(Address(one.channel_type, one.platform_id, one.thread_id))
-                for one in shown
-            )
-            found.append(_Unasked(approval, () if under_way else left, bool(shown)))
+            found.append(_Unasked(approval, tuple(shown), left))
         return found
 
     def _is_under_way(self, card: HostMessage) -> bool:
@@ -82,6 +77,8 @@ class Asking:
     async def _ask(self, unasked: _Unasked) -> bool:
         """Post a card to the first who can be reached now; to one who can't be only if nobody else was asked."""
         approval = unasked.approval
+        if any(self._is_under_way(one) for one in unasked.shown):
+            return False
         origin = str(approval.payload.get(ORIGIN, ""))
         places = await asyncio.gather(*(self._messages.of(user, origin) for user in unasked.candidates))
         found = [(user, place) for user, place in zip(unasked.candidates, places, strict=True) if place is not None]
@@ -89,7 +86,7 @@ class Asking:
         if not found:
             return False
         user, place = found[0]
-        if unasked.asked and not self._messages.reachable(place):
+        if unasked.shown and not self._messages.reachable(place):
             return False
         return await self._database.run(_post, approval.id, user, place)
 

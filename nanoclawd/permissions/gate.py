@@ -1,5 +1,6 @@
 """Everything about permissions in one place: what the router asks for, and what a choice on a card does."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from functools import partial
@@ -36,6 +37,9 @@ class Channels(DmChannels, ChatFacts, Protocol):
     def capabilities(self, name: str) -> Capabilities:
         """Return what a channel can."""
 
+    async def made(self, name: str) -> None:
+        """Return once that is known."""
+
 
 class Permissions:
     """Approvals and questions, put together. Implements :class:`~nanoclawd.routing.ports.Approvals`."""
@@ -71,27 +75,39 @@ class Permissions:
         def has_threads(name: str) -> bool:
             return channels.capabilities(name).threads
 
+        async def replay_where_known(event: InboundEvent) -> None:
+            # After a start: until its channel was made, a thread would count for nothing.
+            await channels.made(event.address.channel_type)
+            await replay(event)
+
         self._outbox = outbox
         self.direct_messages = DirectMessages(database, channels)
         self.approvals = ApprovalService(database, outbox, self.direct_messages, can_edit, hours)
         self.questions = QuestionService(database, outbox, asker, can_edit, hours)
-        self._senders = SenderApprovals(database, self.approvals, replay)
-        self._chats = ChatApprovals(database, self.approvals, replay, project, channels, has_threads)
-        self._naming = Naming(database, outbox, self.approvals, self._chats, create_group)
+        self._senders = SenderApprovals(database, self.approvals, replay_where_known)
+        self._chats = ChatApprovals(database, self.approvals, replay_where_known, project, channels, has_threads)
+        self._naming = Naming(database, outbox, self.approvals, self._chats, create_group, channels.made)
+        self._resuming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Carry on where the last daemon stopped. After the outbox was started and before channels are."""
         await self.approvals.start()
         await self.questions.start()
-        await self._naming.resume()
+        # It waits for channels, which come up after this.
+        self._resuming = asyncio.create_task(self._naming.resume())
 
     async def close(self) -> None:
         """Stop; everything is in the databases."""
+        if self._resuming is not None:
+            self._resuming.cancel()
+            await asyncio.gather(self._resuming, return_exceptions=True)
         await self.approvals.close()
         await self.questions.close()
 
     async def rest(self) -> None:
         """Return when nothing is under way any more."""
+        if self._resuming is not None:
+            await asyncio.wait({self._resuming})
         await self.approvals.rest()
         await self.questions.rest()
         await self._outbox.rest()

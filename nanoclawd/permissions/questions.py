@@ -245,6 +245,7 @@ class QuestionService:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("looking after questions failed", exc_info=task.exception())
+            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._on_due)
 
 
 def _judge(connection: apsw.Connection, question_id: str, user_id: str) -> tuple[Question, str, str | None]:

@@ -94,6 +94,7 @@ async def test_a_crash_while_sending_costs_one_duplicate_at_most(stage: Stage, c
     chat.held = asyncio.Event()
     await stage.outbox.post("m", TEAM, "hello")
     await chat.until(lambda: chat.attempts == 1)
+    stage.cut_off = True
     await stage.end()
     chat.held = None
     await stage.start()
@@ -101,6 +102,19 @@ async def test_a_crash_while_sending_costs_one_duplicate_at_most(stage: Stage, c
     assert chat.texts("team") == ["hello"]
     found = await row(stage, "m")
     assert (found.status, found.attempts) == ("delivered", 2)
+
+
+async def test_a_stop_in_order_costs_none(stage: Stage, chat: Platform):
+    """What is being sent has a moment to end; what is not yet sent waits for the next daemon."""
+    chat.held = asyncio.Event()
+    await stage.outbox.post("m", TEAM, "hello")
+    await chat.until(lambda: chat.attempts == 1)
+    await stage.outbox.post("behind", TEAM, "behind")
+    asyncio.get_running_loop().call_soon(chat.held.set)
+    await stage.restart()
+    await stage.outbox.rest()
+    assert chat.texts("team") == ["hello", "behind"]
+    assert (await row(stage, "m")).attempts == 1
 
 
 async def test_failing_is_never_counted_as_delivered(stage: Stage, chat: Platform):

@@ -186,6 +186,7 @@ class Stage:
         self.create_fails: deque[Exception] = deque()
         self.hours = 24.0
         self.dead = asyncio.Event()
+        self.cut_off = False
         self._adapters: dict[str, MemoryAdapter] = {}
         self.number = 0
 
@@ -218,7 +219,7 @@ class Stage:
 
     async def end(self) -> None:
         await self.permissions.close()
-        await self.outbox.close()
+        await self.outbox.close(patience=0 if self.dead.is_set() or self.cut_off else 3)
         await self.manager.stop()
         await self.database.close()
 
