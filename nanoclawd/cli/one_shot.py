@@ -37,7 +37,7 @@ async def ask(link: Link, text: str, seconds: float, *, quiet: bool = False) -> 
     Raises:
         CommandError: refused, unreachable, or no end in time.
     """
-    talk = _Talk(quiet=quiet)
+    talk = _Talk(quiet=quiet, is_command=text.lstrip().startswith("/"))
     try:
         async with asyncio.timeout(seconds):
             await talk.run(link, text)
@@ -51,9 +51,11 @@ async def ask(link: Link, text: str, seconds: float, *, quiet: bool = False) -> 
 
 
 class _Talk:
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, is_command: bool) -> None:
         self.answer = Answer()
         self._quiet = quiet
+        # The appliance answers most commands itself: its words are the result then, and otherwise they are about it.
+        self._notify = show.say if is_command else show.complain
         self._token = secrets.token_hex(16)
         self._since = ""
         self._early: list[dict[str, Any]] = []
@@ -124,7 +126,7 @@ class _Talk:
         else:
             self.answer.notices.append(event)
             if not self._quiet:
-                show.complain(event["text"])
+                self._notify(event["text"])
 
     async def _settle(self, happened: asyncio.Queue[tuple[str, Any]], state: str) -> None:
         with contextlib.suppress(TimeoutError):

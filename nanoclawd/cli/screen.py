@@ -18,7 +18,7 @@ from nanoclawd.cli.clean import clean, clean_line
 from nanoclawd.cli.link import Link, check_size
 from nanoclawd.cli.outcome import CommandError
 
-_HELP = "Enter sends, Alt-Enter makes a new line, Ctrl-D or /quit ends. The agent goes on when you leave."
+_HELP = "Enter sends, Alt-Enter makes a new line, /help says what else. Ctrl-D or /quit ends; the agent goes on."
 _ROOM_FOR_PROMPT = 6
 
 

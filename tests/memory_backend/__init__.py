@@ -286,6 +286,10 @@ class _Chat(_Part):
         if text == "!hang":
             self._hint(group, ChatEvent(EventType.WAITING, None, about, "for ever", now_text()))
             return
+        if text == "/whoami":
+            await self._deliver(group, ChatEvent(EventType.NOTICE, f"n-{about}", about, "you are root", now_text()))
+            await self._finish(group, token, TurnState.COMPLETED)
+            return
         if text == "!fail":
             await self._deliver(group, ChatEvent(EventType.NOTICE, f"n-{about}", about, "it broke", now_text()))
             await self._finish(group, token, TurnState.FAILED)

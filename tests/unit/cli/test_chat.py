@@ -22,6 +22,13 @@ def test_a_message_gets_its_reply_on_standard_output(daemon: Daemon):
     assert (done.returncode, done.stdout) == (0, b"echo: hello\n")
 
 
+def test_the_appliances_answer_to_a_command_is_the_result(daemon: Daemon):
+    done = daemon.ncl("chat", "--message", "/whoami")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"you are root\n", b"")
+    found = daemon.json("chat", "--message", "/whoami")
+    assert ([one["text"] for one in found["notices"]], found["replies"]) == (["you are root"], [])
+
+
 def test_standard_input_is_the_message(daemon: Daemon):
     done = daemon.ncl("chat", "main", stdin="grüße\n".encode())
     assert (done.returncode, done.stdout.decode()) == (0, "echo: grüße\n")
