@@ -127,15 +127,18 @@ def read_reply(frame: bytes) -> tuple[dict[str, Any], bool]:
     Raises:
         CommandError: it is an error.
     """
-    reply = json.loads(frame)
-    parameters: dict[str, Any] = reply.get("parameters") or {}
+    try:
+        reply = json.loads(frame)
+        parameters: dict[str, Any] = reply.get("parameters") or {}
+    except (ValueError, AttributeError):
+        raise CommandError(outcome.ERROR, "what answers at the control socket is not nanoclawd") from None
     error = reply.get("error")
     if error is None:
         return parameters, bool(reply.get("continues"))
     name = str(error).rpartition(".")[2]
     message = parameters.get("message")
     if name == "InvalidParameter":
-        message = f"nanoclawd does not take this {parameters.get('parameter')}: too long, or of the wrong kind"
+        message = f"nanoclawd does not take this {parameters.get('parameter')}: out of its bounds, or of the wrong kind"
     elif message is None:
         message = f"nanoclawd answered {error}: is it of another version than ncl?"
     raise CommandError(_CODES.get(name, outcome.ERROR), str(message), parameters.get("hint"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nanoclawd.cli import forms, outcome, show
+from nanoclawd.cli.catalogue.common import DEFAULT_LIMIT
 from nanoclawd.cli.clean import clean_line
 from nanoclawd.cli.client import Client, socket_path
 from nanoclawd.cli.outcome import CommandError
@@ -35,15 +36,26 @@ def wire(verb: Verb, given: argparse.Namespace) -> dict[str, object]:
 
 
 def tell(command: Command, parameters: Mapping[str, object], reply: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a reply."""
+    """Print a reply.
+
+    Raises:
+        CommandError: it has not what the catalogue says of it.
+    """
     verb, resource = command
     if resource is None:
         raise ValueError(f"{verb.name} has no resource to show")
+    wanted = {"many": resource.many, "one": resource.one}.get(verb.answers)
+    if wanted is not None and wanted not in reply:
+        raise CommandError(
+            outcome.ERROR, "nanoclawd's reply is not understood: is it of another version?", "ncl version"
+        )
     if as_json:
         show.as_json(_for_programs(verb, resource, parameters, reply))
         return
     if verb.answers == "many":
         forms.table(resource, reply[resource.many])
+        if len(reply[resource.many]) == parameters.get("limit", DEFAULT_LIMIT):
+            show.complain("There may be more: --limit N lists as many as you say.")
     elif verb.answers == "nothing":
         show.say(
             f"{verb.done}: {', '.join(clean_line(str(value)) for value in parameters.values() if value is not True)}"

@@ -2,7 +2,10 @@
 
 from nanoclawd.cli.spec import OPTIONAL, Parameter
 
-LIMIT = Parameter("limit", "list so many at most (default: 200)", "--limit", value="N", kind="count")
+DEFAULT_LIMIT = 200
+"""The daemon's own, where none is given."""
+
+LIMIT = Parameter("limit", f"list so many at most (default: {DEFAULT_LIMIT})", "--limit", value="N", kind="count")
 
 GROUP = Parameter("group", "the agent group: its name or id", of="groups")
 

@@ -149,6 +149,19 @@ def test_the_bare_name_of_an_object_lists(stub: Stub, words: str):
     assert stub.calls == [(first.methods[0], {})]
 
 
+def test_a_list_that_may_be_cut_says_so(stub: Stub, capsys: pytest.CaptureFixture[str]):
+    """The stub lists two: a bound of two may have cut it."""
+    for limit, said in (("2", True), ("3", False)):
+        assert main(["--socket", stub.path, "users", "list", "--limit", limit]) == 0
+        assert ("--limit N" in capsys.readouterr().err) is said
+
+
+def test_a_daemon_of_another_version_is_told_from_a_fault(stub: Stub, capsys: pytest.CaptureFixture[str]):
+    stub.replies["Users.List"] = {"people": []}
+    assert main(["--socket", stub.path, "users"]) == 1
+    assert "Try: ncl version" in capsys.readouterr().err
+
+
 def test_nothing_found_is_a_sentence(stub: Stub, capsys: pytest.CaptureFixture[str]):
     """W-34: an empty list is words for people, and an empty list for programs."""
     for name, resource in RESOURCES.items():
