@@ -65,7 +65,9 @@ async def _run(config: Config, paths: StatePaths) -> int:
         loop.add_signal_handler(number, stopping.set)
     appliance = Appliance(config, paths)
     backend = Backend(appliance)
-    appliance.serve_agents(agent_calls(appliance.database, backend, appliance.approvals, appliance.sessions))
+    appliance.serve_agents(
+        agent_calls(appliance.database, backend, appliance.approvals, appliance.sessions, appliance.agents)
+    )
     server = ControlServer(backend)
     try:
         listener = socket_from_systemd()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from system.appliance import SessionNames, call, container_starts, wait_until
+from system.appliance import SessionNames, call, container_starts, session_state, wait_until
 from system.loopback import Account
 from system.people import ControlError
 
@@ -87,6 +87,8 @@ def test_an_agents_restart_is_of_its_own_session(loop: Account, group: str) -> N
     before = {chat: container_starts(session) for chat, session in sessions.items()}
     call("Approvals.Decide", approval=asked["id"], option="allow")
     loop.hears(asking, "echo: [system] Done: ncl groups restart")
+    wait_until(lambda: session_state(sessions[asking])["state"] == "asleep", "it has ended, after its turn")
+    says(loop, asking, "are you new?", "echo: are you new?")
     assert container_starts(sessions[asking]) == before[asking] + 1
     assert container_starts(sessions[other]) == before[other]
 

@@ -11,6 +11,7 @@ from nanoclawd.errors import InvalidName, NotFound, Refused
 from nanoclawd.store import agent_groups, resolve, users
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.agent_groups import AgentGroup
+from nanoclawd.store.names import check_group_name
 from nanoclawd.store.sessions import Session
 
 _LISTED: Final = "io.nanoclaw.Groups.List"
@@ -69,10 +70,13 @@ def caller_of(connection: apsw.Connection, agent_group_id: str, session_id: str)
     return AgentCaller(group.id, group.folder, group.cli_scope, session_id)
 
 
-def judge(connection: apsw.Connection, caller: AgentCaller, method: str, given: dict[str, Any]) -> Judged:
+def judge(
+    connection: apsw.Connection, caller: AgentCaller, method: str, given: dict[str, Any], *, allowed: bool = False
+) -> Judged:
     """Decide whether an agent may make a call.
 
-    In scope ``group`` an object of another group and one that does not exist are told apart by nothing.
+    In scope ``group`` an object of another group and one that does not exist are told apart by nothing, before somebody
+    has allowed the call.
 
     Raises:
         Refused: it may not.
@@ -95,7 +99,7 @@ def judge(connection: apsw.Connection, caller: AgentCaller, method: str, given: 
         own = own and session.agent_group_id == caller.agent_group_id
     for name, kind in rule.refers.items():
         if isinstance(text := parameters.get(name), str):
-            found = _exact(kind, text) if narrow else _found(connection, kind, text)
+            found = _exact(connection, kind, text, allowed=allowed) if narrow else _found(connection, kind, text)
             parameters[name], shown[name] = found
     if method == _RESTART and not own:
         raise Refused("an agent restarts its own session only")
@@ -149,13 +153,16 @@ def _session(connection: apsw.Connection, caller: AgentCaller, text: str, *, nar
     return fitting[0]
 
 
-def _exact(kind: Kind, text: str) -> tuple[str, str]:
-    """Return what an agent of scope ``group`` may name outside of it: only what needs no looking up.
+def _exact(connection: apsw.Connection, kind: Kind, text: str, *, allowed: bool) -> tuple[str, str]:
+    """Return what an agent of scope ``group`` may name outside of it: only what can mean one thing, and needs no look.
 
     Whether it exists is not said before somebody has allowed the call.
     """
     if kind is Kind.USER:
         return users.check_id(text), ""
+    if kind is Kind.GROUP:
+        # By its folder only: a shown name or the beginning of an id may mean another one by the time it is allowed.
+        return (agent_groups.by_folder(connection, text).folder if allowed else check_group_name(text)), ""
     if kind is Kind.CHAT and not (":" in text and text.isprintable()):
         raise InvalidName("a chat is named CHANNEL:PLATFORM-ID here, in full")
     return text, ""

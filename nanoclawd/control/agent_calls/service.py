@@ -60,7 +60,7 @@ class AgentSessions(Protocol):
 
 
 type Restart = Callable[[str], Awaitable[bool]]
-"""End a session's container, so that it starts anew; False where there is none."""
+"""Have a session's container start anew after the turn that it is in; False where there is none."""
 
 
 class _Request(msgspec.Struct, frozen=True, rename="camel"):
@@ -245,16 +245,16 @@ class AgentCalls(ActionHandler):
     async def _executed(self, approval: Approval) -> object:
         name, given = approval.payload["method"], approval.payload["parameters"]
         session = SessionRef(approval.session_id or "", approval.group or "", None, approval.agent_group_id or "")
-        caller, judged = await self._database.run(_judged, session, name, given)
+        caller, judged = await self._database.run(_judged, session, name, given, True)
         if judged.beyond and approval.payload.get(GLOBAL) is not True:
             raise Refused("it reaches further by now than what was allowed")
         method = self._methods[name]
         if not isinstance(method, Unary):
             raise Refused(f"{name} is not for agents")
         if judged.restarts_self:
-            if approval.session_id is None or not await self._restart(approval.session_id):
-                raise Refused("the session that asked has no container now")
-            return {"restarted": 1}
+            # A session without a container, or one that is closed, has nothing to restart.
+            restarted = approval.session_id is not None and await self._restart(approval.session_id)
+            return {"restarted": int(restarted)}
         return await self._guarded(caller, method, _decoded(judged, method))
 
     async def _place_of(self, session_id: str, agent_group_id: str) -> Address:
@@ -270,10 +270,10 @@ class AgentCalls(ActionHandler):
 
 
 def _judged(
-    connection: apsw.Connection, session: SessionRef, method: str, given: dict[str, Any]
+    connection: apsw.Connection, session: SessionRef, method: str, given: dict[str, Any], allowed: bool = False
 ) -> tuple[AgentCaller, Judged]:
     caller = caller_of(connection, session.agent_group_id, session.id)
-    return caller, judge(connection, caller, method, given)
+    return caller, judge(connection, caller, method, given, allowed=allowed)
 
 
 def _check_room(connection: apsw.Connection, caller: AgentCaller) -> None:

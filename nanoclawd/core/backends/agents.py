@@ -1,22 +1,19 @@
 """Agents' calls, put together with what they may reach: the same methods that operators call."""
 
+from nanoclawd.agents.service import AgentService
 from nanoclawd.control.agent_calls.service import AgentCalls
 from nanoclawd.control.api import Backend
 from nanoclawd.control.bounds import Bounds
 from nanoclawd.control.introspection import Introspection
 from nanoclawd.control.served import methods_of
 from nanoclawd.permissions.approvals import ApprovalService
-from nanoclawd.sessions.ending import Ended
 from nanoclawd.sessions.registry import Sessions
 from nanoclawd.store.database import Database
 
 
-def agent_calls(database: Database, backend: Backend, approvals: ApprovalService, sessions: Sessions) -> AgentCalls:
+def agent_calls(
+    database: Database, backend: Backend, approvals: ApprovalService, sessions: Sessions, agents: AgentService
+) -> AgentCalls:
     """Return what answers agents' calls; to be made before the approvals are started."""
-
-    async def restart(session_id: str) -> bool:
-        actor = sessions.living(session_id)
-        return actor is not None and await actor.stop(Ended.FOR_RESTART)
-
     methods = methods_of(backend, Bounds())
-    return AgentCalls(database, methods, Introspection(), approvals, sessions, restart)
+    return AgentCalls(database, methods, Introspection(), approvals, sessions, agents.restart_session)

@@ -1,9 +1,12 @@
 """Behind io.nanoclaw.Images."""
 
+import logging
 from collections.abc import AsyncGenerator, Sequence
 
 from nanoclawd.control import values
 from nanoclawd.images.service import STAGES, ImageService
+
+log = logging.getLogger(__name__)
 
 
 class ImagesBackend:
@@ -16,8 +19,9 @@ class ImagesBackend:
         """Return the images that the appliance uses."""
         return [await self._view(stage) for stage in STAGES]
 
-    async def build(self, _peer: values.Peer, name: str | None) -> AsyncGenerator[values.BuildProgress]:
+    async def build(self, peer: values.Peer, name: str | None) -> AsyncGenerator[values.BuildProgress]:
         """Build and tell the progress; podman's own lines are in the journal, which ``ncl`` follows."""
+        log.info("%s builds %s", peer.user_id, name or "all images")
         async for step in self._images.build(name):
             yield values.BuildProgress(
                 event=values.BuildEvent.DONE if step.done else values.BuildEvent.STAGE,

@@ -218,14 +218,18 @@ async def test_a_destination_that_a_group_agent_wants_needs_more_than_its_admin(
         assert "may not decide" in await stage.allowed_by(ADMIN)
     for chat in ("Office", "office", "mg-1"):
         assert (await stage.refused("Destinations.Add", chat=chat))[0] == "InvalidName"
+    await stage.asked("Destinations.Add", agent="work", name="colleague")
+    await stage.asked("Destinations.Add", agent="nobody", name="none")
+    assert (await stage.refused("Destinations.Add", agent="Work!"))[0] == "InvalidName"
     approvals = {one.payload["parameters"]["name"]: one for one in await stage.pending()}
-    for name in ("office", "nowhere"):
+    for name in ("office", "nowhere", "colleague", "none"):
         await stage.permissions.approvals.decide(approvals[name].id, "allow", "root")
     await stage.rest()
     assert {one.local_name for one in await stage.database.run(destinations.of_group, stage.home.id)} == {
-        "office", "team",
+        "colleague", "office", "team",
     }  # fmt: skip
     assert "there is no chat" in stage.note(approvals["nowhere"].id)
+    assert "there is no group nobody" in stage.note(approvals["none"].id)
     assert "did you mean" not in stage.note(approvals["nowhere"].id)
 
 
@@ -242,7 +246,7 @@ async def test_a_restart_is_of_the_calling_session_only(stage: AgentStage):
     stage.running = False
     approval_id = await stage.asked("Groups.Restart", name="home")
     await stage.allowed_by(ADMIN)
-    assert "has no container now" in stage.note(approval_id)
+    assert '"restarted": 0' in stage.note(approval_id)
 
 
 async def test_what_was_allowed_is_done_with_the_scope_of_then(stage: AgentStage):
