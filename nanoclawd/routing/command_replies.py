@@ -1,6 +1,7 @@
 """What the appliance says to /help, /whoami, /status and /stop. Pure: texts of facts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from nanoclawd.routing.decision import Command
 from nanoclawd.routing.event import InboundEvent
@@ -15,11 +16,21 @@ _PHASES = {
     Phase.ASLEEP: "asleep, and woken by the next message",
     Phase.WAITING: "waiting for a place",
     Phase.WAKING: "starting",
-    Phase.AWAKE: "awake",
+    Phase.AWAKE: "at work",
     Phase.STOPPING: "stopping",
     Phase.QUARANTINED: "out of order, until an administrator resets it",
 }
-ASLEEP = Snapshot()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A session at the moment, and how many messages wait for its answer."""
+
+    snapshot: Snapshot
+    waiting: int
+
+
+_ASLEEP = State(Snapshot(), 0)
 
 
 def reply(
@@ -27,7 +38,7 @@ def reply(
     event: InboundEvent,
     facts: Facts,
     agents: Sequence[WiredAgent],
-    states: Mapping[str, Snapshot],
+    states: Mapping[str, State],
     *,
     stopped: Sequence[str] = (),
 ) -> str:
@@ -85,19 +96,26 @@ def _whoami(event: InboundEvent, facts: Facts, agents: Sequence[WiredAgent]) -> 
     user_id = facts.standing.user_id
     if user_id is None:
         return "I can't tell who you are: this channel does not say."
-    name = f"{event.sender.name} " if event.sender.name else ""
+    # Shown to others: without what turns the direction of text around.
+    name = "".join(char for char in event.sender.name if char.isprintable()).strip()
+    name = f"{name} " if name else ""
     lines = [f"You are {name}(`{user_id}`)."]
     lines += [f"To {agent.group} you are: {facts.standing.role_in(agent.wiring.agent_group_id)}." for agent in agents]
     return "\n".join(lines)
 
 
-def _status(agent: WiredAgent, states: Mapping[str, Snapshot]) -> str:
+def _status(agent: WiredAgent, states: Mapping[str, State]) -> str:
     if agent.session is None:
         return f"{agent.group}: no conversation here yet."
-    state = states.get(agent.session.id, ASLEEP)
-    text = f"{agent.group}: {_PHASES[state.phase]}"
-    if state.place is not None:
-        text += f", number {state.place} in the queue"
-    if state.reason:
-        text += f" ({state.reason})"
-    return f"{text}."
+    state = states.get(agent.session.id, _ASLEEP)
+    snapshot = state.snapshot
+    text = _PHASES[snapshot.phase]
+    if snapshot.phase is Phase.AWAKE and not state.waiting:
+        text = "awake, with nothing to do"
+    if snapshot.place is not None:
+        text += f", number {snapshot.place} in the queue"
+    if snapshot.reason:
+        text += f" ({snapshot.reason})"
+    if state.waiting:
+        text += f"; {state.waiting} {'message waits' if state.waiting == 1 else 'messages wait'} for an answer"
+    return f"{agent.group}: {text}."

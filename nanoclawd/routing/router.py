@@ -308,7 +308,7 @@ class Router:
             heard = {one.wiring.id for one in asked}
             agents = [agent for agent in facts.agents if agent.wiring.id in heard]
             states = {
-                one.session.id: actor.snapshot
+                one.session.id: command_replies.State(actor.snapshot, actor.pending_count)
                 for one in asked
                 if one.session is not None and (actor := self._sessions.living(one.session.id)) is not None
             }
