@@ -74,6 +74,8 @@ class ChannelKeeper:
         self._came_up: Callable[[str], None] = lambda _name: None
         self.up = asyncio.Event()
         """Set while the adapter is set up."""
+        self.made = asyncio.Event()
+        """Set once the adapter was made: what the platform can is known, and does not change any more."""
 
     @property
     def adapter(self) -> ChannelAdapter | None:
@@ -178,6 +180,7 @@ class ChannelKeeper:
                 self._made = await bounded(_awaited(self._make()), self._pace.setup, f"making channel {self.name}")
             except InvalidName as error:
                 raise _WrongConfigurationError(error.message, hint=error.hint) from error
+            self.made.set()
         return self._made
 
     async def _live(self, adapter: ChannelAdapter, inbound: Inbound) -> str:

@@ -88,6 +88,15 @@ class ChannelManager:
         keeper = self._keepers.get(name)
         return keeper.capabilities if keeper is not None else _NOTHING
 
+    async def made(self, name: str) -> None:
+        """Return once it is known what a channel can, up or not; at once where there is no such channel.
+
+        What comes from a channel comes after that. Who acts of their own accord after a start has to wait for it.
+        """
+        keeper = self._keepers.get(name)
+        if keeper is not None:
+            await keeper.made.wait()
+
     def platform_of(self, name: str) -> str | None:
         """Return the platform of a channel, which begins the ids of its users."""
         keeper = self._keepers.get(name)

@@ -39,6 +39,9 @@ _FALLBACK: Final = "agent"
 type CreateGroup = Callable[[str], Awaitable[object]]
 """Makes an agent group of this folder that can start; raises AlreadyExists where there is one."""
 
+type Made = Callable[[str], Awaitable[None]]
+"""Returns once it is known what a channel can."""
+
 
 class Naming:
     """Goes on where somebody has chosen to make a new agent."""
@@ -50,28 +53,20 @@ class Naming:
         service: ApprovalService,
         registrations: ChatApprovals,
         create: CreateGroup,
+        made: Made,
     ) -> None:
         self._database = database
         self._outbox = outbox
         self._service = service
         self._registrations = registrations
         self._create = create
+        self._made = made
         self._one_at_a_time = asyncio.Lock()
 
     async def resume(self) -> None:
-        """After a start: finish what was being made."""
-        for approval in await self._database.run(approvals.pending):
-            naming = approval.payload.get(NAMING)
-            if naming is None:
-                continue
-            try:
-                async with self._one_at_a_time:
-                    said = await self._make(approval.id, naming, resumed=True)
-            except Exception:
-                log.exception("an agent that was being made is not ready")
-                continue
-            row = _reply(naming, said)
-            await self._outbox.post(row.id, Address(**naming["address"]), said, row.in_reply_to)
+        """After a start: finish what was being made, each as soon as it is known what its chat's channel can."""
+        waiting = await self._database.run(approvals.pending)
+        await asyncio.gather(*(self._resume(approval) for approval in waiting if NAMING in approval.payload))
 
     async def given(self, event: InboundEvent, approval_id: str) -> None:
         """Take a text as the name, and tell where it was written what came of it."""
@@ -79,6 +74,24 @@ class Naming:
             said = await self._given(event, approval_id)
         message_id = words_id("named", event.address, event.message_id)
         await self._outbox.post(message_id, event.address, said, event.message_id)
+
+    async def _resume(self, approval: Approval) -> None:
+        try:
+            await self._made(str(approval.channel_type))
+            async with self._one_at_a_time:
+                approval = await self._database.run(approvals.by_id, approval.id)
+                naming = approval.payload.get(NAMING)
+                if approval.status != "pending" or naming is None:
+                    return
+                said = await self._make(approval.id, naming, resumed=True)
+        except NotFound:
+            log.info("the chat of an agent that was being made has gone")
+            return
+        except Exception:
+            log.exception("an agent that was being made is not ready")
+            return
+        row = _reply(naming, said)
+        await self._outbox.post(row.id, Address(**naming["address"]), said, row.in_reply_to)
 
     async def _given(self, event: InboundEvent, approval_id: str) -> str:
         name = " ".join(event.text.split())

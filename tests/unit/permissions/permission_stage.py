@@ -210,12 +210,14 @@ class Stage:
             asker=self.mailboxes,
             hours=self.hours,
         )
+        self.database.calls = calls
+        # In the appliance's order.
+        await self.outbox.start()
+        await self.permissions.start()
+        self.manager.came_up = lambda _name: self.permissions.repost()
         self.manager.start(self)
         for keeper in self.manager._keepers.values():
             await keeper.up.wait()
-        self.database.calls = calls
-        await self.outbox.start()
-        await self.permissions.start()
 
     async def end(self) -> None:
         await self.permissions.close()
