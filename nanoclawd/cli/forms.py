@@ -44,7 +44,8 @@ def cell(column: Column, record: Mapping[str, Any]) -> str:
 
 def place(record: Mapping[str, Any]) -> str:
     """Return a chat as people type it."""
-    return f"{record['channel']}:{record['chat']}" if record.get("channel") else _text(record.get("chat"))
+    chat = _text(record.get("chat"))
+    return f"{record['channel']}:{chat}" if record.get("channel") else chat
 
 
 def details(record: Mapping[str, Any]) -> None:
