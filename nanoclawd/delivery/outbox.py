@@ -249,7 +249,8 @@ def post_edit(connection: apsw.Connection, host_message_id: str, text: str) -> b
         address = Address(target.channel_type, target.platform_id, target.thread_id)
         mark = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
         content = json.dumps({"edit": target.id, "text": text})
-        return host_messages.post(connection, _row(f"edit-{target.id}-{mark}", address, content))
+        row = _row(f"edit-{target.id}-{mark}", address, content, approval_id=target.approval_id)
+        return host_messages.post(connection, row)
 
 
 def _row(
@@ -310,10 +311,21 @@ def _body(connection: apsw.Connection, message: HostMessage) -> Body | str:
         target = host_messages.by_id(connection, content["edit"])
         if target.status != "delivered":
             return "the message that it changes was not delivered"
+        if _is_outdated(connection, message, target.id):
+            return "a later change has taken its place"
         return _change(target.platform_message_id, content["text"])
     if "platform_message_id" in content:
         return _change(content["platform_message_id"], content["text"])
     return Text(content["text"])
+
+
+def _is_outdated(connection: apsw.Connection, change: HostMessage, target_id: str) -> bool:
+    """Tell whether a card was changed anew while this change of it could not be delivered."""
+    if change.approval_id is None:
+        return False
+    rows = host_messages.of_approval(connection, change.approval_id)
+    changes = [one.id for one in rows if json.loads(one.content).get("edit") == target_id]
+    return changes[-1] != change.id
 
 
 def _change(platform_message_id: str | None, text: str) -> Body:
@@ -346,7 +358,7 @@ def _park(connection: apsw.Connection, message_id: str) -> None:
         message = _open(connection, message_id)
         if message is None:
             return
-        if message.approval_id is None and message.created_at < now_text(plus_seconds=-KEPT_SECONDS):
+        if message.person is None and message.created_at < now_text(plus_seconds=-KEPT_SECONDS):
             host_messages.record(connection, message_id, "failed", reason="the chat could not be reached for days")
             return
         host_messages.record(connection, message_id, "pending", reason="waits until the chat can be reached")

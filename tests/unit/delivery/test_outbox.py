@@ -236,6 +236,20 @@ async def test_a_card_is_changed(stage: Stage, chat: Platform):
     assert shown.text == "Really."
 
 
+async def test_the_last_change_stays(stage: Stage, chat: Platform):
+    """One that could not be delivered in time does not come after a later one."""
+    _, card_id = await post_card(stage)
+    chat.outcomes.append(Undelivered("busy"))
+    await stage.outbox.edit(card_id, "Write a name.")
+    await stage.outbox.rest()
+    await stage.outbox.edit(card_id, "It is over.")
+    await stage.outbox.rest()
+    await later(stage)
+    (shown,) = chat.in_chat("team")
+    assert shown.text == "It is over."
+    assert len(shown.history) == 1
+
+
 async def test_a_channel_that_cannot_change_messages_is_told_anew(stage: Stage):
     plain = stage.channels["plain"]
     _, card_id = await post_card(stage, Address("plain", "team"))
