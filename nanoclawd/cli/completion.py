@@ -93,7 +93,7 @@ def _options(client: Client, given: argparse.Namespace) -> dict[str, str]:
     if approval := getattr(given, "approval", None):
         card = client.call("Approvals.Get", approval=approval)["approval"]
     else:
-        card = client.call("Questions.Get", question=given.question)["question"]
+        card = client.call("Questions.Get", question=getattr(given, "question", None))["question"]
     return {str(one["value"]): clean_line(str(one["label"]), _DESCRIPTION_CHARACTERS) for one in card["options"]}
 
 

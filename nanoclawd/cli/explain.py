@@ -108,7 +108,7 @@ def _outcome(decided: Mapping[str, Any]) -> list[str]:
     if decided.get("answer"):
         lines.append(f"  answer: {clean_line(decided['answer'])}")
     if decided.get("reply"):
-        lines.append(f"  it is told: {clean_line(decided['reply'], _TEXT_CHARACTERS)}")
+        lines.append(f"  the person is told: {clean_line(decided['reply'], _TEXT_CHARACTERS)}")
     return lines
 
 
