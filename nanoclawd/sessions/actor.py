@@ -261,6 +261,7 @@ class SessionActor:
             extra=self._about(Event.SESSION_START_FAILED),
         )
         self._display.see(Phase.WAITING, reason=str(error))
+        self._display.rest()
         if not tell:
             return
         await self._aftermath.stumbled(

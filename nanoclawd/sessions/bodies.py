@@ -7,6 +7,7 @@ on. Of kind ``chat`` there are ``{"text", "files": [name, ...]}``, ``{"operation
 """
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,8 +75,8 @@ def read(row: OutboundRow) -> Meaning:
             return Change(_target(found), text=_said(found, "text"))
         case "reaction":
             emoji = _said(found, "emoji")
-            if len(emoji) > MAX_EMOJI_CHARACTERS:
-                raise ValueError(f"an emoji has at most {MAX_EMOJI_CHARACTERS} characters")
+            if len(emoji) > MAX_EMOJI_CHARACTERS or any(unicodedata.category(one) == "Cc" for one in emoji):
+                raise ValueError(f"an emoji has at most {MAX_EMOJI_CHARACTERS} characters, none of them a control")
             return Change(_target(found), emoji=emoji)
         case _:
             raise ValueError("its operation is neither edit nor reaction")

@@ -1,8 +1,10 @@
 """Carries one row of an agent's to where it belongs: a chat, the people who are asked, or the appliance itself."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from nanoclaw_runner.contract.rows import Address, OutboundRow
 from nanoclawd.errors import NanoclawError, NotFound, Refused, Unavailable
@@ -26,6 +28,9 @@ from nanoclawd.sessions.ports import (
 )
 
 log = logging.getLogger(__name__)
+
+REQUEST_SECONDS: Final = 60.0
+"""A request that takes longer would hold up everything else that the agent says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,7 @@ class Courier:
         try:
             match parcel.meaning:
                 case bodies.Request():
-                    await self._rules.request(self._session, parcel.row)
-                    return Delivered(), None
+                    return await self._request(parcel.row), None
                 case bodies.Question(card):
                     address = _required(parcel.address)
                     card_id = await self._rules.question_asked(self._session, parcel.row.id, card, address)
@@ -120,6 +124,15 @@ class Courier:
         if own.status != "delivered" or own.platform_message_id is None or own.chat is None:
             raise Refused("that message can't be changed: it was not delivered, or its channel has no name for it")
         return Target(own.platform_message_id, own.chat, own=True)
+
+    async def _request(self, row: OutboundRow) -> Delivered | Undelivered:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._rules.request(self._session, row)
+        except TimeoutError:
+            # It may have been done in part: not again.
+            return Undelivered(f"the appliance was not done with it after {REQUEST_SECONDS:g} s", permanent=True)
+        return Delivered()
 
     async def _changed(self, parcel: Parcel, change: bodies.Change, names: Mapping[int, str]) -> Body:
         target = await self.target(change, names)

@@ -1,5 +1,6 @@
 """What an agent's rows mean: words and files, questions, changes of messages, requests; and where they may go."""
 
+import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from session_stage import CHAT, SESSION, Platform, Stage, message, said
 
 from nanoclaw_runner.contract import cards, clock
-from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.rows import Address, OutboundRow
 from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.sessions import courier
 from nanoclawd.sessions.drain import LONGEST_RETRY_SECONDS, MAX_ATTEMPTS
 from nanoclawd.sessions.inbound import Delivery, Inbound
 from nanoclawd.sessions.ports import Delivered, Edit, Outgoing, Reaction, SessionRef, ShownCard, Text, Undelivered
@@ -193,6 +195,24 @@ async def test_a_request_is_handed_on_once(stage: Stage):
     assert (await state(stage, "s1")).status == "delivered"
 
 
+async def test_a_request_that_hangs_holds_nothing_up(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    """And is not begun again: part of it may have been done."""
+    monkeypatch.setattr(courier, "REQUEST_SECONDS", 0.05)
+    begun: list[str] = []
+
+    async def hang(_session: SessionRef, row: OutboundRow) -> None:
+        begun.append(row.id)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stage.rules, "request", hang)
+    stage.write_out("s1", kind="system", content="{}")
+    stage.write_out("r1")
+    drained = await stage.run()
+    await stage.run()
+    assert (begun, stage.platform.ids) == (["s1"], ["r1"])
+    assert "was not done with it" in drained.problems[0].text
+
+
 # Changes of earlier messages.
 
 
@@ -257,6 +277,7 @@ async def test_an_edit_waits_for_its_message(stage: Stage):
         ({"operation": "reaction", "messageId": 6, "emoji": "x"}, "in another chat"),
         ({"operation": "reaction", "messageId": 2, "emoji": "x" * 65}, "emoji"),
         ({"operation": "reaction", "messageId": 2}, "emoji"),
+        ({"operation": "reaction", "messageId": 2, "emoji": "\x1b[2J"}, "emoji"),
         ({"operation": "edit", "messageId": 2}, "text"),
         ({"operation": "edit", "messageId": True, "text": "x"}, "messageId"),
         ({"operation": "edit", "messageId": -1, "text": "x"}, "messageId"),
