@@ -1,6 +1,7 @@
 """Behind io.nanoclaw.Users, Roles and Members."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import apsw
@@ -102,15 +103,22 @@ def _dms(connection: apsw.Connection, text: str | None, limit: int) -> list[Dm]:
 def _views(connection: apsw.Connection, found: Sequence[users.User]) -> list[User]:
     """Return users with what they are; one read of each table, however many users."""
     only = found[0].id if len(found) == 1 else None
-    granted, joined = roles.grants(connection, only), members.every(connection, None, only)
-    denied = members.denials(connection)
+    granted: defaultdict[str, list[str]] = defaultdict(list)
+    joined: defaultdict[str, list[str]] = defaultdict(list)
+    denied: defaultdict[str, list[str]] = defaultdict(list)
+    for grant in roles.grants(connection, only):
+        granted[grant.user_id].append(_role_words(grant))
+    for member in members.every(connection, None, only):
+        joined[member.user_id].append(member.group)
+    for denial in members.denials(connection):
+        denied[denial.user_id].append(denial.group)
     return [
         User(
             id=user.id,
             display_name=user.display_name,
-            roles=[_role_words(one) for one in granted if one.user_id == user.id],
-            member_of=[one.group for one in joined if one.user_id == user.id],
-            denied_in=[one.group for one in denied if one.user_id == user.id],
+            roles=granted[user.id],
+            member_of=joined[user.id],
+            denied_in=denied[user.id],
             created_at=user.created_at,
         )
         for user in found

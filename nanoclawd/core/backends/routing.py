@@ -43,6 +43,7 @@ class RoutingBackend:
         self, channel: str | None, chat: str | None, user: str | None, limit: int
     ) -> Sequence[values.DroppedSender]:
         """Return whose messages were dropped, the latest first."""
+        await self._router.flush_drops()
         return await self._database.run(_dropped, channel, chat, user, limit)
 
 
