@@ -110,6 +110,9 @@ class _Router:
         step = Step("chat", Outcome.STOP, "nobody hears this chat", "access.unknown_chats=strict")
         return EventDecision(event, None, Action.DROP, "chat_strict", (step,))
 
+    async def flush_drops(self) -> None:
+        """Nothing is kept back here."""
+
     def recent(self, message_id: str) -> list[EventDecision]:
         if message_id != "m1":
             return []
