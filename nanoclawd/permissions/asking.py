@@ -55,9 +55,10 @@ class Asking:
 
     def _unasked(self, connection: apsw.Connection) -> list[_Unasked]:
         found = []
-        for approval in approvals.pending(connection):
+        for approval_id in approvals.unreached(connection):
+            approval = approvals.by_id(connection, approval_id)
             handler = self._handlers.get(approval.action)
-            if handler is None or approval.stage != "decision":
+            if handler is None:
                 continue
             shown = cards.present(connection, approval)
             if any(one.status == "delivered" for one in shown):
@@ -94,7 +95,6 @@ class Asking:
 def _post(connection: apsw.Connection, approval_id: str, user_id: str, place: Address) -> bool:
     """Post unless the approval has ended, or turned to something else, while the platforms were asked."""
     with writing(connection):
-        waiting = [one for one in approvals.pending(connection) if one.id == approval_id]
-        if not waiting or waiting[0].stage != "decision":
+        if approval_id not in approvals.unreached(connection):
             return False
-        return cards.post(connection, waiting[0], user_id, place)
+        return cards.post(connection, approvals.by_id(connection, approval_id), user_id, place)

@@ -9,7 +9,6 @@ import apsw
 
 from nanoclaw_runner.contract.cards import Option
 from nanoclaw_runner.contract.transaction import writing
-from nanoclawd.delivery.outbox import words
 from nanoclawd.errors import AlreadyExists, NanoclawError, NotFound, Refused
 from nanoclawd.journal import about
 from nanoclawd.permissions import wording
@@ -17,9 +16,8 @@ from nanoclawd.permissions.actions import ActionHandler, Applied, Decider
 from nanoclawd.permissions.approvals import ApprovalService, NewRequest
 from nanoclawd.permissions.chat_card import CHOOSE, CONNECT, DENY_ALWAYS, NEW_AGENT, card_page, first_card
 from nanoclawd.permissions.crowd import is_crowded, tell_crowded
-from nanoclawd.permissions.kept import Replay, keep, replay_all, tell_waiting
+from nanoclawd.permissions.kept import Replay, begun, keep, replay_all, tell_waiting
 from nanoclawd.routing.event import InboundEvent
-from nanoclawd.routing.ids import words_id
 from nanoclawd.routing.wirings import default_wiring, wire
 from nanoclawd.store import agent_groups, approvals, chats, members, roles, users
 from nanoclawd.store.approvals import Approval
@@ -180,6 +178,7 @@ class ChatApprovals(ActionHandler):
 
 def _request(event: InboundEvent, chat: Chat, folders: list[str]) -> NewRequest:
     title, body, options = first_card(event, chat, folders)
+    payload, notice = begun(event)
     user_id = event.sender.user_id
     return NewRequest(
         action=ACTION,
@@ -187,13 +186,11 @@ def _request(event: InboundEvent, chat: Chat, folders: list[str]) -> NewRequest:
         title=title,
         body=body,
         options=options,
-        payload={**(keep({}, event) or {}), "name": event.sender.name},
+        payload={**payload, "name": event.sender.name},
         messaging_group_id=chat.id,
         user_id=None if user_id is None else users.check_id(user_id),
         origin_channel=event.address.channel_type,
-        notice=words(
-            words_id("asked", event.address, event.message_id), event.address, wording.ASKED, event.message_id
-        ),
+        notice=notice,
     )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import apsw
@@ -11,19 +11,24 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd.delivery.outbox import words
 from nanoclawd.errors import Unavailable
 from nanoclawd.journal import about
+from nanoclawd.permissions import wording
 from nanoclawd.routing.event import InboundEvent, Quote, Sender
 from nanoclawd.routing.ids import words_id
 from nanoclawd.store import host_messages
 from nanoclawd.store.approvals import Approval
+from nanoclawd.store.host_messages import HostMessage
 
 log = logging.getLogger(__name__)
 
 EVENTS: Final = "events"
 """In a payload: the messages."""
 
+FIRST: Final = "first"
+"""In a payload: where and by whom it was written first, without the text."""
+
 MAX_KEPT: Final = 10
-MAX_KEPT_CHARACTERS: Final = 512 * 1024
-"""Of all texts of one approval together; a message beyond it is not kept."""
+MAX_KEPT_CHARACTERS: Final = 64 * 1024
+"""Of all texts of one approval together; a message beyond it is not kept, and strangers fill no disk."""
 
 type Replay = Callable[[InboundEvent], Awaitable[object]]
 """Routes a message as if it had been written now; the ids make one row of a message that is routed twice."""
@@ -39,6 +44,16 @@ def keep(payload: dict[str, Any], event: InboundEvent) -> dict[str, Any] | None:
     if len(kept) >= MAX_KEPT or characters > MAX_KEPT_CHARACTERS:
         return None
     return {**payload, EVENTS: [*kept, new]}
+
+
+def begun(event: InboundEvent) -> tuple[dict[str, Any], HostMessage]:
+    """Return the payload of a new question, and the word to who wrote: somebody is asked."""
+    payload = {FIRST: asdict(replace(event, text="", quote=None))}
+    kept = keep(payload, event)
+    text = wording.ASKED_TOO_LONG if kept is None else wording.ASKED
+    # By the message: who writes to a chat with two agents is told once.
+    message_id = words_id("asked", event.address, event.message_id)
+    return kept or payload, words(message_id, event.address, text, event.message_id)
 
 
 def events(payload: dict[str, Any]) -> list[InboundEvent]:
@@ -63,9 +78,9 @@ async def replay_all(payload: dict[str, Any], replay: Replay) -> None:
 
 def tell_waiting(connection: apsw.Connection, approval: Approval, kind: str, text: str) -> None:
     """Tell a person that their waiting is over, where they wrote first; in a caller's transaction."""
-    for event in events(approval.payload)[:1]:
-        message_id = words_id(f"{kind}-{approval.id}", event.address, event.message_id)
-        host_messages.post(connection, words(message_id, event.address, text))
+    event = _event(approval.payload[FIRST])
+    message_id = words_id(f"{kind}-{approval.id}", event.address, event.message_id)
+    host_messages.post(connection, words(message_id, event.address, text))
 
 
 def _size(found: dict[str, Any]) -> int:

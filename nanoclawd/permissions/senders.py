@@ -7,16 +7,14 @@ import apsw
 
 from nanoclaw_runner.contract.cards import Option
 from nanoclaw_runner.contract.transaction import writing
-from nanoclawd.delivery.outbox import words
 from nanoclawd.errors import NanoclawError
 from nanoclawd.journal import about
 from nanoclawd.permissions import wording
 from nanoclawd.permissions.actions import ActionHandler, Applied, Decider
 from nanoclawd.permissions.approvals import ApprovalService, NewRequest
 from nanoclawd.permissions.crowd import is_crowded, tell_crowded
-from nanoclawd.permissions.kept import Replay, keep, replay_all, tell_waiting
+from nanoclawd.permissions.kept import Replay, begun, keep, replay_all, tell_waiting
 from nanoclawd.routing.event import InboundEvent
-from nanoclawd.routing.ids import words_id
 from nanoclawd.store import approvals, members, roles, users
 from nanoclawd.store.approvals import Approval
 from nanoclawd.store.chats import Chat
@@ -98,6 +96,7 @@ class SenderApprovals(ActionHandler):
 
 def _request(event: InboundEvent, chat: Chat, group_id: str, group: str, subject: str) -> NewRequest:
     user_id, name = str(event.sender.user_id), event.sender.name
+    payload, notice = begun(event)
     short = wording.visible(name or user_id, _MAX_TITLE_NAME)
     allowing = (
         f"Allow: they become a member of the agent group {group}, which then hears them in every chat where it is; this"
@@ -119,13 +118,10 @@ def _request(event: InboundEvent, chat: Chat, group_id: str, group: str, subject
         title=f"May {short} talk to {group}?",
         body=body,
         options=(ALLOW, DENY, DENY_ALWAYS),
-        payload={**(keep({}, event) or {}), "name": name},
+        payload={**payload, "name": name},
         agent_group_id=group_id,
         messaging_group_id=chat.id,
         user_id=user_id,
         origin_channel=event.address.channel_type,
-        # By the message: who writes to a chat with two agents is told once.
-        notice=words(
-            words_id("asked", event.address, event.message_id), event.address, wording.ASKED, event.message_id
-        ),
+        notice=notice,
     )

@@ -9,6 +9,7 @@ from nanoclawd.store.chats import Chat
 
 ASKED: Final = "Somebody has to allow this first; I have asked."
 
+ASKED_TOO_LONG: Final = f"{ASKED} Your message is too long to be kept until then: write it again afterwards."
 EXPIRED: Final = "Nobody decided in time: this has expired."
 NOBODY_ANSWERED: Final = "Nobody answered in time."
 

@@ -147,6 +147,37 @@ def pending(connection: apsw.Connection) -> list[Approval]:
     return some(connection, "WHERE a.status = 'pending' ORDER BY a.created_at, a.rowid", ())
 
 
+def unreached(connection: apsw.Connection) -> list[str]:
+    """Return the ids of those that wait for a decision while their newest card has not arrived, oldest first.
+
+    Ids alone: what they carry may be long, and mostly there is nothing to be done about them.
+    """
+    rows = connection.execute(
+        "SELECT a.id FROM approvals a WHERE a.status = 'pending' AND a.stage = 'decision'"
+        " AND ifnull((SELECT h.status FROM host_messages h WHERE h.approval_id = a.id AND h.person IS NOT NULL"
+        " ORDER BY h.rowid DESC LIMIT 1), '') <> 'delivered' ORDER BY a.created_at, a.rowid"
+    )
+    return [str(row[0]) for row in rows]
+
+
+def is_waiting(connection: apsw.Connection, action: str, subject: str) -> bool:
+    """Tell whether this is asked already."""
+    row = connection.execute(
+        "SELECT 1 FROM approvals WHERE action = ? AND subject = ? AND status = 'pending'", (action, subject)
+    ).fetchone()
+    return row is not None
+
+
+def count_waiting(connection: apsw.Connection, action: str, messaging_group_id: str | None = None) -> int:
+    """Count what waits of an action, in all or about one chat."""
+    counted = connection.execute(
+        "SELECT count(*) FROM approvals WHERE action = ?1 AND status = 'pending'"
+        " AND (?2 IS NULL OR messaging_group_id = ?2)",
+        (action, messaging_group_id),
+    ).get
+    return int(counted)
+
+
 def every(connection: apsw.Connection, limit: int = 1000) -> list[Approval]:
     """Read the newest approvals, decided ones too."""
     return some(connection, "ORDER BY a.rowid DESC LIMIT ?", (limit,))

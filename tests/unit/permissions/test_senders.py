@@ -79,6 +79,21 @@ async def test_no_more_than_ten_are_kept(stage: Stage, helper: AgentGroup):
     assert [one.text for one in stage.replayed] == [f"text {number}" for number in range(10)]
 
 
+async def test_what_is_too_long_to_be_kept(stage: Stage, helper: AgentGroup):
+    """The person is told at once; everything else is as ever."""
+    await stage.unknown_sender(written("x" * 65 * 1024), helper)
+    await stage.unknown_sender(written("short", message_id="m2"), helper)
+    assert stage.channels["chat"].texts("team") == [wording.ASKED_TOO_LONG]
+    (card,) = stage.channels["chat"].cards("dm-ada")
+    assert f"(and {65 * 1024 - 600} more characters)" in card.card.text
+    await stage.press(OWNER, card, "deny")
+    assert stage.channels["chat"].texts("team")[1:] == ["You were not let in, so your message was not passed on."]
+    await stage.unknown_sender(written("y" * 65 * 1024, message_id="m3"), helper)
+    await stage.unknown_sender(written("short", message_id="m4"), helper)
+    await stage.press(OWNER, stage.channels["chat"].cards("dm-ada")[0], "allow")
+    assert [one.text for one in stage.replayed] == ["short"]
+
+
 async def test_deny(stage: Stage, helper: AgentGroup):
     """Deny: no membership, the person is told; a later message asks again."""
     await stage.unknown_sender(written(), helper)
