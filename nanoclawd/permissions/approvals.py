@@ -377,6 +377,7 @@ class ApprovalService:
             await self._database.run(approvals.prune, now_text(plus_seconds=-KEPT_SECONDS))
         for approval in await self._database.run(self._expire):
             log.info("approval %s (%s) has expired", approval.id, approval.action)
+            self._outbox.nudge()
             self._finish_soon(approval)
         posted, unreached = await self._asking.ask()
         if posted:
@@ -399,8 +400,6 @@ class ApprovalService:
                 cards.close(connection, approval, wording.EXPIRED, self._can_edit)
                 approvals.decide(connection, approval.id, "expired", None, None)
                 ended.append(approvals.by_id(connection, approval.id))
-        if ended:
-            self._outbox.nudge()
         return ended
 
     def _finish_soon(self, approval: Approval) -> None:
