@@ -144,7 +144,7 @@ class Appliance:
         await self.permissions.close()
         await self.outbox.close()
         self.delivery.close()
-        self.router.close()
+        await self.router.close()
         self.sessions.close()
         await self.manager.stop()
         self._jobs.close()

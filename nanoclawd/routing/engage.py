@@ -18,8 +18,14 @@ ALWAYS = "."
 """The pattern that engages on everything, also on a message without any text (F-148)."""
 
 MAX_PATTERN_CHARACTERS = 1000
+MAX_REPETITIONS = 10_000
+"""The library writes out what is repeated a fixed number of times, before any time limit counts."""
+
 PATTERN_TIMEOUT_SECONDS = 0.1
 _PATTERNS_KEPT = 1024
+# Spaces and comments stand where (?x) allows them; elsewhere this only counts too much.
+_COUNT = regex.compile(r"(?P<group>\)(?:\s|#[^\n]*\n|\(\?#[^)]*\))*+)?\{(?P<count>(?:[\s\d]|#[^\n]*\n)*+)")
+_NO_DIGIT = regex.compile(r"#[^\n]*\n|\D")
 
 
 class Match(Enum):
@@ -69,6 +75,10 @@ def check_pattern(pattern: str) -> str:
         raise InvalidName(f"an engage pattern is not empty; '{ALWAYS}' engages on everything")
     if len(pattern) > MAX_PATTERN_CHARACTERS:
         raise InvalidName(f"an engage pattern has {MAX_PATTERN_CHARACTERS} characters at most")
+    if _repetitions(pattern) > MAX_REPETITIONS:
+        raise InvalidName(
+            f"an engage pattern's counts, {{n}} within {{m}} multiplied, come to {MAX_REPETITIONS} at most"
+        )
     try:
         _compile(pattern)
     except Exception as error:  # the library's own error, and whatever a hostile pattern makes it trip over
@@ -124,6 +134,20 @@ def _yes(reason: str, rule: str) -> Engaged:
 
 def _no(reason: str, rule: str) -> Engaged:
     return Engaged(engages=False, step=Step("engage", Outcome.STOP, reason, rule))
+
+
+def _repetitions(pattern: str) -> int:
+    """Return how long what a pattern repeats a fixed number of times may become: the counts' sum, times the groups'."""
+    single, groups = 0, 1
+    for found in _COUNT.finditer(pattern):
+        digits = _NO_DIGIT.sub("", found["count"])
+        # No more digits are looked at than it takes to be over the bound.
+        count = int(digits.lstrip("0")[:9] or 0)
+        if found["group"] is None:
+            single += count
+        else:
+            groups *= max(1, count)
+    return max(1, single) * groups
 
 
 def _compile(pattern: str) -> "regex.Pattern[str]":

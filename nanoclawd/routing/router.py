@@ -18,6 +18,7 @@ from nanoclawd.journal import about
 from nanoclawd.routing import command_replies, ids, writes
 from nanoclawd.routing.cleaning import cleaned, unusable
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
+from nanoclawd.routing.drops import Drops
 from nanoclawd.routing.engage import Patterns
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.facts import Facts, load, said
@@ -96,6 +97,7 @@ class Router:
         self._abilities = abilities
         self._access = access
         self._subscribe = subscribe
+        self._drops = Drops(database)
         self._patterns = Patterns()
         # Its own threads: a flood of slow patterns must not keep others' work waiting.
         self._threads = ThreadPoolExecutor(_PATTERN_THREADS, thread_name_prefix="patterns")
@@ -103,9 +105,14 @@ class Router:
         self._places: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
         self._recent: deque[tuple[frozenset[str], EventDecision]] = deque(maxlen=REMEMBERED)
 
-    def close(self) -> None:
-        """End the threads that match patterns."""
+    async def close(self) -> None:
+        """Write down what was counted and end the threads that match patterns."""
+        await self._drops.flush()
         self._threads.shutdown(wait=False)
+
+    async def flush_drops(self) -> None:
+        """Write the counts of dropped messages down now: somebody wants to read them."""
+        await self._drops.flush()
 
     async def route(self, event: InboundEvent, *, replay: bool = False) -> Routed:
         """Decide about an event and carry it out. Returns after the commits.
@@ -204,7 +211,10 @@ class Router:
                 await self._words.post(words_id, event.address, decision.reply, event.message_id)
                 return self._done(decision, consumed=True, answered=True)
             case Action.ASK | Action.DROP:
-                chat = await self._database.run(writes.unheard, event, decision.reason, self._access)
+                chat = decision.chat
+                if chat is None:
+                    chat = await self._database.run(writes.unheard, event, self._access)
+                self._drops.count(event, decision.reason)
                 if decision.action is Action.ASK and not replay:
                     await self._approvals.chat_unknown(event, chat)
                 return self._done(replace(decision, chat=chat))
@@ -236,6 +246,9 @@ class Router:
             for one in asks:
                 await self._approvals.sender_unknown(event, decision.chat, one.wiring, one.group)
         await self._fail(event, taken.failures)
+        reason, agent_group_id = writes.drop_reason(decision.wirings)
+        if reason:
+            self._drops.count(event, reason, agent_group_id)
         news = writes.news(event, decision, facts.shown_name)
         if news is not None:
             await self._database.run(writes.note, event, decision, news)

@@ -16,12 +16,10 @@ from nanoclawd.store import agent_groups, chats, dropped, sticky, users
 from nanoclawd.store.chats import Chat
 
 
-def unheard(connection: apsw.Connection, event: InboundEvent, reason: str, access: Access) -> Chat:
-    """Write down a chat that somebody spoke in although no agent hears it, and that it was dropped."""
+def unheard(connection: apsw.Connection, event: InboundEvent, access: Access) -> Chat:
+    """Write down a chat that somebody spoke in although no agent hears it."""
     with writing(connection):
-        chat = _ensure_chat(connection, event, access)
-        _record(connection, event, reason, None)
-    return chat
+        return _ensure_chat(connection, event, access)
 
 
 def register(connection: apsw.Connection, event: InboundEvent, folder: str, threads: bool, access: Access) -> str:
@@ -40,24 +38,19 @@ def register(connection: apsw.Connection, event: InboundEvent, folder: str, thre
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What an event tells beside its text: names and kinds that have changed, and that it was dropped."""
+    """What an event tells beside its text: names and kinds that have changed."""
 
     chat_changed: bool
     sender_renamed: bool
-    drop_reason: str
-    drop_group_id: str | None
 
 
 def news(event: InboundEvent, decision: EventDecision, stored_name: str | None) -> News | None:
-    """Return what there is to write down about an event beside its rows; mostly nothing (W-18)."""
+    """Return what there is to write down about an event beside its rows and counts; mostly nothing (W-18)."""
     chat, sender = decision.chat, event.sender
     renamed = event.chat_name is not None and chat is not None and event.chat_name != chat.name
     chat_changed = chat is not None and (renamed or event.is_group != chat.is_group)
     sender_renamed = sender.user_id is not None and stored_name is not None and sender.name not in {"", stored_name}
-    reason, agent_group_id = _most_specific(decision.wirings)
-    if not (chat_changed or sender_renamed or reason):
-        return None
-    return News(chat_changed, sender_renamed, reason, agent_group_id)
+    return News(chat_changed, sender_renamed) if chat_changed or sender_renamed else None
 
 
 def note(connection: apsw.Connection, event: InboundEvent, decision: EventDecision, found: News) -> None:
@@ -68,8 +61,6 @@ def note(connection: apsw.Connection, event: InboundEvent, decision: EventDecisi
                 chats.update(connection, decision.chat.id, name=event.chat_name, is_group=event.is_group)
         if found.sender_renamed and event.sender.user_id is not None:
             users.ensure(connection, event.sender.user_id, event.sender.name)
-        if found.drop_reason:
-            _record(connection, event, found.drop_reason, found.drop_group_id)
 
 
 def stick(connection: apsw.Connection, wiring_ids: Sequence[str], thread_id: str) -> None:
@@ -79,7 +70,7 @@ def stick(connection: apsw.Connection, wiring_ids: Sequence[str], thread_id: str
             sticky.make_sticky(connection, wiring_id, thread_id)
 
 
-def _most_specific(wirings: Sequence[WiringDecision]) -> tuple[str, str | None]:
+def drop_reason(wirings: Sequence[WiringDecision]) -> tuple[str, str | None]:
     """Return the one reason that is recorded for an event, and whose gate gave it.
 
     That an agent did not engage is worth a word only where no other took the message either.
@@ -106,11 +97,4 @@ def _ensure_chat(connection: apsw.Connection, event: InboundEvent, access: Acces
         name=event.chat_name,
         is_group=event.is_group,
         unknown_sender_policy=access.unknown_senders,
-    )
-
-
-def _record(connection: apsw.Connection, event: InboundEvent, reason: str, agent_group_id: str | None) -> None:
-    address, sender = event.address, event.sender
-    dropped.record(
-        connection, address.channel_type, address.platform_id, sender.user_id, sender.name, reason, agent_group_id
     )

@@ -71,8 +71,9 @@ def record(
     sender_name: str | None,
     reason: str,
     agent_group_id: str | None = None,
+    count: int = 1,
 ) -> None:
-    """Count one event that no agent heard. Its reason replaces the one before only if it says as much or more."""
+    """Count events that no agent heard. Its reason replaces the one before only if it says as much or more."""
     key = (channel_type, platform_id, user_id or "")
     name, now = shown_name(sender_name), now_text()
     with together(connection):
@@ -80,16 +81,16 @@ def record(
         if known is None:
             connection.execute(
                 "INSERT INTO dropped_messages (channel_type, platform_id, user_id, sender_name, reason,"
-                " agent_group_id, first_seen, last_seen)"
-                " VALUES (?, ?, ?, ?, ?, (SELECT id FROM agent_groups WHERE id = ?), ?, ?)",
-                (*key, name, reason, agent_group_id, now, now),
+                " agent_group_id, message_count, first_seen, last_seen)"
+                " VALUES (?, ?, ?, ?, ?, (SELECT id FROM agent_groups WHERE id = ?), ?, ?, ?)",
+                (*key, name, reason, agent_group_id, count, now, now),
             )
             _keep_newest(connection)
             return
         connection.execute(
-            "UPDATE dropped_messages SET message_count = message_count + 1, last_seen = ?,"
+            "UPDATE dropped_messages SET message_count = message_count + ?, last_seen = ?,"
             f" sender_name = coalesce(?, sender_name) WHERE {_KEY}",
-            (now, name, *key),
+            (count, now, name, *key),
         )
         if SPECIFICITY[reason] >= SPECIFICITY[str(known[0])]:
             connection.execute(

@@ -101,7 +101,7 @@ async def _router(root: Path) -> AsyncIterator[Router]:
         sessions.close()
         delivery.close()
         await outbox.close()
-        router.close()
+        await router.close()
         jobs.close()
         await database.close()
 

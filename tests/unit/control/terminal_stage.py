@@ -103,7 +103,7 @@ class Terminal:
         await self.permissions.close()
         await self.outbox.close()
         self.delivery.close()
-        self.router.close()
+        await self.router.close()
         await self.house.end()
 
     async def _replay(self, event: InboundEvent) -> None:

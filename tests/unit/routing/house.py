@@ -87,6 +87,7 @@ class House:
     refuse_subscriptions: bool = False
 
     async def run[T](self, function: Callable[..., T], *arguments: object) -> T:
+        await self.router.flush_drops()
         return await self.database.run(function, *arguments)
 
     async def group(self, folder: str) -> AgentGroup:
@@ -139,7 +140,7 @@ class House:
         return await self.database.run(read)
 
     async def count(self, table: str) -> int:
-        return await self.database.run(lambda connection: connection.execute(f"SELECT count(*) FROM {table}").get)
+        return await self.run(lambda connection: connection.execute(f"SELECT count(*) FROM {table}").get)
 
     def directories(self) -> int:
         return len(list((self.root / "sessions").glob("*/*")))
@@ -195,7 +196,7 @@ async def open_house(root: Path, access: Access | None = None) -> AsyncIterator[
         sessions.close()
         delivery.close()
         await outbox.close()
-        router.close()
+        await router.close()
         jobs.close()
         await database.close()
 
