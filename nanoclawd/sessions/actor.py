@@ -329,7 +329,6 @@ class SessionActor:
             await self.project(destinations)
             self._container.begin(adopt=adopt)
             await self._container.wake()
-            self._watch_turn()
             await self._attend()
             self._display.see(Phase.STOPPING)
             await self._container.wait_gone(self._kick)
@@ -349,6 +348,7 @@ class SessionActor:
             self._kick.clear()
             if container.ever_active and self.snapshot.phase is Phase.WAKING:
                 self._display.see(Phase.AWAKE)
+                self._watch_turn()
             if container.rung:
                 container.rung = False
                 await self._drain_awake()
@@ -478,7 +478,8 @@ class SessionActor:
             self._container.end(Ended.FOR_RESTART)
 
     def _watch_turn(self) -> None:
-        if self._mailbox.busy:
+        # Before it is ready systemd watches its start, with a bound and words of its own.
+        if self._container.ever_active and self._mailbox.busy:
             self._turn.begin()
 
     def _about(self, event: Event | None = None) -> dict[str, str]:
