@@ -66,7 +66,10 @@ async def post_card(stage: Stage, address: Address = TEAM) -> tuple[str, str]:
 
 
 async def test_words_arrive_once(stage: Stage, chat: Platform):
-    """The same id is the same message, whoever posts it again, also after a restart; the turn that it answers ends."""
+    """The same id is the same message, whoever posts it again, also after a restart; the turn that it answers ends.
+
+    F-201: an answer to a command is such a message, outside of every session, so that no row's seq is touched by it.
+    """
     assert await stage.outbox.post("m", TEAM, "hello", "in-1")
     assert not await stage.outbox.post("m", TEAM, "something else", "in-1")
     await stage.outbox.rest()

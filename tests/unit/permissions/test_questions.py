@@ -10,7 +10,7 @@ from nanoclawd.errors import NotFound, Refused, Unavailable
 from nanoclawd.permissions import questions as question_service
 from nanoclawd.routing.decision import CardAnswer
 from nanoclawd.routing.event import Click
-from nanoclawd.sessions.ports import Edit, ShownCard
+from nanoclawd.sessions.ports import Edit, Outgoing, ShownCard
 from nanoclawd.store import members, questions, sessions
 from nanoclawd.store.agent_groups import AgentGroup
 from unit.permissions.permission_stage import Stage, dm, written
@@ -40,9 +40,7 @@ async def ask(stage: Stage, address: Address = TEAM, row: str = "row-1") -> str:
     return question_id
 
 
-def outgoing(question_id: str, address: Address):
-    from nanoclawd.sessions.ports import Outgoing
-
+def outgoing(question_id: str, address: Address) -> Outgoing:
     return Outgoing("row-1", ShownCard(CARD, question_id), address, "2026-01-01T00:00:00.000Z", None)
 
 
