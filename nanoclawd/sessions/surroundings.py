@@ -67,6 +67,7 @@ class Surroundings:
         Raises:
             Unavailable: the disk is below its bound.
         """
-        if await self.jobs.run(session_id, self.admission.disk_is_low):
+        # Not in the session's own line of jobs: another's trouble with its database is none of the disk's.
+        if await self.jobs.run("disk", self.admission.disk_is_low):
             log.error("the disk is almost full", extra=about(session=session_id, event=Event.DISK_LOW))
             raise Unavailable("the appliance's disk is almost full", hint="df -h; ncl doctor")
