@@ -59,7 +59,7 @@ class Facts:
         shown_name: the sender's stored name; None for people that nothing is stored about.
         name_for: the approval that waits for a name from this sender.
         cards: what is open here and can be answered by a text.
-        answered_before: the event is told again, and has answered a card the first time.
+        answered_before: the event is told again, and was an answer or a name the first time.
     """
 
     chat: Chat | None
@@ -114,7 +114,7 @@ def load(
         shown_name=_shown_name(connection, user_id),
         name_for=_name_for(connection, event) if intercept else None,
         cards=_open_cards(connection, event, thread_id) if may_answer else (),
-        answered_before=may_answer and _answered_before(connection, event, thread_id),
+        answered_before=intercept and _answered_before(connection, event, thread_id, may_answer=may_answer),
     )
 
 
@@ -184,10 +184,13 @@ def _open_cards(connection: apsw.Connection, event: InboundEvent, thread_id: str
     return tuple(cards)
 
 
-def _answered_before(connection: apsw.Connection, event: InboundEvent, thread_id: str | None) -> bool:
-    """The outcome of an answer is told under an id of this event."""
-    words_id = ids.words_id("answer", replace(event.address, thread_id=thread_id), event.message_id)
-    return said(connection, words_id)
+def _answered_before(
+    connection: apsw.Connection, event: InboundEvent, thread_id: str | None, *, may_answer: bool
+) -> bool:
+    """The outcome of an answer or a name, and what is asked back, is told under an id of this event."""
+    kinds = (*(("answer", "ask") if may_answer else ()), *(() if event.is_group else ("named",)))
+    address = replace(event.address, thread_id=thread_id)
+    return any(said(connection, ids.words_id(kind, address, event.message_id)) for kind in kinds)
 
 
 def _asker(connection: apsw.Connection, session_id: str) -> str:

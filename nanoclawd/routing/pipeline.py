@@ -48,14 +48,14 @@ _LONG_TEXT = 4096
 
 
 def _intercepted(event: InboundEvent, facts: Facts) -> EventDecision | None:
+    if facts.answered_before:
+        step = Step("answer", Outcome.STOP, "it is told again, and was an answer the first time", "host message")
+        return EventDecision(event, facts.chat, Action.ANSWER, "", (step,))
     if facts.name_for is not None and event.text.strip() and commands.parse(event.text) is None:
         step = Step(
             "name", Outcome.STOP, "the sender was asked for a name, and this is it", f"approval {facts.name_for}"
         )
         return EventDecision(event, facts.chat, Action.NAME, "", (step,))
-    if facts.answered_before:
-        step = Step("answer", Outcome.STOP, "it is told again, and has answered a card already", "host message")
-        return EventDecision(event, facts.chat, Action.ANSWER, "", (step,))
     found = answers.find(event.text, [card for card in facts.cards if _may_answer(card, facts)])
     if found is None:
         return None

@@ -87,10 +87,11 @@ class TestAnswers:
         tagged = world.decide(event(DM, f"{second.id[:4]} 2"), buttons=False)
         assert tagged.answer == CardAnswer("approval", second.id, "deny")
 
-    def test_an_answer_told_again(self, world: World):
+    @pytest.mark.parametrize("kind", ["answer", "ask"])
+    def test_an_answer_told_again(self, world: World, kind: str):
         """After a crash the channel tells it again: it is no message, and answers nothing else."""
         said = event(DM, "1", message_id="m1")
-        words = HostMessage(ids.words_id("answer", DM, "m1"), CHANNEL, DM.platform_id, None, '{"text": "Done."}')
+        words = HostMessage(ids.words_id(kind, DM, "m1"), CHANNEL, DM.platform_id, None, '{"text": "Done."}')
         host_messages.post(world.connection, words)
         open_approval(world)
         decided = world.decide(said, buttons=False)
@@ -102,6 +103,17 @@ class TestAnswers:
 
 
 class TestNames:
+    def test_a_name_told_again(self, world: World):
+        """After a crash the channel tells it again: it is no message, and names nothing else."""
+        words = HostMessage(ids.words_id("named", DM, "m1"), CHANNEL, DM.platform_id, None, '{"text": "Connected."}')
+        host_messages.post(world.connection, words)
+        said = event(DM, "Shopping list", message_id="m1")
+        assert (world.decide(said).action, world.decide(said).answer) == (Action.ANSWER, None)
+        another = open_approval(world)
+        approvals.ask_for_name(world.connection, another.id, person("owner"))
+        assert world.decide(said).action is Action.ANSWER
+        assert world.decide(event(DM, "Kitchen", message_id="m2")).action is Action.NAME
+
     def test_the_next_direct_message_is_the_name(self, world: World):
         approval = open_approval(world)
         approvals.ask_for_name(world.connection, approval.id, person("owner"))
