@@ -277,12 +277,12 @@ def daemon_stopped() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def configured(**changes: dict[str, Any]) -> Iterator[None]:
-    """Run the daemon with other settings for a while: sections of config.yaml, merged into what is there."""
+def configured(**changes: dict[str, Any] | str) -> Iterator[None]:
+    """Run the daemon with other settings for a while: sections of config.yaml are merged into what is there."""
     before = CONFIG.read_text()
     settings = yaml.safe_load(before)
     for section, values in changes.items():
-        settings[section] = {**settings.get(section, {}), **values}
+        settings[section] = {**settings.get(section, {}), **values} if isinstance(values, dict) else values
     try:
         CONFIG.write_text(yaml.safe_dump(settings))
         restart_daemon()

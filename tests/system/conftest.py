@@ -8,6 +8,7 @@ import pytest
 
 from system import appliance
 from system.not_checked import NOTES
+from system.town import Town, another_owner, town
 
 
 def pytest_configure() -> None:
@@ -32,3 +33,17 @@ def person(group: str) -> Iterator[appliance.Person]:
     """Somebody at a terminal of that group."""
     with appliance.Person(group) as somebody:
         yield somebody
+
+
+@pytest.fixture(scope="module")
+def another_owner_lives() -> Iterator[None]:
+    """The operator owns the appliance while a module's towns come and go."""
+    with another_owner():
+        yield
+
+
+@pytest.fixture(name="town")
+def a_town(another_owner_lives: None) -> Iterator[Town]:
+    """An agent and the people around it."""
+    with town() as built:
+        yield built
