@@ -44,8 +44,11 @@ _FIELDS = {
     "NANOCLAW_MESSAGE": "message",
 }
 _RAW_FIELDS = frozenset({"CODE_ARGS", "EXCEPTION_INFO", "EXCEPTION_TEXT"})
-# Control characters, lone surrogates (the journal takes UTF-8 only), line separators, and the marks that reorder text.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters, lone surrogates (the journal takes UTF-8 only), line separators, the marks that reorder text, and
+# tags, which nobody sees.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
+)
 
 log = logging.getLogger(__name__)
 

@@ -41,8 +41,15 @@ class GuardedInbound:
         return await self._inbound.click(click)
 
     async def chat_named(self, chat: Address, name: str | None, *, is_group: bool | None = None) -> None:
-        """Tell a chat's name or kind (W-55); a name is bounded and printable, whatever people called the chat."""
+        """Tell a chat's name or kind (W-55); a name is bounded and printable, whatever people called the chat.
+
+        Raises:
+            Unavailable: the channel was torn down.
+            InvalidName: it is another channel's chat, or has an id that none has.
+        """
         self._check(chat)
+        if not is_storable(chat.platform_id):
+            raise InvalidName("a chat's id is text of whole characters")
         await self._inbound.chat_named(chat, presentable(name), is_group=is_group)
 
     def reachable_again(self, address: Address) -> None:

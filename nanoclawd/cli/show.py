@@ -15,8 +15,8 @@ _CELL_CHARACTERS = 80
 
 
 def as_json(value: object) -> None:
-    """Print JSON. Everything beyond ASCII is escaped, and so no text in it can act on a terminal."""
-    print(json.dumps(value, indent=2))
+    """Print JSON. Everything beyond ASCII and each control character is escaped: no text in it acts on a terminal."""
+    print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
 
 
 def say(text: str) -> None:

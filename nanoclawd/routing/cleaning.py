@@ -1,9 +1,10 @@
 """What of an event from outside can be used: ids that may be ids, names on one line, bounded texts."""
 
+import json
 import secrets
 from dataclasses import replace
 
-from nanoclaw_runner.contract.rows import MAX_FIELD_BYTES, MAX_MESSAGE_BYTES, Address
+from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, MAX_FIELD_BYTES, MAX_MESSAGE_BYTES, Address
 from nanoclawd.errors import InvalidName, TooLarge
 from nanoclawd.routing.decision import Outcome, Step
 from nanoclawd.routing.event import InboundEvent, Quote, Sender
@@ -12,19 +13,26 @@ from nanoclawd.store import users
 from nanoclawd.store.names import shown_name
 
 MAX_QUOTE_CHARACTERS = 4000
+MAX_TIMESTAMP_CHARACTERS = 64
+MAX_ESCAPED_BYTES = MAX_CONTENT_BYTES - 32 * 1024
+"""What a text may have as JSON, where a control character takes six bytes: the rest of a row is beside it."""
 
 
 def cleaned(event: InboundEvent) -> tuple[InboundEvent, tuple[Step, ...]]:
     """Return an event that everything else can rely on, and notes about what was left out.
 
     Raises:
-        TooLarge: the text is over 256 KiB of UTF-8.
+        TooLarge: the text is over 256 KiB of UTF-8, or fits no row when it is escaped.
         InvalidName: a field is of another type than it is declared to be.
     """
     _check_types(event)
     text = _storable(event.text)
     if len(text.encode()) > MAX_MESSAGE_BYTES:
         raise TooLarge(f"a message may have {MAX_MESSAGE_BYTES // 1024} KiB of text")
+    if 6 * len(text) > MAX_ESCAPED_BYTES and len(json.dumps(text, ensure_ascii=False).encode()) > MAX_ESCAPED_BYTES:
+        raise TooLarge(
+            f"a message may have {MAX_ESCAPED_BYTES // 1024} KiB of text with its special characters escaped"
+        )
     notes = []
     user_id = event.sender.user_id
     if user_id is not None:
@@ -44,6 +52,7 @@ def cleaned(event: InboundEvent) -> tuple[InboundEvent, tuple[Step, ...]]:
         text=text,
         sender=Sender(user_id, shown_name(event.sender.name) or ""),
         chat_name=shown_name(event.chat_name),
+        timestamp=_moment(event.timestamp),
         quote=None if event.quote is None else _clean_quote(event.quote),
     )
     return clean, tuple(notes)
@@ -59,6 +68,11 @@ def unusable(address: Address) -> str | None:
     if address.thread_id is not None and not is_printable(address.thread_id, MAX_FIELD_BYTES):
         return f"the thread's id is longer than {MAX_FIELD_BYTES} bytes or has characters that no id has"
     return None
+
+
+def _moment(timestamp: str | None) -> str | None:
+    """Return a time as the platform says it, or None for what is none: decisions are kept, and so is this."""
+    return timestamp if timestamp and is_printable(timestamp, MAX_TIMESTAMP_CHARACTERS) else None
 
 
 def _clean_quote(quote: Quote) -> Quote:
@@ -86,6 +100,7 @@ def _check_types(event: InboundEvent) -> None:
         "thread": event.address.thread_id,
         "user id": event.sender.user_id,
         "chat's name": event.chat_name,
+        "time": event.timestamp,
     }
     if event.quote is not None:
         texts |= {"quote": event.quote.text, "quoted name": event.quote.sender}
