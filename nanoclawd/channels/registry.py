@@ -1,7 +1,5 @@
 """Finds the adapter of a channel's type among the entry points of the installed packages."""
 
-from importlib.metadata import entry_points
-
 from nanoclawd.channels.adapter import ENTRY_POINTS, AdapterFactory, InvalidOption
 
 
@@ -12,6 +10,9 @@ def find_factory(kind: str) -> AdapterFactory:
         InvalidOption: no package, or more than one, provides the type.
         Exception: whatever importing the package raises.
     """
+    # Six megabytes of parsers for mail and archives, which the terminal alone does not need.
+    from importlib.metadata import entry_points
+
     found = {point.value: point for point in entry_points(group=ENTRY_POINTS, name=kind)}
     if not found:
         known = ", ".join(sorted({point.name for point in entry_points(group=ENTRY_POINTS)})) or "none"
