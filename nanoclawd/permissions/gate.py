@@ -129,7 +129,7 @@ class Permissions:
         user_id, name = event.sender.user_id or "", event.sender.name
         address = event.address
         if answer.kind == "question":
-            said = await self._words(self.questions.answer(answer.card_id, answer.value, user_id, name, address))
+            said = await self._words(self.questions.answer(answer.card_id, answer.value, user_id, name, _told(event)))
         else:
             said = await self._words(self._decided(event, answer))
         row = _reply(event, said)
@@ -154,8 +154,8 @@ class Permissions:
 
     async def _decided(self, event: InboundEvent, answer: CardAnswer) -> str:
         sender = event.sender
-        told = Told(event.address.channel_type, partial(_reply, event))
-        outcome = await self.approvals.answer(answer.card_id, answer.value, sender.user_id or "", sender.name, told)
+        user_id = sender.user_id or ""
+        outcome = await self.approvals.answer(answer.card_id, answer.value, user_id, sender.name, _told(event))
         return outcome.words
 
     async def _words(self, doing: Awaitable[str]) -> str:
@@ -168,6 +168,10 @@ class Permissions:
         except Exception:
             log.exception("an answer to a card failed")
             return _WRONG
+
+
+def _told(event: InboundEvent) -> Told:
+    return Told(event.address.channel_type, partial(_reply, event))
 
 
 def _reply(event: InboundEvent, said: str) -> HostMessage:

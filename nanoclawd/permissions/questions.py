@@ -1,7 +1,8 @@
 """Agents' questions: a card in a chat, one answer from somebody whom the agent knows, or none in time (W-60).
 
 The answer is a row in the session that asked. It is stored there first, under an id that is made of the question's: the
-first answer counts, whoever gives it and however often the daemon dies in between; then the question is taken away.
+first answer counts, whoever gives it and however often the daemon dies in between. Then the question's end, the change
+of its card and the words to whoever answered are one commit.
 """
 
 import asyncio
@@ -9,21 +10,25 @@ import json
 import logging
 from collections.abc import Mapping
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 import apsw
 
 from nanoclaw_runner.contract.cards import Card, Option
 from nanoclaw_runner.contract.clock import now_text, parse
 from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.delivery.outbox import HostOutbox, platform_edit
-from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.errors import NotFound, Refused, Unavailable
 from nanoclawd.journal import about
 from nanoclawd.permissions import cards, wording
+from nanoclawd.permissions.approvals import Told
 from nanoclawd.scheduling.timer import WallTimer
 from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.store import chats, host_messages, questions, roles
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.database import Database
+from nanoclawd.store.host_messages import HostMessage
 from nanoclawd.store.names import new_card_id
 from nanoclawd.store.questions import Question
 
@@ -46,6 +51,9 @@ class Asker(Protocol):
         Raises:
             Unavailable: it can't be stored now.
         """
+
+    async def stored_content(self, session_id: str, row_id: str) -> str | None:
+        """Return what a row says that a session was handed; None where it has none, is closed or gone."""
 
     async def platform_message_id(self, session_id: str, row_id: str) -> str | None:
         """Return the platform's id of a row that a session has delivered, or None where that is not known."""
@@ -70,6 +78,7 @@ class QuestionService:
         self._timer: WallTimer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._expiring = asyncio.Lock()
+        self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self) -> None:
         """Carry on where the last daemon stopped."""
@@ -109,7 +118,7 @@ class QuestionService:
         if question is not None:
             await self._database.run(questions.take, question.id)
 
-    async def answer(self, question_id: str, value: str, user_id: str, name: str, told: Address | None = None) -> str:
+    async def answer(self, question_id: str, value: str, user_id: str, name: str, told: Told | None = None) -> str:
         """Answer as a person; return words for them.
 
         Args:
@@ -117,7 +126,7 @@ class QuestionService:
             value: the option's value, or ``#<number>``.
             user_id: who answers, as the channel vouches for them.
             name: what they are called.
-            told: where the words are told as a message: no second one is posted there in the card's place.
+            told: how the words are told as a message, in the commit that ends the question.
 
         Raises:
             NotFound: there is no such question.
@@ -129,7 +138,7 @@ class QuestionService:
         option = cards.find_option(question.options, value, by_words=False)
         if option is None:
             return "There is no such choice."
-        return await self._store(question, option, user_id, known or name, told)
+        return await self._choose(question, option, user_id, known or name, told)
 
     async def decide(self, question_id: str, option: str, operator: str) -> str:
         """Answer in the place of the people asked.
@@ -149,21 +158,42 @@ class QuestionService:
         if found is None:
             labels = ", ".join(wording.visible(one.value) for one in question.options)
             raise Refused(f"there is no such option; there are: {labels}", hint=f"ncl questions get {question.id}")
-        said = await self._store(question, found, f"terminal:{operator}", operator, None)
+        said = await self._choose(question, found, f"terminal:{operator}", operator, None)
         if said == _NO_MORE:
             raise Refused("this question was answered already")
         return said
 
-    async def _store(self, question: Question, option: Option, user_id: str, name: str, told: Address | None) -> str:
-        content = {"value": option.value, "label": option.label, "userId": user_id, "userName": name}
-        if not await self._give(question, content):
-            return _NO_MORE
-        who = wording.who(user_id, name)
-        await self._close(question, f"{option.done} ({who})", told)
-        return f"{option.done}."
+    async def _choose(self, question: Question, option: Option, user_id: str, name: str, told: Told | None) -> str:
+        mine = {"value": option.value, "label": option.label, "userId": user_id, "userName": name}
+        counts = await self._settle(question, mine, told)
+        own = counts is not None and (counts["value"], counts["userId"]) == (option.value, user_id)
+        return f"{option.done}." if own else _NO_MORE
 
-    async def _give(self, question: Question, answer: Mapping[str, object]) -> bool:
-        """Store an answer; False when there is one already. The question is gone in both cases."""
+    async def _settle(
+        self, question: Question, answer: Mapping[str, object], told: Told | None = None
+    ) -> Mapping[str, object] | None:
+        """Store an answer and end the question; return the answer that counts.
+
+        That is an earlier one where a daemon died between storing it and ending the question. None: nobody waits for
+        an answer any more.
+
+        Raises:
+            NotFound: the question has ended.
+            Unavailable: the answer can't be stored now.
+        """
+        async with self._one_at_a_time.setdefault(question.id, asyncio.Lock()):
+            await self._database.run(questions.by_id, question.id)
+            counts = await self._give(question, answer)
+            rows = []
+            if counts is not None:
+                rows += await self._closed_card(question, counts, told)
+                if told is not None and counts == answer:
+                    rows.append(told.reply(f"{_done(question, counts)}."))
+            await self._database.run(_end, question.id, rows)
+        self._outbox.nudge()
+        return counts
+
+    async def _give(self, question: Question, answer: Mapping[str, object]) -> Mapping[str, object] | None:
         content = {
             "type": "question_response",
             "questionId": question.id,
@@ -171,31 +201,36 @@ class QuestionService:
             "title": question.title,
             **answer,
         }
-        address = Address(question.channel_type, question.platform_id, question.thread_id)
         row = NewMessage(
             id=f"answer-{question.id}",
             content=json.dumps(content, ensure_ascii=False),
-            address=address,
+            address=Address(question.channel_type, question.platform_id, question.thread_id),
             kind="system",
         )
-        first = await self._asker.deliver_system(question.session_id, row)
-        await self._database.run(questions.take, question.id)
-        return first
+        if await self._asker.deliver_system(question.session_id, row):
+            return answer
+        stored = await self._asker.stored_content(question.session_id, row.id)
+        if stored is None:
+            return None
+        return {key: value for key, value in json.loads(stored).items() if key not in content or key in answer}
 
-    async def _close(self, question: Question, words: str, told: Address | None) -> None:
-        """Put the answer in the card's place."""
+    async def _closed_card(
+        self, question: Question, answer: Mapping[str, object], told: Told | None
+    ) -> list[HostMessage]:
+        """Return what puts the answer in the card's place; nothing where the words are told as a message anyway."""
         address = Address(question.channel_type, question.platform_id, question.thread_id)
-        if told is not None and told.channel_type == address.channel_type and not self._can_edit(told.channel_type):
-            return
+        if told is not None and told.channel == address.channel_type and not self._can_edit(told.channel):
+            return []
         try:
             shown = await self._asker.platform_message_id(question.session_id, question.message_out_id)
         except Exception as error:
             log.warning("the card of a question stays as it is: %s", error, extra=about(session=question.session_id))
-            return
+            return []
+        words = wording.NOBODY_ANSWERED
+        if not answer.get("expired"):
+            words = f"{_done(question, answer)} ({wording.who(str(answer['userId']), str(answer['userName']))})"
         text = "\n\n".join(part for part in (question.title, question.body, f"→ {words}") if part)
-        row = platform_edit(f"closed-{question.id}", address, shown, text)
-        await self._database.run(host_messages.post, row)
-        self._outbox.nudge()
+        return [platform_edit(f"closed-{question.id}", address, shown, text)]
 
     def _add(self, connection: apsw.Connection, session_id: str, row_id: str, card: Card, address: Address) -> Question:
         found = questions.by_session_and_row(connection, session_id, row_id)
@@ -232,8 +267,9 @@ class QuestionService:
             later = None
             for question in await self._database.run(questions.expired, now_text()):
                 try:
-                    if await self._give(question, {"value": "", "label": "", "userId": "", "expired": True}):
-                        await self._close(question, wording.NOBODY_ANSWERED, None)
+                    await self._settle(question, {"value": "", "label": "", "userId": "", "expired": True})
+                except NotFound:
+                    log.debug("a question was answered at the last moment")
                 except Unavailable as error:
                     log.warning("an expired question waits: %s", error, extra=about(session=question.session_id))
                     later = now_text(plus_seconds=_AGAIN_SECONDS)
@@ -259,3 +295,16 @@ def _judge(connection: apsw.Connection, question_id: str, user_id: str) -> tuple
     if not refusal and question.expires_at <= now_text():
         refusal = _NO_MORE
     return question, refusal, cards.display_name(connection, user_id)
+
+
+def _end(connection: apsw.Connection, question_id: str, rows: list[HostMessage]) -> None:
+    with writing(connection):
+        if questions.take(connection, question_id) is None:
+            return
+        for row in rows:
+            host_messages.post(connection, row)
+
+
+def _done(question: Question, answer: Mapping[str, object]) -> str:
+    """Return an answer's outcome in words."""
+    return next((one.done for one in question.options if one.value == answer["value"]), str(answer["label"]))

@@ -204,6 +204,11 @@ class Inbound:
         ).fetchone()
         return None if row is None else str(row[0])
 
+    def content_of(self, message_id: str) -> str | None:
+        """Return what a message says, or None where it is unknown."""
+        row = self._connection.execute("SELECT content FROM messages_in WHERE id = ?", (message_id,)).fetchone()
+        return None if row is None else str(row[0])
+
     def retry(self, messages: Iterable[Pending]) -> list[Retry]:
         """Count a failed try for messages: postponed by the back-off, or failed after the fifth (F-96, F-97)."""
         outcomes: list[Retry] = []

@@ -176,6 +176,23 @@ class Sessions:
         await self._database.run(session_rows.close, session.id)
         await (await self.actor(session, look_first=True)).close()
 
+    async def stored_content(self, session_id: str, row_id: str) -> str | None:
+        """Return what a row says that a session was handed; None where it has none, is closed or gone.
+
+        Raises:
+            Unavailable: the session's database can't be read now.
+        """
+        try:
+            session = await self._database.run(session_rows.by_id, session_id)
+        except NotFound:
+            return None
+        if session.status != "active":
+            return None
+        actor = await self.actor(session)
+        content = await actor.files.read(lambda inbound: inbound.content_of(row_id))
+        actor.nudge()
+        return content
+
     async def platform_message_id(self, session_id: str, row_id: str) -> str | None:
         """Return what the platform calls an agent's row that was delivered, e.g. to close its card; None if unknown."""
         session = await self._database.run(session_rows.by_id, session_id)

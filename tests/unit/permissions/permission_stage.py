@@ -151,6 +151,10 @@ class Mailboxes:
             raise self.fails.popleft()
         return self.rows.setdefault((session_id, message.id), message) is message
 
+    async def stored_content(self, session_id: str, row_id: str) -> str | None:
+        row = self.rows.get((session_id, row_id))
+        return None if row is None else row.content
+
     async def platform_message_id(self, session_id: str, row_id: str) -> str | None:
         return self.shown.get((session_id, row_id))
 

@@ -1,5 +1,6 @@
 """Agents' questions: one answer from somebody whom the agent knows, or the end of their time."""
 
+import asyncio
 import json
 
 import pytest
@@ -10,10 +11,11 @@ from nanoclawd.errors import NotFound, Refused, Unavailable
 from nanoclawd.permissions import questions as question_service
 from nanoclawd.routing.decision import CardAnswer
 from nanoclawd.routing.event import Click
+from nanoclawd.routing.ids import words_id
 from nanoclawd.sessions.ports import Edit, Outgoing, ShownCard
-from nanoclawd.store import members, questions, sessions
+from nanoclawd.store import host_messages, members, questions, sessions
 from nanoclawd.store.agent_groups import AgentGroup
-from unit.permissions.permission_stage import Stage, dm, written
+from unit.permissions.permission_stage import Stage, dm, until_killed, written
 
 TEAM, PLAIN_TEAM = Address("chat", "team"), Address("plain", "team")
 SESSION = "abcdefghijkl"
@@ -186,14 +188,49 @@ async def test_operators(stage: Stage, helper: AgentGroup):
 
 
 async def test_a_crash_between_answer_and_end(stage: Stage, helper: AgentGroup):
-    """The answer was stored, the question was not taken away: the next click changes nothing and ends it."""
+    """The answer was stored, the question was not taken away: the next click changes nothing and tells the truth."""
     question_id = await ask(stage)
     question = await stage.database.run(questions.by_id, question_id)
     await click(stage, question_id, "yes")
     await stage.database.run(questions.add, question)
+    await stage.database.run(lambda c: c.execute("DELETE FROM host_messages").get)
+    stage.channels["chat"].messages[0].body = ShownCard(CARD, question_id)
     assert "not open" in await click(stage, question_id, "no")
     assert [one["value"] for one in answers(stage)] == ["yes"]
     assert await stage.database.run(questions.every) == []
+    assert stage.channels["chat"].texts("team") == ["Tea?\n\nNow.\n\n→ Tea it is (Bob)"]
+
+
+async def test_answers_at_the_same_time(stage: Stage, helper: AgentGroup):
+    """One of them counts, and is what the card says."""
+    question_id = await ask(stage)
+    await stage.database.run(members.add, "chat:cid", helper.id)
+    words = await asyncio.gather(click(stage, question_id, "yes"), click(stage, question_id, "no", "chat:cid"))
+    (answer,) = answers(stage)
+    said = "Tea it is" if answer["value"] == "yes" else "No tea"
+    assert f"{said}." in words
+    assert sum("not open" in one for one in words) == 1
+    assert f"→ {said} (" in stage.channels["chat"].texts("team")[0]
+
+
+@pytest.mark.parametrize("calls", range(8))
+async def test_a_death_while_a_text_answers(stage: Stage, helper: AgentGroup, calls: int):
+    """Told again by its platform, the text is the answer that it was, and no message to the agent."""
+    question_id = await ask(stage, PLAIN_TEAM)
+    await stage.end()
+    event = written("1", channel="plain")
+    answer = CardAnswer("question", question_id, "yes")
+    await until_killed(stage, calls, lambda: stage.permissions.answer(event, answer))
+    await stage.start()
+    if await stage.database.run(questions.every):
+        await stage.permissions.answer(event, answer)
+    await stage.rest()
+    # By this row the router knows that the text was an answer.
+    known = await stage.database.run(host_messages.by_id, words_id("answer", event.address, event.message_id))
+    assert json.loads(known.content) == {"text": "Tea it is."}
+    assert [one["value"] for one in answers(stage)] == ["yes"]
+    assert await stage.database.run(questions.every) == []
+    assert "Tea it is." in stage.channels["plain"].texts("team")
 
 
 async def test_a_card_that_is_nobodys(stage: Stage):

@@ -276,6 +276,7 @@ async def test_a_closed_session(house: House):
     row = await house.database.run(session_rows.by_id, session.id)
     assert (row.status, row.next_due_at) == ("closed", None)
     assert not await house.sessions.deliver_system(session.id, at(DEN, message("note", kind="system")))
+    assert await house.sessions.stored_content(session.id, "one") is None
     assert house.paths.session("main", session.id).inbound_db.exists()
     assert await house.restart() == 0
 
@@ -288,6 +289,8 @@ async def test_a_row_of_the_hosts_own(house: House, trigger: bool):
     note = NewMessage(id="answer-1", kind="system", content=content, address=DEN, trigger=trigger)
     assert await house.sessions.deliver_system(session.id, note)
     assert not await house.sessions.deliver_system(session.id, note)
+    assert await house.sessions.stored_content(session.id, "answer-1") == content
+    assert await house.sessions.stored_content(session.id, "answer-2") is None
     assert house.query(session, "SELECT kind, content, trigger FROM messages_in") == [("system", content, int(trigger))]
     if trigger:
         await house.until(lambda: house.platform.texts == ["re: yes"])
@@ -295,6 +298,7 @@ async def test_a_row_of_the_hosts_own(house: House, trigger: bool):
     await house.asleep()
     assert len(house.machine.starts) == int(trigger)
     assert not await house.sessions.deliver_system("0" * 12, note)
+    assert await house.sessions.stored_content("0" * 12, "answer-1") is None
 
 
 async def test_destinations_are_known_to_the_agent(house: House):
