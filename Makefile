@@ -5,7 +5,7 @@ BED := tests/bed/bed
 MSG ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-system soak test-package deb lint format bench clean
+.PHONY: help run test test-unit test-system soak fuzz test-package deb lint format bench clean
 
 help:            ## list these targets
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,9 @@ test-system: ## system tests in a fresh bed (TESTS='-k name'; KEEP=1 leaves the 
 soak: ## kill everything at random for a long time, and wait for every back-off (NANOCLAW_SOAK_TURNS, NANOCLAW_SOAK_SEED)
 	@BED_NAME=$${BED_NAME:-soak} tests/bed/in-fresh-bed env NANOCLAW_SOAK_TURNS=$${NANOCLAW_SOAK_TURNS:-200} NANOCLAW_SOAK_SEED=$${NANOCLAW_SOAK_SEED:-1} \
 		python3 -m pytest -p no:cacheprovider -s /src/tests/system/test_random_kills.py /src/tests/system/soak_retries.py $(TESTS)
+
+fuzz: ## fuzz all readers of frames and messages with atheris (SECONDS=60 for each, TARGETS='card body'; failing inputs: build/fuzz)
+	@tests/bed/fuzz --seconds $${SECONDS:-60} $(TARGETS)
 
 test-package: ## install, upgrade, remove and purge the package in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
 	@BED_NAME=$${BED_NAME:-package} tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system_package $(TESTS)

@@ -103,8 +103,13 @@ def as_text(card: Card, *, tag: str = "") -> str:
 
 
 def chosen(text: str, options: Sequence[Option]) -> Option | None:
-    """Return the option that a text means: exactly its number or exactly its label, in any case."""
+    """Return the option that a text means: exactly its number or exactly its label, in any case.
+
+    A text of nothing but full stops, as of a message with nothing but a picture, means none, whatever labels there are.
+    """
     said = _folded(text)
+    if not said:
+        return None
     if said.isascii() and said.isdecimal() and len(said) <= len(str(MAX_OPTIONS)):
         number = int(said)
         return options[number - 1] if 1 <= number <= len(options) else None
