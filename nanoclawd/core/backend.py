@@ -27,7 +27,7 @@ class Backend:
         self.chat = ChatBackend(database, appliance.router, sessions, appliance.terminal)
         self.chats = ChatsBackend(database, sessions.project_destinations, channels.known)
         self.wirings = WiringsBackend(database, appliance.wirings)
-        self.users = UsersBackend(database)
+        self.users = UsersBackend(database, appliance.approvals.repost)
         self.roles = RolesBackend(database, appliance.approvals.repost)
         self.members = MembersBackend(database)
         self.destinations = DestinationsBackend(database, sessions.project_destinations)

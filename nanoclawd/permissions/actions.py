@@ -74,6 +74,9 @@ class ActionHandler:
         verb = "approved" if option.value == APPROVE.value else "rejected"
         return Applied(verb, f"{option.done} by {by.name}.")
 
+    def review(self, connection: apsw.Connection) -> None:
+        """Look whether what waits can still be decided by whom it waits for: rights may have changed."""
+
     def expire(self, connection: apsw.Connection, approval: Approval) -> None:
         """Tell those who wait that nobody has decided in time."""
 

@@ -28,7 +28,7 @@ _TRIES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class _Unasked:
-    """An approval whose card has reached nobody, its cards, and who could be asked beside those who were."""
+    """An approval whose card has reached nobody who may decide, its cards to those, and who else could be asked."""
 
     approval: Approval
     shown: tuple[HostMessage, ...]
@@ -55,18 +55,20 @@ class Asking:
 
     def _unasked(self, connection: apsw.Connection) -> list[_Unasked]:
         found = []
+        for action in self._handlers.values():
+            action.review(connection)
         for approval_id in approvals.unreached(connection):
             approval = approvals.by_id(connection, approval_id)
-            handler = self._handlers.get(approval.action)
-            if handler is None:
+            if (handler := self._handlers.get(approval.action)) is None:
                 continue
-            shown = cards.present(connection, approval)
+            candidates = roles.approvers(connection, handler.group_to_ask(approval))
+            # Whoever was asked and lost the right since then will not decide.
+            shown = tuple(one for one in cards.present(connection, approval) if one.person in candidates)
             if any(one.status == "delivered" for one in shown):
                 continue
             asked = {one.person for one in shown}
-            candidates = roles.approvers(connection, handler.group_to_ask(approval))
             left = tuple(user for user in candidates[:_MOST_ASKED] if user not in asked)
-            found.append(_Unasked(approval, tuple(shown), left))
+            found.append(_Unasked(approval, shown, left))
         return found
 
     def _is_under_way(self, card: HostMessage) -> bool:

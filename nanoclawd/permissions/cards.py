@@ -68,16 +68,22 @@ def post(connection: apsw.Connection, approval: Approval, user_id: str, address:
     return host_messages.post(connection, row)
 
 
-def renew(connection: apsw.Connection, approval_id: str) -> None:
-    """Post an approval's changed card to the people who have the one before, whose buttons are dead from now on."""
+def renew(connection: apsw.Connection, approval_id: str, without: str | None = None) -> None:
+    """Post an approval's changed card to the people who have the one before, whose buttons are dead from now on.
+
+    Args:
+        connection: the central database.
+        approval_id: which.
+        without: a person who is not asked again.
+    """
     approval = approvals.by_id(connection, approval_id)
     shown = present(connection, approval)
     payload: dict[str, Any] = {**approval.payload, VERSION: version(approval) + 1}
     approvals.set_payload(connection, approval.id, payload)
     approval = approvals.by_id(connection, approval_id)
     for one in shown:
-        if one.person is not None:
-            post(connection, approval, one.person, Address(one.channel_type, one.platform_id, one.thread_id))
+        if one.person not in (None, without):
+            post(connection, approval, str(one.person), Address(one.channel_type, one.platform_id, one.thread_id))
 
 
 def close(

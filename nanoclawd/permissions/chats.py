@@ -11,7 +11,7 @@ from nanoclaw_runner.contract.cards import Option
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import AlreadyExists, NanoclawError, NotFound, Refused
 from nanoclawd.journal import about
-from nanoclawd.permissions import wording
+from nanoclawd.permissions import cards, wording
 from nanoclawd.permissions.actions import ActionHandler, Applied, Decider
 from nanoclawd.permissions.approvals import ApprovalService, NewRequest
 from nanoclawd.permissions.chat_card import CHOOSE, CONNECT, DENY_ALWAYS, NEW_AGENT, card_page, first_card
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 ACTION: Final = "chat"
 WIRED: Final = "wired"
 """In a payload: the group that the chat got."""
+
+NAMING: Final = "naming"
+"""In a payload: the agent that is being made, so that a restart in between goes on with it and makes no second one."""
 
 _NAME_TIMEOUT_SECONDS: Final = 5.0
 
@@ -138,6 +141,13 @@ class ChatApprovals(ActionHandler):
         approvals.set_payload(connection, approval.id, {**approval.payload, WIRED: group.id})
         return Applied("approved", said)
 
+    def review(self, connection: apsw.Connection) -> None:
+        """Ask others where a name is awaited from somebody who may not make an agent any more: it would never count."""
+        for approval in approvals.waiting_in_vain(connection):
+            if NAMING not in approval.payload:
+                with writing(connection):
+                    give_back(connection, approval)
+
     def expire(self, connection: apsw.Connection, approval: Approval) -> None:
         """Tell the first writer that nobody has decided."""
         tell_waiting(connection, approval, "expired", "Nobody decided in time about this chat. Write again to ask.")
@@ -174,6 +184,12 @@ class ChatApprovals(ActionHandler):
                 payload = keep(approval.payload, event)
             if payload is not None:
                 approvals.set_payload(connection, approval.id, payload)
+
+
+def give_back(connection: apsw.Connection, approval: Approval) -> None:
+    """Have a chat that waits for a name wait for a decision again, of others than who was to give the name."""
+    approvals.ask_again(connection, approval.id)
+    cards.renew(connection, approval.id, without=approval.name_from)
 
 
 def _request(event: InboundEvent, chat: Chat, folders: list[str]) -> NewRequest:

@@ -17,7 +17,7 @@ from nanoclawd.permissions import cards, wording
 from nanoclawd.permissions.actions import Applied, Decider
 from nanoclawd.permissions.approvals import ApprovalService, Told
 from nanoclawd.permissions.chat_card import NEW_AGENT
-from nanoclawd.permissions.chats import ChatApprovals
+from nanoclawd.permissions.chats import NAMING, ChatApprovals, give_back
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.ids import words_id
 from nanoclawd.store import agent_groups, approvals, roles
@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 
 MAX_NAME_CHARACTERS: Final = 60
 CANCEL: Final = "cancel"
-NAMING: Final = "naming"
-"""In a payload: the agent that is being made, so that a restart in between goes on with it and makes no second one."""
 
 _AGAIN: Final = "Write another name, or `cancel`."
 _FALLBACK: Final = "agent"
@@ -110,6 +108,7 @@ class Naming:
         except NotFound:
             return "This has been withdrawn."
         if isinstance(chosen, str):
+            self._service.repost()
             return chosen
         naming, resumed = chosen
         return await self._make(approval_id, naming, resumed=resumed)
@@ -162,6 +161,7 @@ def _choose(
         if approval.stage != "name" or approval.name_from != user_id:
             return "Nobody waits for a name from you."
         if not roles.standing(connection, user_id).may_administer(None):
+            give_back(connection, approval)
             return "You may not decide this any more: it takes an owner or a global admin."
         naming = approval.payload.get(NAMING)
         resumed = naming is not None

@@ -150,14 +150,27 @@ def pending(connection: apsw.Connection) -> list[Approval]:
 def unreached(connection: apsw.Connection) -> list[str]:
     """Return the ids of those that wait for a decision while their newest card has not arrived, oldest first.
 
+    A card has arrived nowhere, either, where the person who has it lost every role that could decide.
     Ids alone: what they carry may be long, and mostly there is nothing to be done about them.
     """
     rows = connection.execute(
         "SELECT a.id FROM approvals a WHERE a.status = 'pending' AND a.stage = 'decision'"
-        " AND ifnull((SELECT h.status FROM host_messages h WHERE h.approval_id = a.id AND h.person IS NOT NULL"
-        " ORDER BY h.rowid DESC LIMIT 1), '') <> 'delivered' ORDER BY a.created_at, a.rowid"
+        " AND ifnull((SELECT h.status = 'delivered' AND EXISTS (SELECT 1 FROM user_roles r WHERE r.user_id = h.person"
+        " AND (r.agent_group_id IS NULL OR r.agent_group_id = a.agent_group_id))"
+        " FROM host_messages h WHERE h.approval_id = a.id AND h.person IS NOT NULL ORDER BY h.rowid DESC LIMIT 1), 0)"
+        " = 0 ORDER BY a.created_at, a.rowid"
     )
     return [str(row[0]) for row in rows]
+
+
+def waiting_in_vain(connection: apsw.Connection) -> list[Approval]:
+    """Read those that wait for a name from somebody who may not make an agent any more, oldest first."""
+    return some(
+        connection,
+        "WHERE a.status = 'pending' AND a.stage = 'name' AND NOT EXISTS (SELECT 1 FROM user_roles r"
+        " WHERE r.user_id = a.name_from AND r.agent_group_id IS NULL) ORDER BY a.created_at, a.rowid",
+        (),
+    )
 
 
 def is_waiting(connection: apsw.Connection, action: str, subject: str) -> bool:

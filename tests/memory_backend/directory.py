@@ -42,7 +42,7 @@ class Directory:
         questions_service: Any = _Questions(database)
         self.chats = ChatsBackend(database, self._project, channels.known)
         self.wirings = WiringsBackend(database, WiringService(database, channels.capabilities, self._project))
-        self.users = UsersBackend(database)
+        self.users = UsersBackend(database, self._reach)
         self.roles = RolesBackend(database, self._reach)
         self.members = MembersBackend(database)
         self.destinations = DestinationsBackend(database, self._project)

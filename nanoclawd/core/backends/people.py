@@ -17,14 +17,15 @@ from nanoclawd.store.transaction import together
 log = logging.getLogger(__name__)
 
 type Reach = Callable[[], object]
-"""Somebody new may decide: post to them what waits for somebody who may."""
+"""Others may decide now than before: post to them what waits for somebody who may."""
 
 
 class UsersBackend:
     """People as operators handle them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reach: Reach) -> None:
         self._database = database
+        self._reach = reach
 
     async def list(self, limit: int) -> Sequence[User]:
         """Return the users by id."""
@@ -49,6 +50,7 @@ class UsersBackend:
     async def delete(self, caller: Caller, user: str) -> None:
         """Delete a user with all roles."""
         log.info("%s deleted user %s", caller.user_id, await self._database.run(_delete_user, user))
+        self._reach()
 
     async def undeny(self, caller: Caller, user: str, group: str | None) -> int:
         """Forget that a user was denied."""
@@ -153,6 +155,7 @@ class RolesBackend:
         check_word("role", role, sorted(roles.ROLES))
         user_id, folder = await self._database.run(_revoke, user, role, group)
         self._tell(caller, "took from %s the role %s", user_id, role, folder)
+        self._reach()
 
     async def claim(self, caller: Caller) -> Role | None:
         """Make the caller the owner if there is none."""

@@ -234,7 +234,8 @@ async def test_the_right_is_judged_again_with_the_name(stage: Stage):
     await stage.database.run(roles.revoke, OWNER, "owner")
     await stage.permissions.name_given(dm("Helper", by=OWNER), approval.id)
     await stage.rest()
-    assert stage.channels["chat"].texts("dm-gina")[-1] == "Nobody waits for a name from you."
+    assert stage.channels["chat"].texts("dm-gina")[0] == "Nobody waits for a name from you."
+    assert len(stage.channels["chat"].cards("dm-gina")) == 1, "the question is hers now"
     assert stage.channels["chat"].texts("dm-ada")[-1].startswith("You may not decide this any more")
     assert await stage.database.run(agent_groups.every) == []
 
