@@ -10,13 +10,12 @@ CONTROL_SOCKET = Path("/run/nanoclawd/control.sock")
 CHANNELS_DIRECTORY = Path("/run/nanoclawd/channels")
 AGENTS_FILE = Path("/run/nanoclaw-agents/agents.json")
 GATEWAY_DIRECTORY = Path("/run/nanoclaw-gateway")
-MODEL_DIRECTORY = Path("/run/nanoclaw-model")
 SHARE = Path("/usr/share/nanoclawd")
 
 
 @dataclass(frozen=True, slots=True)
 class SessionPaths:
-    """A session's own directories (design: session directories)."""
+    """A session's own directories."""
 
     root: Path
 
@@ -66,6 +65,11 @@ class StatePaths:
     def central_db(self) -> Path:
         """The central database."""
         return self.root / "central.db"
+
+    @property
+    def unread_units(self) -> Path:
+        """There while unit files may have changed since the user manager read them."""
+        return self.root / "units-unread"
 
     def session(self, group: str, session_id: str) -> SessionPaths:
         """A session's directories."""

@@ -97,11 +97,6 @@ class ChannelManager:
         if keeper is not None:
             await keeper.made.wait()
 
-    def platform_of(self, name: str) -> str | None:
-        """Return the platform of a channel, which begins the ids of its users."""
-        keeper = self._keepers.get(name)
-        return keeper.platform if keeper is not None else None
-
     def of_platform(self, platform: str) -> tuple[str, ...]:
         """Return the channels of a platform: those that are up first, then in the configuration's order."""
         found = [keeper for keeper in self._keepers.values() if keeper.platform == platform]

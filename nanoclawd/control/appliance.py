@@ -1,4 +1,4 @@
-"""io.nanoclaw.Appliance."""
+"""io.nanoclaw.Appliance: how the appliance is, and whether its host is healthy."""
 
 from nanoclawd.control.api import ApplianceBackend
 from nanoclawd.control.methods import Methods, NoParameters, Unary

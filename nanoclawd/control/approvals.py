@@ -1,4 +1,4 @@
-"""io.nanoclaw.Approvals and Questions."""
+"""io.nanoclaw.Approvals and Questions: what waits for somebody's answer."""
 
 from nanoclawd.control.api import ApprovalsBackend, QuestionsBackend
 from nanoclawd.control.methods import Listing, Methods, Name, Parameters, Reference, Unary

@@ -1,4 +1,4 @@
-"""io.nanoclaw.Chat."""
+"""io.nanoclaw.Chat: what a terminal sends, and what its screen is shown."""
 
 import asyncio
 from dataclasses import replace

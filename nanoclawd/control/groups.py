@@ -1,4 +1,4 @@
-"""io.nanoclaw.Groups."""
+"""io.nanoclaw.Groups: the agents."""
 
 from nanoclaw_runner.contract.rows import MAX_MESSAGE_BYTES
 from nanoclawd.control.api import GroupsBackend

@@ -1,4 +1,4 @@
-"""io.nanoclaw.Images."""
+"""io.nanoclaw.Images: what containers are made of, and building it."""
 
 from contextlib import aclosing
 

@@ -1,4 +1,4 @@
-"""io.nanoclaw.Users, Roles and Members."""
+"""io.nanoclaw.Users, Roles and Members: who people are, and what they may do."""
 
 from nanoclawd.control.api import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.control.methods import Listing, Methods, Name, NoParameters, Parameters, Reference, Unary, Word

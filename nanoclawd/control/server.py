@@ -133,19 +133,3 @@ def socket_from_systemd() -> socket.socket:
         "no control socket was passed: nanoclawd is started by its socket unit",
         hint="systemctl start nanoclawd.socket",
     )
-
-
-def listening_socket(path: str) -> socket.socket:
-    """Return a socket that listens at a path, for a daemon that systemd did not start.
-
-    Raises:
-        OSError: the path is taken, or its directory is missing.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(path)
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener

@@ -1,4 +1,4 @@
-"""io.nanoclaw.Sessions."""
+"""io.nanoclaw.Sessions: the conversations, and what an operator may do to one."""
 
 from nanoclawd.control.api import SessionsBackend
 from nanoclawd.control.methods import Listing, Methods, Name, Parameters, Unary

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from memory_backend import Memory
-from nanoclawd.control.server import ControlServer, listening_socket
+from memory_backend.listening import listening_socket
+from nanoclawd.control.server import ControlServer
 
 
 async def main(path: str, state: str | None = None) -> None:

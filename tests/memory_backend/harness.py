@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from memory_backend import Memory
+from memory_backend.listening import listening_socket
 from nanoclawd.control.bounds import Bounds
-from nanoclawd.control.server import ControlServer, listening_socket
+from nanoclawd.control.server import ControlServer
 
 
 class Client:
