@@ -29,7 +29,7 @@ from nanoclawd.store import chats, host_messages, questions, roles
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.database import Database
 from nanoclawd.store.host_messages import HostMessage
-from nanoclawd.store.names import new_card_id
+from nanoclawd.store.names import card_id_of
 from nanoclawd.store.questions import Question
 
 log = logging.getLogger(__name__)
@@ -104,10 +104,19 @@ class QuestionService:
     async def asked(self, session_id: str, row_id: str, card: Card, address: Address) -> str:
         """Keep a question before its card is delivered; return the card's id, the same for the same row.
 
+        A card may be delivered once more after a crash, when somebody has answered it already: it is not asked again.
+
         Raises:
             NotFound: there is no such session.
             Refused: the session has too many open questions.
+            Unavailable: it is not known now whether there is an answer.
         """
+        known = await self._database.run(questions.by_session_and_row, session_id, row_id)
+        if known is not None:
+            return known.id
+        question_id = card_id_of(session_id, row_id)
+        if await self._asker.stored_content(session_id, _answer_id(question_id)) is not None:
+            return question_id
         question = await self._database.run(self._add, session_id, row_id, card, address)
         self._on_due()
         return question.id
@@ -202,7 +211,7 @@ class QuestionService:
             **answer,
         }
         row = NewMessage(
-            id=f"answer-{question.id}",
+            id=_answer_id(question.id),
             content=json.dumps(content, ensure_ascii=False),
             address=Address(question.channel_type, question.platform_id, question.thread_id),
             kind="system",
@@ -239,7 +248,7 @@ class QuestionService:
         if sum(one.session_id == session_id for one in questions.every(connection)) >= MAX_OPEN:
             raise Refused(f"{MAX_OPEN} questions of this session are open already")
         question = Question(
-            id=new_card_id(),
+            id=card_id_of(session_id, row_id),
             session_id=session_id,
             message_out_id=row_id,
             channel_type=address.channel_type,
@@ -295,6 +304,10 @@ def _judge(connection: apsw.Connection, question_id: str, user_id: str) -> tuple
     if not refusal and question.expires_at <= now_text():
         refusal = _NO_MORE
     return question, refusal, cards.display_name(connection, user_id)
+
+
+def _answer_id(question_id: str) -> str:
+    return f"answer-{question_id}"
 
 
 def _end(connection: apsw.Connection, question_id: str, rows: list[HostMessage]) -> None:

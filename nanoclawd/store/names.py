@@ -1,5 +1,6 @@
 """Names and ids, each from a closed alphabet, because they become unit names, paths and container names."""
 
+import hashlib
 import re
 import secrets
 import string
@@ -45,6 +46,12 @@ def new_session_id() -> str:
 def new_card_id() -> str:
     """Return a random id for a card that people answer: its first four characters are the tag that they write."""
     return _random(12)
+
+
+def card_id_of(session_id: str, row_id: str) -> str:
+    """Return the id of the card that an agent's row shows: of the same form, and always the same for the same row."""
+    number = int.from_bytes(hashlib.sha256(f"{session_id} {row_id}".encode(errors="replace")).digest())
+    return "".join(_ID_ALPHABET[number // len(_ID_ALPHABET) ** place % len(_ID_ALPHABET)] for place in range(12))
 
 
 def new_id(prefix: str) -> str:

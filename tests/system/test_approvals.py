@@ -48,6 +48,7 @@ def test_a_stranger_is_answered_once_when_somebody_allows_it(town: Town, owner_o
         assert outcome in town.click(shown, "Allow", by="owner")
         wait_until(lambda: outcome in owners.texts(town.handle("owner"))[0], "the outcome is in the card's place")
     else:
+        town.gets_asked(card="delivered")
         town.say(owners, town.handle("owner"), "1", by="owner")
         owners.hears(town.handle("owner"), outcome)
     strangers.hears(chat, "echo: are you there?")

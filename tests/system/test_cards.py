@@ -51,6 +51,7 @@ def test_words_answer_the_card_that_they_mean(town: Town) -> None:
     for stranger in ("ann", "bob", "cid"):
         town.say(town.loop, chat, f"{stranger} was here", by=stranger)
         cards.append(town.plain.hears(owners, f"May {stranger.title()} talk"))
+        town.gets_asked(user=town.user(stranger), card="delivered")
     tags = [tag_of(card) for card in cards]
     for text in ("7", "allow it", "what is this?"):
         town.say(town.plain, owners, text, by="owner")
@@ -137,6 +138,7 @@ def test_a_question_and_an_approval_in_one_chat(town: Town) -> None:
     question = has_asked(town, town.plain, owners, by="owner")
     town.say(town.loop, chat, "knock", by="stranger")
     approval = town.plain.hears(owners, "May Stranger talk")
+    town.gets_asked(card="delivered")
     town.say(town.plain, owners, "2", by="owner")
     town.plain.hears(owners, "Several questions are open")
     town.say(town.plain, owners, "wait", by="owner")  # a label of one of the two is not enough either
@@ -209,6 +211,7 @@ def test_the_first_person_claims_the_appliance_and_decides_at_the_terminal(town:
             town.say(town.loop, chat, "hello?", by="another")
             for screen in (one, other):
                 screen.wait(lambda event: "May Another talk to" in event.text, "the card")
+            town.gets_asked(user=town.user("another"), card="delivered")
             tags = {asked["user"]: asked["id"][:4] for asked in town.asked(status="pending")}
             assert "Several questions are open" in other.ask("1").text
             said = other.ask(f"{tags[town.user('stranger')]} 1")
@@ -233,6 +236,7 @@ def test_a_terminal_that_nobody_looks_at_shows_the_card_later(town: Town) -> Non
         kill_daemon()
         with Person(town.group) as owner:
             owner.wait(lambda event: "May Stranger talk to" in event.text, "the card")
+            town.gets_asked(card="delivered")
             assert owner.ask("1").state == "completed"
             shown = [event.id for event in owner.shown() if "May Stranger talk to" in event.text]
         town.loop.hears(chat, "echo: hello")

@@ -201,6 +201,16 @@ async def test_a_crash_between_answer_and_end(stage: Stage, helper: AgentGroup):
     assert stage.channels["chat"].texts("team") == ["Tea?\n\nNow.\n\n→ Tea it is (Bob)"]
 
 
+async def test_a_card_that_is_delivered_once_more_after_its_answer(stage: Stage, helper: AgentGroup):
+    """The daemon died before it had noted the delivery: the answer stands, and nothing is asked again."""
+    question_id = await ask(stage)
+    await click(stage, question_id, "yes")
+    assert await stage.permissions.questions.asked(SESSION, "row-1", CARD, TEAM) == question_id
+    assert await stage.database.run(questions.every) == []
+    assert "not open" in await click(stage, question_id, "no")
+    assert [one["value"] for one in answers(stage)] == ["yes"]
+
+
 async def test_answers_at_the_same_time(stage: Stage, helper: AgentGroup):
     """One of them counts, and is what the card says."""
     question_id = await ask(stage)
