@@ -12,9 +12,9 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> bool:
     Raises:
         OSError: the disk is full, or the directory is not writable.
     """
-    content = text.encode()
-    if _is(path, content, mode):
+    if holds(path, text, mode=mode):
         return False
+    content = text.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -35,9 +35,11 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> bool:
     return True
 
 
-def _is(path: Path, content: bytes, mode: int) -> bool:
+def holds(path: Path, text: str, *, mode: int = 0o644) -> bool:
+    """Tell whether a file is there with this text and mode."""
     try:
         found = path.lstat()
+        content = text.encode()
         return stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == mode and path.read_bytes() == content
     except FileNotFoundError:
         return False

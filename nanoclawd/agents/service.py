@@ -63,8 +63,8 @@ class AgentService:
         groups = await self._database.run(agent_groups.every)
         async with self._writing:
             changed = await asyncio.to_thread(self._write_all, groups)
-            if changed:
-                await self._manager.reload()
+            if changed or await asyncio.to_thread(self._units.unread):
+                await self._reload()
 
     async def create(
         self,
@@ -180,13 +180,18 @@ class AgentService:
                     await self._manager.reset_failed(unit)
             async with self._writing:
                 self._units.remove_group(folder)
-                await self._manager.reload()
+                await self._reload()
                 groups = await self._database.run(agent_groups.every)
                 await asyncio.to_thread(self._provisioner.publish_agents, groups)
             await self._remove_files(folder)
         finally:
             self._leaving.discard(folder)
         log.info("group %s was deleted", folder, extra=about(group=folder))
+
+    async def _reload(self) -> None:
+        """Have the user manager read the unit files; called with the lock that their writers hold."""
+        await self._manager.reload()
+        await asyncio.to_thread(self._units.were_read)
 
     def _check(self, provider: str | None, model: str | None, cli_scope: str | None) -> None:
         if cli_scope and cli_scope not in SCOPES:
@@ -210,7 +215,7 @@ class AgentService:
             except OSError as error:
                 raise _unwritable(error) from error
             if changed:
-                await self._manager.reload()
+                await self._reload()
 
     def _write_all(self, groups: list[AgentGroup]) -> bool:
         changed = [self._provisioner.write(group, self._published) for group in groups]

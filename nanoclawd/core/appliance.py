@@ -105,8 +105,7 @@ class Appliance:
         await self.manager.start()
         await self.manager.wait_connected(_BUS_PATIENCE_SECONDS)
         self._runner = await asyncio.to_thread(runner_tree.publish, self.paths.runner_trees)
-        if await self.images.write_units():
-            await self.manager.reload()
+        await self.images.write_units()
         self.images.published = self.publish
         await self.publish()
         self.sessions.bind(
@@ -130,7 +129,8 @@ class Appliance:
         self.channels.came_up = lambda _name: self.permissions.repost()
         self.channels.start(ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox))
         resumed = await self.sessions.resume()
-        log.info("%d sessions have something to carry on with", resumed)
+        if resumed:
+            log.info("sessions with something to carry on with: %d", resumed)
         await self._start_model_socket()
         await self._prune_runners()
 
@@ -150,9 +150,10 @@ class Appliance:
         self._jobs.close()
         await self.database.close()
 
-    async def _replay(self, event: InboundEvent) -> None:
-        """Route a message that was kept while somebody was asked about it."""
-        await self.router.route(event, replay=True)
+    async def _replay(self, event: InboundEvent) -> bool:
+        """Route a message that was kept while somebody was asked about it; tell whether anything came of it."""
+        routed = await self.router.route(event, replay=True)
+        return bool(routed.stored) or routed.answered
 
     async def group_count(self) -> int:
         """Return how many groups there are."""

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import apsw
 
-from nanoclawd.errors import NanoclawError
+from nanoclawd.errors import NanoclawError, Unavailable
 from nanoclawd.store import migrations
 
 BUSY_TIMEOUT_MS = 5000
 """A backup tool may hold the file for a moment (W-42)."""
 
-_NOT_OPEN = "the central database is not open: Database.open() comes first, Database.close() last"
+_NOT_OPEN = "the central database is not open: Database.open() comes first"
+_CLOSED = "the daemon is being stopped"
 
 
 class Database:
@@ -45,10 +46,11 @@ class Database:
         """Run a function with the connection in the database's thread.
 
         Raises:
-            NanoclawError: the database is not open.
+            Unavailable: the database was closed: what was asked is tried again by the next daemon.
+            NanoclawError: it was never opened.
         """
         if self._closed:
-            raise NanoclawError(_NOT_OPEN)
+            raise Unavailable(_CLOSED)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._call, function, arguments)
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nanoclawd.atomic_file import write_atomically
+from nanoclawd.atomic_file import holds, write_atomically
 from nanoclawd.errors import InvalidName
 from nanoclawd.paths import StatePaths
 from nanoclawd.store.names import check_group_name
@@ -76,7 +76,11 @@ class ImageBuild:
 
 
 class UnitFiles:
-    """Renders templates and puts them where the user manager looks. Every method says whether anything changed."""
+    """Renders templates and puts them where the user manager looks. Every method says whether anything changed.
+
+    A mark lies beside the state from before a change until the manager has read it: a daemon that dies in between would
+    else find its files in order at the next start, and wait for units that nobody has loaded.
+    """
 
     def __init__(self, templates: Path, state: StatePaths) -> None:
         self._templates = templates
@@ -110,11 +114,21 @@ class UnitFiles:
     def remove_group(self, group: str) -> bool:
         """Remove a group's unit files."""
         name = f"nanoclaw-{group}@"
-        found = False
-        for path in (self._state.quadlets / f"{name}.container", self._state.user_units / f"{name}.socket"):
-            found = found or path.exists()
+        paths = (self._state.quadlets / f"{name}.container", self._state.user_units / f"{name}.socket")
+        found = any(path.exists() for path in paths)
+        if found:
+            self._state.unread_units.touch()
+        for path in paths:
             path.unlink(missing_ok=True)
         return found
+
+    def unread(self) -> bool:
+        """Tell whether the manager may not know all of the files."""
+        return self._state.unread_units.exists()
+
+    def were_read(self) -> None:
+        """Note that the manager has been reloaded since the last change."""
+        self._state.unread_units.unlink(missing_ok=True)
 
     def groups(self) -> set[str]:
         """Return the groups that have a quadlet."""
@@ -149,8 +163,11 @@ class UnitFiles:
         return self._write("image.build", self._state.quadlets / f"nanoclaw-image-{build.stage}.build", values)
 
     def _write(self, template: str, target: Path, values: Mapping[str, str]) -> bool:
-        text = (self._templates / template).read_text(encoding="utf-8")
-        return write_atomically(target, render(text, values))
+        text = render((self._templates / template).read_text(encoding="utf-8"), values)
+        if holds(target, text):
+            return False
+        self._state.unread_units.touch()
+        return write_atomically(target, text)
 
 
 def render(template: str, values: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from nanoclawd.errors import NanoclawError, SchemaTooNew
+from nanoclawd.errors import NanoclawError, SchemaTooNew, Unavailable
 from nanoclawd.store import agent_groups, images
 from nanoclawd.store.database import BUSY_TIMEOUT_MS, Database, connect
 
@@ -42,7 +42,7 @@ async def test_before_it_is_open(tmp_path: Path):
     await database.open()
     assert await database.run(agent_groups.every) == []
     await database.close()
-    with pytest.raises(NanoclawError, match="is not open"):
+    with pytest.raises(Unavailable, match="being stopped"):
         await database.run(agent_groups.every)
     await database.close()
 

@@ -144,6 +144,7 @@ def test_writing_says_whether_anything_changed(tmp_path: Path):
     assert files.remove_group("a")
     assert not files.remove_group("a")
     assert files.groups() == {"a-b"}
+    files.were_read()
     assert sorted(written(tmp_path)) == [
         ".config/containers/systemd/nanoclaw-a-b@.container",
         ".config/systemd/user/nanoclaw-a-b@.socket",

@@ -137,3 +137,19 @@ def regenerate() -> None:
 
 if __name__ == "__main__":
     sys.exit(regenerate())
+
+
+def test_files_that_the_manager_has_not_read_are_remembered(tmp_path: Path):
+    """A daemon that dies between writing and reloading: the next one's files are in order, but nobody has read them."""
+    state = StatePaths(tmp_path)
+    units = UnitFiles(ROOT / "quadlets", state)
+    assert not units.unread()
+    assert units.write_group(TEMPLATE)
+    assert units.unread()
+    again = UnitFiles(ROOT / "quadlets", state)
+    assert not again.write_group(TEMPLATE)
+    assert again.unread()
+    again.were_read()
+    assert not units.unread()
+    assert units.remove_group(TEMPLATE.group)
+    assert units.unread()
