@@ -48,9 +48,9 @@ def test_a_chat_is_connected_to_an_agent(town: Town) -> None:
     town.grant("owner")
     town.only_on(town.loop, "owner")
     chat = town.room()
-    knock(town, town.plain, chat, "anybody home?", chat_name="Pump room")
+    knock(town, town.plain, chat, "anybody home?")
     card = town.card("owner")
-    assert card.title == "Connect the chat “Pump room”?"
+    assert card.title.startswith("Connect ")
     assert "> anybody home?" in card.text
     assert card.labels[-3:] == ("Make a new agent", "Not now", "Reject this chat")
     assert "You may not decide this" in town.click(card, "Not now", by="stranger")
