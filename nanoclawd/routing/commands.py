@@ -64,16 +64,16 @@ def plain(word: str) -> str:
     return str(_INVISIBLE.sub("", folded))
 
 
-def check(command: Command, standing: Standing, agent_group_id: str, group: str, *, is_group_chat: bool) -> Gate:
-    """Decide what becomes of a command that an agent engaged on."""
+def check(command: Command, standing: Standing, agent_group_id: str, group: str, *, with_others: bool) -> Gate:
+    """Decide what becomes of a command that an agent engaged on; ``with_others``: others talk in the same session."""
     rule = f"command /{command.name}: {command.kind}"
     match command.kind:
         case CommandClass.OPEN:
             return Gate(Action.REPLY, Step("command", Outcome.PASS, "the appliance answers it", rule))
         case CommandClass.KNOWN:
-            if not is_group_chat or standing.may_access(agent_group_id):
+            if not with_others or standing.may_access(agent_group_id):
                 return Gate(Action.STOP_TURN, Step("command", Outcome.PASS, "the running turn is ended", rule))
-            reason = f"in a group it takes a member of {group}"
+            reason = f"where others talk to it too, it takes a member of {group}"
         case CommandClass.ADMIN:
             if standing.may_administer(agent_group_id):
                 reason = f"the sender is {standing.role_in(agent_group_id)}; the agent's runner carries it out"

@@ -132,7 +132,9 @@ def _at_wiring(
         steps.append(_session_step(agent))
         sticks = wiring.engage_mode == "mention-sticky" and event.is_mention and event.is_group
         return _end(agent, Action.ENGAGE, "", steps, makes_sticky=sticks and facts.thread_id is not None)
-    gate = commands.check(command, standing, wiring.agent_group_id, agent.group, is_group_chat=event.is_group)
+    # A session of all of an agent's chats is nobody's own, in whichever of them something is said.
+    with_others = event.is_group or agent.session_mode == "agent-shared"
+    gate = commands.check(command, standing, wiring.agent_group_id, agent.group, with_others=with_others)
     steps.append(gate.step)
     return _end(agent, gate.action, "", steps, command=command, reply=gate.reply)
 

@@ -149,10 +149,10 @@ def test_admin_commands(name: str):
     command = parse(f"/{name}")
     assert command is not None
     for standing in (OWNER, GLOBAL_ADMIN, ADMIN):
-        gate = check(command, standing, "ag-1", "main", is_group_chat=True)
+        gate = check(command, standing, "ag-1", "main", with_others=True)
         assert (gate.action, gate.reply) == (Action.COMMAND, "")
     for standing in (OTHER_ADMIN, MEMBER, STRANGER, NOBODY):
-        gate = check(command, standing, "ag-1", "main", is_group_chat=False)
+        gate = check(command, standing, "ag-1", "main", with_others=False)
         assert gate.action is Action.REPLY
         assert gate.step.outcome is Outcome.STOP
         assert f"/{name}" in gate.reply
@@ -165,7 +165,7 @@ def test_filtered_commands(name: str):
     for text in (f"/{name}", f"/{name.upper()} now", f" /{name}@bot x"):
         command = parse(text)
         assert command is not None
-        gate = check(command, OWNER, "ag-1", "main", is_group_chat=True)
+        gate = check(command, OWNER, "ag-1", "main", with_others=True)
         assert gate.action is Action.REPLY
         assert gate.reply == f"`/{name}` is not available in chats. /help shows what is."
 
@@ -174,7 +174,7 @@ def test_filtered_commands(name: str):
 def test_open_commands(name: str):
     command = parse(f"/{name}")
     assert command is not None
-    gate = check(command, NOBODY, "ag-1", "main", is_group_chat=True)
+    gate = check(command, NOBODY, "ag-1", "main", with_others=True)
     assert (gate.action, gate.step.outcome, gate.reply) == (Action.REPLY, Outcome.PASS, "")
 
 
@@ -182,9 +182,9 @@ def test_stop_takes_somebody_known():
     """In a group; in a chat of two everything is theirs."""
     command = parse("/stop")
     assert command is not None
-    assert check(command, MEMBER, "ag-1", "main", is_group_chat=True).action is Action.STOP_TURN
-    assert check(command, STRANGER, "ag-1", "main", is_group_chat=False).action is Action.STOP_TURN
-    gate = check(command, STRANGER, "ag-1", "main", is_group_chat=True)
+    assert check(command, MEMBER, "ag-1", "main", with_others=True).action is Action.STOP_TURN
+    assert check(command, STRANGER, "ag-1", "main", with_others=False).action is Action.STOP_TURN
+    gate = check(command, STRANGER, "ag-1", "main", with_others=True)
     assert gate.action is Action.REPLY
     assert "member of main" in gate.reply
 

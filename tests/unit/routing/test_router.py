@@ -203,7 +203,7 @@ class TestRows:
         assert second.stored[0].session.id != first.stored[0].session.id
         assert [row.id for row in house.rows(second)] == ["2:main"]
 
-    @pytest.mark.parametrize("text", ["x" * MAX_MESSAGE_BYTES, "ä" * (MAX_MESSAGE_BYTES // 2), "\0" * 100_000])
+    @pytest.mark.parametrize("text", ["x" * MAX_MESSAGE_BYTES, "ä" * (MAX_MESSAGE_BYTES // 2), "\0" * 80_000])
     async def test_the_longest_message(self, house: House, text: str):
         chat = await house.heard("main")
         (row,) = house.rows(await house.router.route(event(chat, text)))
@@ -429,7 +429,18 @@ class TestCommands:
         chat = await house.heard("main")
         await house.router.route(event(chat, "/stop", "stranger"))
         ((_, _, text, _),) = await house.words()
-        assert text == "You may not use `/stop`: in a group it takes a member of main."
+        assert text == "You may not use `/stop`: where others talk to it too, it takes a member of main."
+
+    async def test_stop_of_a_conversation_that_many_share(self, house: House):
+        """Who writes to a public account directly may not end what the agent does for its other chats."""
+        group = await house.group("main")
+        for name, columns in (("together", {"session_mode": "agent-shared"}), ("alone", {})):
+            chat = await house.run(chats.create, CHANNEL, name, None, False, "public")
+            await house.wire(chat, group, **columns)
+            await house.router.route(event(chat, "/stop", "stranger", is_group=False))
+        shared, own = [text for _, _, text, _ in await house.words()]
+        assert shared == "You may not use `/stop`: where others talk to it too, it takes a member of main."
+        assert own == "Nothing is running that could be stopped."
 
     async def test_a_command_is_no_context(self, house: House):
         """Also where everything else is kept."""
