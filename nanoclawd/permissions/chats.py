@@ -158,7 +158,9 @@ class ChatApprovals(ActionHandler):
         if approval.status != "approved":
             return
         await self._project(str(approval.payload[WIRED]))
-        await replay_all(approval.payload, self._replay)
+        if not await replay_all(approval.payload, self._replay):
+            await self._database.run(tell_waiting, approval, "unheard", wording.CONNECTED)
+            self._service.repost()
 
     async def _look_up_name(self, chat: Chat) -> None:
         try:

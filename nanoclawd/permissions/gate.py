@@ -75,10 +75,10 @@ class Permissions:
         def has_threads(name: str) -> bool:
             return channels.capabilities(name).threads
 
-        async def replay_where_known(event: InboundEvent) -> None:
+        async def replay_where_known(event: InboundEvent) -> bool:
             # After a start: until its channel was made, a thread would count for nothing.
             await channels.made(event.address.channel_type)
-            await replay(event)
+            return await replay(event)
 
         self._outbox = outbox
         self.direct_messages = DirectMessages(database, channels)

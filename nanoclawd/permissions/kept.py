@@ -30,8 +30,10 @@ MAX_KEPT: Final = 10
 MAX_KEPT_CHARACTERS: Final = 64 * 1024
 """Of all texts of one approval together; a message beyond it is not kept, and strangers fill no disk."""
 
-type Replay = Callable[[InboundEvent], Awaitable[object]]
-"""Routes a message as if it had been written now; the ids make one row of a message that is routed twice."""
+type Replay = Callable[[InboundEvent], Awaitable[bool]]
+"""Routes a message as if it had been written now; the ids make one row of a message that is routed twice.
+
+False: nobody heard it, and nothing was said to it."""
 
 
 def keep(payload: dict[str, Any], event: InboundEvent) -> dict[str, Any] | None:
@@ -61,19 +63,24 @@ def events(payload: dict[str, Any]) -> list[InboundEvent]:
     return [_event(one) for one in payload.get(EVENTS, [])]
 
 
-async def replay_all(payload: dict[str, Any], replay: Replay) -> None:
+async def replay_all(payload: dict[str, Any], replay: Replay) -> bool:
     """Route the kept messages in their order; one that fails does not keep back the rest.
+
+    Returns:
+        Whether anything came of any: what has changed meanwhile may keep all of them from the agent.
 
     Raises:
         Unavailable: not now; all of them are routed again then.
     """
+    heard = False
     for event in events(payload):
         try:
-            await replay(event)
+            heard |= await replay(event)
         except Unavailable:
             raise
         except Exception:
             log.exception("a kept message could not be routed", extra=about(channel=event.address.channel_type))
+    return heard
 
 
 def tell_waiting(connection: apsw.Connection, approval: Approval, kind: str, text: str) -> None:

@@ -193,11 +193,9 @@ class QuestionService:
         async with self._one_at_a_time.setdefault(question.id, asyncio.Lock()):
             await self._database.run(questions.by_id, question.id)
             counts = await self._give(question, answer)
-            rows = []
-            if counts is not None:
-                rows += await self._closed_card(question, counts, told)
-                if told is not None and counts == answer:
-                    rows.append(told.reply(f"{_done(question, counts)}."))
+            rows = await self._closed_card(question, counts, told)
+            if counts is not None and told is not None and counts == answer:
+                rows.append(told.reply(f"{_done(question, counts)}."))
             await self._database.run(_end, question.id, rows)
         self._outbox.nudge()
         return counts
@@ -224,9 +222,12 @@ class QuestionService:
         return {key: value for key, value in json.loads(stored).items() if key not in content or key in answer}
 
     async def _closed_card(
-        self, question: Question, answer: Mapping[str, object], told: Told | None
+        self, question: Question, answer: Mapping[str, object] | None, told: Told | None
     ) -> list[HostMessage]:
-        """Return what puts the answer in the card's place; nothing where the words are told as a message anyway."""
+        """Return what puts the answer in the card's place; nothing where the words are told as a message anyway.
+
+        No answer: the session that asked is closed.
+        """
         address = Address(question.channel_type, question.platform_id, question.thread_id)
         if told is not None and told.channel == address.channel_type and not self._can_edit(told.channel):
             return []
@@ -236,7 +237,9 @@ class QuestionService:
             log.warning("the card of a question stays as it is: %s", error, extra=about(session=question.session_id))
             return []
         words = wording.NOBODY_ANSWERED
-        if not answer.get("expired"):
+        if answer is None:
+            words = _NO_MORE
+        elif not answer.get("expired"):
             words = f"{_done(question, answer)} ({wording.who(str(answer['userId']), str(answer['userName']))})"
         text = "\n\n".join(part for part in (question.title, question.body, f"→ {words}") if part)
         return [platform_edit(f"closed-{question.id}", address, shown, text)]

@@ -76,7 +76,9 @@ class SenderApprovals(ActionHandler):
         del resumed
         if approval.status != "approved":
             return
-        await replay_all(approval.payload, self._replay)
+        if not await replay_all(approval.payload, self._replay):
+            await self._database.run(tell_waiting, approval, "unheard", wording.LET_IN)
+            self._service.repost()
 
     def _ask(self, connection: apsw.Connection, event: InboundEvent, chat: Chat, group_id: str, group: str) -> None:
         user_id = users.check_id(str(event.sender.user_id))

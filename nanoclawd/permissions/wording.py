@@ -10,6 +10,8 @@ from nanoclawd.store.chats import Chat
 ASKED: Final = "Somebody has to allow this first; I have asked."
 
 ASKED_TOO_LONG: Final = f"{ASKED} Your message is too long to be kept until then: write it again afterwards."
+LET_IN: Final = "You were let in, but your message did not reach an agent here: write it again."
+CONNECTED: Final = "This chat was connected to an agent, but your message did not reach it: write it again."
 EXPIRED: Final = "Nobody decided in time: this has expired."
 NOBODY_ANSWERED: Final = "Nobody answered in time."
 

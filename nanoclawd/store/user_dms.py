@@ -46,8 +46,8 @@ def remember(connection: apsw.Connection, user_id: str, channel: str, messaging_
 
 
 def find(connection: apsw.Connection, user_id: str, channel: str) -> UserDm | None:
-    """Read a person's direct chat on a channel, or None; one whose chat was deleted is none."""
-    found = _some(connection, "WHERE d.user_id = ? AND d.channel = ?", (user_id, channel))
+    """Read a person's direct chat on a channel, or None; one that was deleted, or has become a group's, is none."""
+    found = _some(connection, "WHERE d.user_id = ? AND d.channel = ? AND m.is_group = 0", (user_id, channel))
     return found[0] if found else None
 
 

@@ -145,10 +145,13 @@ class Mailboxes:
         self.rows: dict[tuple[str, str], NewMessage] = {}
         self.shown: dict[tuple[str, str], str] = {}
         self.fails: deque[Exception] = deque()
+        self.closed: set[str] = set()
 
     async def deliver_system(self, session_id: str, message: NewMessage) -> bool:
         if self.fails:
             raise self.fails.popleft()
+        if session_id in self.closed:
+            return False
         return self.rows.setdefault((session_id, message.id), message) is message
 
     async def stored_content(self, session_id: str, row_id: str) -> str | None:
@@ -183,6 +186,7 @@ class Stage:
         self.path = path
         self.channels = channels
         self.replayed: list[InboundEvent] = []
+        self.heard = True
         self.replay_fails: deque[Exception] = deque()
         self.replay_failed = asyncio.Event()
         self.projected: list[str] = []
@@ -324,11 +328,12 @@ class Stage:
         self._adapters[name] = MemoryAdapter(name, self.channels[name])
         return self._adapters[name]
 
-    async def _replay(self, event: InboundEvent) -> None:
+    async def _replay(self, event: InboundEvent) -> bool:
         if self.replay_fails:
             self.replay_failed.set()
             raise self.replay_fails.popleft()
         self.replayed.append(event)
+        return self.heard
 
     async def _project(self, agent_group_id: str) -> None:
         self.projected.append(agent_group_id)

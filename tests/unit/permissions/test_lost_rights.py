@@ -2,7 +2,8 @@
 
 import pytest
 
-from nanoclawd.store import approvals, roles, users
+from nanoclawd.permissions import wording
+from nanoclawd.store import approvals, chats, roles, user_dms, users
 from unit.permissions.permission_stage import Platform, Stage, written
 
 OWNER, GINA, BOB = "chat:ada", "chat:gina", "chat:bob"
@@ -85,3 +86,38 @@ async def test_a_name_that_will_not_come_is_not_waited_for(stage: Stage, how: st
     assert platform.cards("dm-ada") == [], "what was hers is closed, and she is not asked anew"
     (again,) = platform.cards("dm-gina")
     assert (await stage.press(GINA, again, "connect:helper")).startswith("Connected to helper by Gina")
+
+
+async def test_cards_do_not_go_to_what_has_become_a_group(stage: Stage):
+    """A direct chat that was made a group of several people is no place for a card any more."""
+    group = await stage.group("helper")
+    await stage.wire(written(), group)
+    await stage.unknown_sender(written(), group)
+    known = await stage.database.run(user_dms.find, OWNER, "chat")
+    assert known is not None
+    await stage.database.run(chats.update, known.messaging_group_id, None, True)
+    assert await stage.database.run(user_dms.find, OWNER, "chat") is None
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_a_message_that_nobody_hears_any_more_is_not_lost_in_silence(stage: Stage, heard: bool):
+    """The chat was unwired while somebody was asked: who waits is told so, once, and not when the agent has it."""
+    group = await stage.group("helper")
+    await stage.wire(written(), group)
+    await stage.unknown_sender(written(), group)
+    stage.heard = heard
+    (card,) = stage.channels["chat"].cards("dm-ada")
+    await stage.press(OWNER, card, "allow")
+    await stage.rest()
+    assert stage.channels["chat"].texts("team").count(wording.LET_IN) == (not heard)
+
+
+async def test_a_connected_chat_whose_message_is_not_heard(stage: Stage):
+    """The same with a chat, here one whose message was too long to be kept."""
+    await stage.group("helper")
+    await stage.unknown_chat(written("x" * 70_000))
+    stage.heard = False
+    (card,) = stage.channels["chat"].cards("dm-ada")
+    await stage.press(OWNER, card, "connect:helper")
+    await stage.rest()
+    assert stage.channels["chat"].texts("team")[-1] == wording.CONNECTED

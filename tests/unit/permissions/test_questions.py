@@ -250,3 +250,13 @@ async def test_a_card_that_is_nobodys(stage: Stage):
     await stage.permissions.answer(event, CardAnswer("approval", "zzzzzzzzzzzz", "x"))
     await stage.rest()
     assert stage.channels["chat"].texts("dm-bob") == ["This card is not open any more."]
+
+
+async def test_a_question_of_a_closed_session(stage: Stage, helper: AgentGroup):
+    """Nobody waits for the answer any more: who gives one is told, and the card says so to everybody."""
+    question_id = await ask(stage)
+    stage.mailboxes.closed.add(SESSION)
+    assert await click(stage, question_id, "yes") == "This question is not open any more."
+    (card,) = stage.channels["chat"].in_chat("team")
+    assert card.text.endswith("→ This question is not open any more.")
+    assert await stage.database.run(questions.every) == []
