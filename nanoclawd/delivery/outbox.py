@@ -149,7 +149,7 @@ class HostOutbox:
             self._next_prune = time.monotonic() + _DAY_SECONDS
             await self._database.run(host_messages.prune, now_text(plus_seconds=-KEPT_SECONDS))
         moment = now_text()
-        rows = await self._database.run(host_messages.due, moment, _BATCH)
+        rows = await self._database.run(host_messages.due, moment, _BATCH, tuple(self._busy))
         chats: dict[tuple[str, str], list[HostMessage]] = {}
         for row in rows:
             chat = (row.channel_type, row.platform_id)
@@ -158,6 +158,9 @@ class HostOutbox:
         for chat, messages in chats.items():
             self._busy.add(chat)
             self._spawn(self._deliver_to(chat, messages))
+        if len(rows) == _BATCH:
+            # Of other chats more may be due: those that are busy now are left out.
+            self._look_again = True
         earliest = await self._database.run(host_messages.earliest, moment)
         if self._timer is not None:
             self._timer.arm(None if earliest is None else parse(earliest).timestamp())

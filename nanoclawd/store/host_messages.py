@@ -4,6 +4,8 @@
 (:func:`make_channel_due`), without a timer.
 """
 
+import json
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import apsw
@@ -96,15 +98,24 @@ def by_id(connection: apsw.Connection, message_id: str) -> HostMessage:
     return found[0]
 
 
-def due(connection: apsw.Connection, moment: str, limit: int = 100) -> list[HostMessage]:
+def due(
+    connection: apsw.Connection, moment: str, limit: int = 100, busy: Collection[tuple[str, str]] = ()
+) -> list[HostMessage]:
     """Read the open messages whose next attempt is due, in the order of their posting.
 
     One in ``sending`` is among them as long as it is open: a restart has interrupted it, or it is under way now.
+
+    Args:
+        connection: the central database.
+        moment: when they are due.
+        limit: no more than so many.
+        busy: chats (channel, platform id) that are left out: however much waits there hides nothing of the others.
     """
     return _some(
         connection,
-        f"WHERE {_OPEN} AND next_attempt_at <= ? ORDER BY next_attempt_at, rowid LIMIT ?",
-        (moment, limit),
+        f"WHERE {_OPEN} AND next_attempt_at <= ? AND (channel_type, platform_id) NOT IN"
+        " (SELECT value ->> 0, value ->> 1 FROM json_each(?)) ORDER BY next_attempt_at, rowid LIMIT ?",
+        (moment, json.dumps(list(busy)), limit),
     )
 
 

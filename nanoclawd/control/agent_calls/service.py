@@ -24,7 +24,7 @@ from nanoclawd.control.faults import told
 from nanoclawd.control.introspection import Introspection
 from nanoclawd.control.methods import Methods, Unary
 from nanoclawd.control.wire import FrameError
-from nanoclawd.errors import NanoclawError, Refused
+from nanoclawd.errors import NanoclawError, NotFound, Refused
 from nanoclawd.journal import about
 from nanoclawd.permissions.actions import APPROVE, GLOBAL, REJECT, ActionHandler
 from nanoclawd.permissions.approvals import ApprovalService, NewRequest
@@ -210,12 +210,12 @@ class AgentCalls(ActionHandler):
             text = f"Nobody decided in time, so this was not done: {command}"
         if approval.session_id is None or approval.agent_group_id is None:
             return
-        note = NewMessage(
-            id=f"command-{approval.id}",
-            content=json.dumps({"type": "note", "text": text}),
-            address=await self._place_of(approval.session_id, approval.agent_group_id),
-            kind="system",
-        )
+        try:
+            address = await self._place_of(approval.session_id, approval.agent_group_id)
+        except NotFound:
+            return  # the session was deleted since then: nobody is left to be told
+        content = json.dumps({"type": "note", "text": text})
+        note = NewMessage(id=f"command-{approval.id}", content=content, address=address, kind="system")
         await self._sessions.deliver_system(approval.session_id, note)
 
     async def _carried_out(self, approval: Approval, command: str, *, resumed: bool) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shlex
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from nanoclawd.control.agent_calls.rules import RULES, Access
 from nanoclawd.control.agent_calls.service import MAX_PENDING
 from nanoclawd.control.agent_calls.wording import command_line
 from nanoclawd.errors import Refused
-from nanoclawd.store import chats, destinations, members, roles, users
+from nanoclawd.store import approvals, chats, destinations, members, roles, users
 from nanoclawd.store import sessions as session_rows
 from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
 
@@ -347,6 +348,15 @@ async def test_a_request_of_a_session_that_has_closed_is_done_and_nobody_told(st
     await stage.database.run(session_rows.close, "hhhhhhhhhhhh")
     await stage.allowed_by(ADMIN)
     assert [one.user_id for one in await stage.database.run(members.every)] == ["chat:bob"]
+
+
+async def test_a_session_that_was_deleted_meanwhile_is_told_nothing(stage: AgentStage):
+    """What was decided is read before the session goes: nobody is told, and that is no fault."""
+    approval_id = await stage.asked("Members.Add", user="chat:bob")
+    approval = await stage.database.run(approvals.by_id, approval_id)
+    await stage.database.run(lambda c: c.execute("DELETE FROM sessions WHERE id = ?", (stage.home_session.id,)).get)
+    await stage.calls.finish(replace(approval, status="rejected"), resumed=False)
+    assert (stage.home_session.id, f"command-{approval_id}") not in stage.mailboxes.rows
 
 
 async def test_a_command_that_a_crash_cut_off_is_not_done_twice(stage: AgentStage):

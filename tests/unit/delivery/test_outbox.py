@@ -406,3 +406,18 @@ def test_each_message_arrives_once_or_is_failed(
         await database.close()
 
     asyncio.run(run())
+
+
+async def test_a_slow_chat_hides_nothing_of_the_others(stage: Stage, chat: Platform, monkeypatch: pytest.MonkeyPatch):
+    """More is due in a chat whose platform hangs than is looked at together: a card elsewhere goes out all the same."""
+    monkeypatch.setattr(outbox, "_BATCH", 3)
+    chat.held = asyncio.Event()
+    for number in range(8):
+        await stage.outbox.post(f"slow-{number}", TEAM, f"slow {number}")
+    await chat.until(lambda: chat.attempts == 1)
+    await stage.outbox.post("other", Address("plain", "other"), "for somebody else")
+    plain = stage.channels["plain"]
+    await plain.until(lambda: plain.texts("other") == ["for somebody else"])
+    chat.held.set()
+    await stage.outbox.rest()
+    assert chat.texts("team") == [f"slow {number}" for number in range(8)]

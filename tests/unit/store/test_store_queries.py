@@ -98,7 +98,8 @@ def test_no_table_is_read_through(connection: apsw.Connection, name: str):
         steps = plan(connection, sql, bindings)
         for step in steps:
             first_of_an_index = "USING COVERING INDEX" in step and sql.endswith("LIMIT 1")
-            assert not step.startswith("SCAN") or "CONSTANT ROW" in step or first_of_an_index, (sql, steps)
+            no_table = "CONSTANT ROW" in step or "VIRTUAL TABLE" in step  # the latter: a list of ours, by json_each
+            assert not step.startswith("SCAN") or no_table or first_of_an_index, (sql, steps)
             assert "AUTOMATIC" not in step, (sql, steps)
             assert name in SORTS or "TEMP B-TREE" not in step, (sql, steps)
 
