@@ -90,6 +90,8 @@ class Whole:
     database: Database
     permissions: Permissions
     router: Router
+    channels: ChannelManager
+    sessions: Sessions
     account: Account
     numbers: int = 0
 
@@ -189,7 +191,7 @@ async def whole(root: Path, access: Access | None = None, **options: object) -> 
     account = Account(*await asyncio.open_unix_connection(root / f"{CHANNEL}.sock", limit=8 * MAX_FRAME_BYTES))
     assert (await account.ask({"op": "watch"}))["ok"] is True
     try:
-        yield Whole(root, database, permissions, router, account)
+        yield Whole(root, database, permissions, router, channels, sessions, account)
     finally:
         await account.close()
         await channels.stop()
