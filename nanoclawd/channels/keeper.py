@@ -9,6 +9,7 @@ from typing import Final
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.text import storable
 from nanoclawd.channels.adapter import Capabilities, ChannelAdapter, Health, HealthState, Inbound
 from nanoclawd.channels.bounded import bounded
 from nanoclawd.channels.guard import GuardedInbound
@@ -244,7 +245,7 @@ def in_words(error: BaseException) -> str:
 
 def one_line(text: str) -> str:
     """Return an adapter's words on one line, bounded, in characters that can be stored."""
-    return " ".join(text.encode(errors="replace").decode().split())[:_MAX_WORDS]
+    return " ".join(storable(text).split())[:_MAX_WORDS]
 
 
 async def _awaited[Result](made: Awaitable[Result]) -> Result:

@@ -79,8 +79,3 @@ def encode_reply(parameters: object, *, continues: bool = False) -> bytes:
 def encode_error(name: str, **parameters: object) -> bytes:
     """Return an error's frame."""
     return _encoder.encode({"error": name, "parameters": parameters})
-
-
-def without_surrogates(text: str) -> str:
-    r"""Return the text fit for UTF-8: an agent may have written ``"\ud800"`` into its JSON."""
-    return text.encode("utf-8", errors="replace").decode()

@@ -8,9 +8,9 @@ import msgspec
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import MAX_MESSAGE_BYTES
+from nanoclaw_runner.contract.text import storable
 from nanoclawd.control.api import ChatBackend, ClientGone
 from nanoclawd.control.bounds import Bounds
-from nanoclawd.control.calls import without_surrogates
 from nanoclawd.control.methods import Methods, Name, Parameters, Replies, Streaming, Unary
 from nanoclawd.control.values import ChatEvent, EventType, Peer
 from nanoclawd.errors import Refused, TooLarge
@@ -92,4 +92,4 @@ def methods(backend: ChatBackend, bounds: Bounds) -> Methods:
 
 
 def _clean(event: ChatEvent) -> ChatEvent:
-    return replace(event, text=without_surrogates(event.text))
+    return replace(event, text=storable(event.text))

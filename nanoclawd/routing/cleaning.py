@@ -5,6 +5,7 @@ import secrets
 from dataclasses import replace
 
 from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, MAX_FIELD_BYTES, MAX_MESSAGE_BYTES, Address
+from nanoclaw_runner.contract.text import storable
 from nanoclawd.errors import InvalidName, TooLarge
 from nanoclawd.routing.decision import Outcome, Step
 from nanoclawd.routing.event import InboundEvent, Quote, Sender
@@ -26,7 +27,7 @@ def cleaned(event: InboundEvent) -> tuple[InboundEvent, tuple[Step, ...]]:
         InvalidName: a field is of another type than it is declared to be.
     """
     _check_types(event)
-    text = _storable(event.text)
+    text = storable(event.text)
     if len(text.encode()) > MAX_MESSAGE_BYTES:
         raise TooLarge(f"a message may have {MAX_MESSAGE_BYTES // 1024} KiB of text")
     if 6 * len(text) > MAX_ESCAPED_BYTES and len(json.dumps(text, ensure_ascii=False).encode()) > MAX_ESCAPED_BYTES:
@@ -76,16 +77,11 @@ def _moment(timestamp: str | None) -> str | None:
 
 
 def _clean_quote(quote: Quote) -> Quote:
-    text = _storable(quote.text[:MAX_QUOTE_CHARACTERS])
+    text = storable(quote.text[:MAX_QUOTE_CHARACTERS])
     message_id = quote.message_id
     if message_id is not None and not is_printable(message_id, MAX_FIELD_BYTES):
         message_id = None
     return Quote(text, shown_name(quote.sender) or "", message_id)
-
-
-def _storable(text: str) -> str:
-    """Return a text with what UTF-8 can't hold (halves of characters, from JSON) replaced."""
-    return text.encode(errors="replace").decode()
 
 
 def _check_types(event: InboundEvent) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from nanoclaw_runner.contract import cards
 from nanoclaw_runner.contract.cards import Card
 from nanoclaw_runner.contract.rows import MAX_FIELD_BYTES, OutboundRow
+from nanoclaw_runner.contract.text import storable
 from nanoclawd.sessions.attachments import MAX_FILES, check_name
 from nanoclawd.sessions.outbound import MAX_SEQ
 
@@ -94,7 +95,7 @@ def _words(found: dict[str, object]) -> Words:
     text = found.get("text", "" if names else None)
     if not isinstance(text, str) or not (names or text.strip()):
         raise ValueError("it says nothing")
-    return Words(_speakable(text), names)
+    return Words(storable(text), names)
 
 
 def _target(found: dict[str, object]) -> int | str:
@@ -107,16 +108,11 @@ def _target(found: dict[str, object]) -> int | str:
         raise ValueError("messageId is no message's number")
     if isinstance(target, str) and not 0 < len(target.encode(errors="replace")) <= MAX_FIELD_BYTES:
         raise ValueError("messageId is no message's id")
-    return _speakable(target) if isinstance(target, str) else target
+    return storable(target) if isinstance(target, str) else target
 
 
 def _said(found: dict[str, object], key: str) -> str:
     value = found.get(key)
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"it has no {key}")
-    return _speakable(value)
-
-
-def _speakable(text: str) -> str:
-    """Replace lone surrogates, which JSON can spell and UTF-8 cannot."""
-    return text.encode(errors="replace").decode()
+    return storable(value)

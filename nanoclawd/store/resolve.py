@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import apsw
 
+from nanoclaw_runner.contract.text import storable
 from nanoclawd.errors import InvalidName, NotFound
 from nanoclawd.store import agent_groups, approvals, chats, questions, sessions, users
 from nanoclawd.store.agent_groups import AgentGroup
@@ -148,7 +149,7 @@ def question(connection: apsw.Connection, text: str) -> Question:
 
 def _found(connection: apsw.Connection, kind: _Kind, text: str) -> str:
     # What UTF-8 can't say is no name of anything (SQLite would refuse it).
-    sought = text.encode(errors="replace").decode()
+    sought = storable(text)
     keys = _pairs(connection, kind.keys)
     exact = connection.execute(f"SELECT {kind.id_column} FROM {kind.table} WHERE {kind.id_column} = ?", (sought,)).get
     if exact is not None:

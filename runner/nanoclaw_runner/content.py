@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, MAX_MESSAGE_BYTES
+from nanoclaw_runner.contract.text import storable
 
 _TEXT_KEYS = ("text", "prompt")
 _MAX_SENDER_CHARACTERS = 200
@@ -29,12 +30,12 @@ def read(content: str) -> Said:
     text = next((found[key] for key in _TEXT_KEYS if isinstance(found.get(key), str)), bounded)
     sender = found.get("sender")
     shown = " ".join(sender.split())[:_MAX_SENDER_CHARACTERS] if isinstance(sender, str) else ""
-    return Said(sender=_speakable(shown), text=_cut(text, MAX_MESSAGE_BYTES))
+    return Said(sender=storable(shown), text=_cut(text, MAX_MESSAGE_BYTES))
 
 
 def write(text: str, *, error: bool = False) -> str:
     """Return a chat row's content; a text beyond the limits is cut with a visible marker."""
-    whole = _speakable(text)
+    whole = storable(text)
     size = len(whole.encode())
     room = MAX_MESSAGE_BYTES
     shown = whole
@@ -50,10 +51,5 @@ def write(text: str, *, error: bool = False) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    encoded = _speakable(text).encode()
+    encoded = storable(text).encode()
     return encoded[:limit].decode(errors="ignore")
-
-
-def _speakable(text: str) -> str:
-    """Replace lone surrogates, which JSON can spell and UTF-8 cannot."""
-    return text.encode(errors="replace").decode()

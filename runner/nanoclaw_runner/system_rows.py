@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass
 
 from nanoclaw_runner.contract.rows import InboundRow
+from nanoclaw_runner.contract.text import storable
 
 COMMAND = "command"
 CONTROL_REPLY = "control_reply"
@@ -84,4 +85,4 @@ def _object(row: InboundRow) -> dict[str, object]:
 
 def _text(found: dict[str, object], key: str) -> str:
     value = found.get(key)
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+    return storable(value) if isinstance(value, str) else ""

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nanoclaw_runner.contract.text import storable
+
 MAX_TITLE_CHARACTERS = 200
 MAX_TEXT_BYTES = 8 * 1024
 MAX_OPTIONS = 10
@@ -81,7 +83,7 @@ def from_content(content: str) -> Card:
     reference = found.get("reference", "")
     if not isinstance(reference, str) or len(reference) > MAX_REFERENCE_CHARACTERS:
         raise ValueError(f"a card's reference is a string of at most {MAX_REFERENCE_CHARACTERS} characters")
-    return Card(title, _speakable(text), read, _speakable(reference))
+    return Card(title, storable(text), read, storable(reference))
 
 
 def as_text(card: Card, *, tag: str = "") -> str:
@@ -127,20 +129,15 @@ def _option(found: object) -> Option:
         raise ValueError(f"an option's value is a string of 1 to {MAX_VALUE_BYTES} bytes")
     if not isinstance(done, str) or len(done) > MAX_TITLE_CHARACTERS:
         raise ValueError(f"an option's done is a string of at most {MAX_TITLE_CHARACTERS} characters")
-    return Option(label, _speakable(value), _speakable(done))
+    return Option(label, storable(value), storable(done))
 
 
 def _text(found: dict[str, object], key: str, limit: int) -> str:
     value = found.get(key)
     if not isinstance(value, str) or not value.strip() or len(value) > limit:
         raise ValueError(f"a card needs a {key} of 1 to {limit} characters")
-    return _speakable(value)
+    return storable(value)
 
 
 def _folded(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".)")
-
-
-def _speakable(text: str) -> str:
-    """Replace lone surrogates, which JSON can spell and UTF-8 cannot."""
-    return text.encode(errors="replace").decode()
