@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Final, Protocol
 
+from nanoclaw_runner.contract.text import storable
 from nanoclawd.channels.adapter import Capabilities
 from nanoclawd.delivery.outbox import HostOutbox, words
 from nanoclawd.errors import NotFound, Unavailable
@@ -142,7 +143,7 @@ class Permissions:
 
     async def click(self, click: Click) -> str:
         """Carry out what a button says; return words for who clicked. Never raises."""
-        card_id, value, user_id, name = map(_storable, (click.card_id, click.value, click.user_id, click.sender_name))
+        card_id, value, user_id, name = map(storable, (click.card_id, click.value, click.user_id, click.sender_name))
         try:
             return (await self.approvals.click(card_id, value, user_id, name)).words
         except NotFound:
@@ -176,8 +177,3 @@ def _told(event: InboundEvent) -> Told:
 
 def _reply(event: InboundEvent, said: str) -> HostMessage:
     return words(words_id("answer", event.address, event.message_id), event.address, said, event.message_id)
-
-
-def _storable(text: str) -> str:
-    """Return a text with what UTF-8 can't hold (halves of characters) replaced."""
-    return text.encode(errors="replace").decode()
