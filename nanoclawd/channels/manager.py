@@ -1,6 +1,7 @@
 """All channels: those of the configuration, and the terminal. Each is kept up by itself; none can stop another."""
 
 import asyncio
+import difflib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -140,7 +141,9 @@ class ChannelManager:
     async def _ask[Answer](self, name: str, question: Callable[[ChannelAdapter], Awaitable[Answer]]) -> Answer:
         keeper = self._keepers.get(name)
         if keeper is None:
-            raise NotFound(f"there is no channel {name[:40]!r}", hint="ncl channels list")
+            near = difflib.get_close_matches(name[:40], self._keepers, n=1)
+            hint = f"did you mean {near[0]}?" if near else "ncl channels list"
+            raise NotFound(f"there is no channel {name[:40]!r}", hint=hint)
         return await keeper.ask(question)
 
     async def _the_terminal(self) -> ChannelAdapter:

@@ -23,10 +23,13 @@ _SHOWN_CHARACTERS = 60
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Keeps the line ends of a description."""
+    """Keeps the line ends of a description; an indented line is a command to copy, and is not broken."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n".join(super(_Formatter, self)._fill_text(line, width, indent) for line in text.splitlines())
+        return "\n".join(
+            line if line.startswith(" ") else super(_Formatter, self)._fill_text(line, width, indent)
+            for line in text.splitlines()
+        )
 
 
 class Parser(argparse.ArgumentParser):
@@ -132,7 +135,7 @@ def _command(commands: "argparse._SubParsersAction[Parser]", command: Command) -
         verb.name,
         help=verb.help,
         description=f"{_sentence(verb.help)} {verb.about}".rstrip(),
-        epilog="\n".join(f"Example, to {text}: {line}" for line, text in verb.examples) or None,
+        epilog="\n".join(f"example, to {text}:\n  {line}" for line, text in verb.examples) or None,
         formatter_class=_Formatter,
         allow_abbrev=False,
     )

@@ -58,9 +58,10 @@ def _asked(given: argparse.Namespace) -> Sequence[Mapping[str, Any]]:
         return found
     missing = [f"--{name}" for name in _EVENT if name not in parameters]
     if missing:
+        are = "is" if len(missing) == 1 else "are"
         raise CommandError(
             outcome.USAGE,
-            f"{', '.join(missing)} is missing: say who writes what and where, or --message ID",
+            f"{', '.join(missing)} {are} missing: say who writes what and where, or --message ID",
             "ncl explain --channel terminal --chat alice/main --sender terminal:alice --text hello",
         )
     with Client(socket_path(given.socket)) as client:

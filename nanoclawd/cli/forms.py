@@ -36,6 +36,8 @@ def cell(column: Column, record: Mapping[str, Any]) -> str:
             return _text(record.get("asked")) if value == "delivered" else _CARD.get(str(value), _text(value))
         case "ago":
             return moment(value)
+        case "kind":
+            return "group" if value else "direct"
         case "size":
             return "" if value is None else show.size(value)
         case _:

@@ -1,6 +1,7 @@
 """Output: JSON for programs, tables for people."""
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -34,10 +35,38 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> 
     if not rows:
         print(empty)
         return
+    cells = [[clean_line("" if cell is None else str(cell), _CELL_CHARACTERS) for cell in row] for row in rows]
+    width = _terminal_width()
+    text = _drawn([name.upper() for name in head], cells)
+    if width is not None and max(map(len, text.splitlines())) > width:
+        text = "\n\n".join(_upright(head, row) for row in cells)
+    print(text)
+
+
+def _drawn(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     from tabulate import tabulate  # 30 ms that --help need not pay
 
-    cells = [[clean_line("" if cell is None else str(cell), _CELL_CHARACTERS) for cell in row] for row in rows]
-    print(tabulate(cells, headers=[name.upper() for name in head], tablefmt="plain", disable_numparse=True))
+    return str(tabulate(cells, headers=head, tablefmt="plain", disable_numparse=True))
+
+
+def _upright(head: Sequence[str], row: Sequence[str]) -> str:
+    """Return a row with a line for each of its cells, for a terminal that is too narrow for the table."""
+    width = max(len(name) for name in head) + 1
+    return "\n".join(f"{name.lower()}:".ljust(width) + f" {cell}" for name, cell in zip(head, row, strict=True) if cell)
+
+
+def _terminal_width() -> int | None:
+    """Return how wide the terminal is; None where the output goes elsewhere, which bounds no line."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of something.
+
+    >>> counted(1, "group"), counted(0, "session")
+    ('1 group', '0 sessions')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def size(count: int | None) -> str:

@@ -9,7 +9,7 @@ type Kind = Literal["text", "file", "count", "number", "seconds", "flag", "switc
 """How a parameter is written. file: a text, or @ and the name of a file that holds it; count: a number from 0; number:
 any whole number; flag: stands or does not; switch: ``--x``, ``--no-x``, or neither."""
 
-type Form = Literal["text", "ago", "size", "yes", "list", "place", "doing", "card"]
+type Form = Literal["text", "ago", "size", "yes", "list", "place", "doing", "card", "kind"]
 """How a column shows its field; see :mod:`nanoclawd.cli.forms`."""
 
 type Answers = Literal["many", "one", "words", "nothing"]
@@ -79,7 +79,7 @@ class Verb(NamedTuple):
         parameters: in the order of the command line.
         answers: what the reply has.
         says: sentence for people, ``str.format`` with what was given and what was replied; left out where a field that
-            it names is null.
+            it names is null. ``{restarted:session}`` says a number with its noun.
         done: what JSON output calls it where the method replies nothing.
         run: ``module:function`` of a handler of its own.
         changes: at least one of the options must be given.

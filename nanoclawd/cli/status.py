@@ -20,8 +20,8 @@ def status(given: argparse.Namespace) -> int:
     limits = found["limits"]
     show.say(
         f"nanoclawd {found['version']}, pid {found['pid']}, up {show.duration(found['uptime'])}\n"
-        f"{found['groups']} groups, {found['sessions']} sessions: {limits['awake']} awake of {limits['max_awake']} "
-        f"at most, {limits['waiting']} waiting\n"
+        f"{show.counted(found['groups'], 'group')}, {show.counted(found['sessions'], 'session')}: "
+        f"{limits['awake']} awake of {limits['max_awake']} at most, {limits['waiting']} waiting\n"
         f"memory: {_of(limits['memory_used'], limits['memory_budget'])} · "
         f"disk: {show.size(limits.get('free_disk'))} free, {show.size(limits['min_free_disk'])} kept free"
     )

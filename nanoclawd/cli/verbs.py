@@ -96,6 +96,17 @@ def _say(verb: Verb, known: Mapping[str, Any]) -> None:
     if not verb.says:
         return
     try:
-        show.say(verb.says.format_map({name: value for name, value in known.items() if value is not None}))
+        show.say(verb.says.format_map({name: _spoken(value) for name, value in known.items() if value is not None}))
     except KeyError:
         return
+
+
+class _Number(int):
+    """A number that a sentence may say with a noun: ``{restarted:session}``."""
+
+    def __format__(self, noun: str) -> str:
+        return show.counted(self, noun) if noun else str(int(self))
+
+
+def _spoken(value: object) -> object:
+    return _Number(value) if isinstance(value, int) and not isinstance(value, bool) else value

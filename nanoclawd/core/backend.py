@@ -34,4 +34,4 @@ class Backend:
         self.approvals = ApprovalsBackend(database, appliance.approvals)
         self.questions = QuestionsBackend(database, appliance.questions)
         self.channels = ChannelsBackend(database, channels)
-        self.routing = RoutingBackend(database, appliance.router)
+        self.routing = RoutingBackend(database, appliance.router, channels.known)

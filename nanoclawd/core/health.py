@@ -1,10 +1,14 @@
 """What only the daemon can see of the appliance's health."""
 
+import apsw
+
+from nanoclawd.channels.adapter import HealthState
 from nanoclawd.control.values import Component, ComponentState
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.doctor.finding import Finding, Severity
 from nanoclawd.errors import NanoclawError
 from nanoclawd.paths import GATEWAY_DIRECTORY
+from nanoclawd.store import approvals, roles
 from nanoclawd.store import sessions as session_rows
 
 
@@ -43,7 +47,30 @@ async def components(appliance: Appliance) -> list[Component]:
 
 async def appliance_findings(appliance: Appliance) -> list[Finding]:
     """Run the daemon's checks. Cheap: no process is started."""
-    return [_disk(appliance), await _quarantine(appliance)]
+    return [
+        _disk(appliance),
+        await _quarantine(appliance),
+        await _agents(appliance),
+        *await appliance.database.run(_people),
+    ]
+
+
+def channel_findings(appliance: Appliance) -> list[Finding]:
+    """Say which channels reach nobody; apart, because a status lists them all anyhow."""
+    states = appliance.channels.states()
+    down = [one for one in states if one.health.state in {HealthState.FAILED, HealthState.DEGRADED}]
+    if not down:
+        return [Finding("channels", Severity.OK, "Channels", f"{', '.join(one.name for one in states)}")]
+    return [
+        Finding(
+            f"channel-{one.name}",
+            Severity.ERROR if one.health.state is HealthState.FAILED else Severity.WARNING,
+            f"Channel {one.name}",
+            f"{one.health.state}: {one.health.detail}" + (f"; next try at {one.next_try}" if one.next_try else ""),
+            one.health.hint or f"journalctl -u nanoclawd NANOCLAW_CHANNEL={one.name}",
+        )
+        for one in down
+    ]
 
 
 def _disk(appliance: Appliance) -> Finding:
@@ -57,6 +84,35 @@ def _disk(appliance: Appliance) -> Finding:
         f"{free >> 20} MiB are free; below {bound >> 20} MiB no message is accepted",
         f"df -h {appliance.paths.root}",
     )
+
+
+async def _agents(appliance: Appliance) -> Finding:
+    count = await appliance.group_count()
+    if count:
+        return Finding("agents", Severity.OK, "Agents", str(count))
+    return Finding("agents", Severity.WARNING, "Agents", "there is none yet", "ncl setup")
+
+
+def _people(connection: apsw.Connection) -> list[Finding]:
+    """Say whether there is somebody to ask, and what has reached nobody."""
+    found = [Finding("owner", Severity.OK, "Owner", "there is one")]
+    if not roles.has_owner(connection):
+        found = [
+            Finding(
+                "owner",
+                Severity.WARNING,
+                "Owner",
+                "nobody owns the appliance yet, so nobody is asked about strangers and new chats",
+                "ncl roles claim",
+            )
+        ]
+    unreached = approvals.unreached(connection)
+    if not unreached:
+        return [*found, Finding("approvals", Severity.OK, "Approvals", "nothing waits that nobody was asked about")]
+    many = len(unreached) > 1
+    detail = f"{len(unreached)} {'wait' if many else 'waits'}, and {'their cards have' if many else 'its card has'}"
+    fix = "ncl approvals" if many else f"ncl approvals get {unreached[0]}"
+    return [*found, Finding("approvals", Severity.WARNING, "Approvals", f"{detail} reached nobody yet", fix)]
 
 
 async def _quarantine(appliance: Appliance) -> Finding:

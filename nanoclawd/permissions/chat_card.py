@@ -12,7 +12,7 @@ from nanoclawd.store.chats import Chat
 CONNECT: Final = "connect:"
 CHOOSE: Final = "choose:"
 NEW_AGENT: Final = Option("Make a new agent", "new-agent", "A new agent is made")
-DENY: Final = Option("Not now", "deny", "Not connected")
+DENY: Final = Option("Not now", "deny", "Turned down")
 DENY_ALWAYS: Final = Option("Reject this chat", "deny-always", "Rejected for good")
 
 ON_FIRST: Final = 6
@@ -23,6 +23,8 @@ def first_card(event: InboundEvent, chat: Chat, folders: Sequence[str]) -> tuple
     """Return title, text and options of the card that comes first."""
     name = chat.name or event.chat_name
     title = f"Connect the chat “{wording.visible(name, 60)}”?" if name else "Connect a new chat?"
+    if not event.is_group and event.sender.name:
+        title = f"Connect the direct chat with “{wording.visible(event.sender.name, 60)}”?"
     sender = wording.person(event.sender.user_id, event.sender.name)
     hears = (
         "hears it when it is mentioned, and keeps in mind what those whom it knows say between"

@@ -33,8 +33,7 @@ def sender_access(chat: Chat, standing: Standing, agent_group_id: str, group: st
     if policy == "strict":
         reason = f"the sender is no member of {group}"
         return _stop("access", reason, rule, DropReason.UNKNOWN_SENDER_STRICT)
-    reason = f"the sender is no member of {group}; somebody is asked"
-    step = Step("access", Outcome.STOP, reason, rule)
+    step = Step("access", Outcome.STOP, f"the sender is no member of {group}", rule)
     return Verdict(passes=False, step=step, reason=DropReason.UNKNOWN_SENDER_PENDING, asks=True)
 
 

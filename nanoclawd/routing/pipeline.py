@@ -125,7 +125,8 @@ def _at_wiring(
         access.sender_access(chat, standing, wiring.agent_group_id, agent.group),
         access.sender_scope(wiring, standing, agent.group),
     ):
-        steps.append(verdict.step)
+        step = verdict.step
+        steps.append(replace(step, reason=f"{step.reason}; somebody is asked") if verdict.asks else step)
         if not verdict.passes:
             return _end(agent, Action.ASK if verdict.asks else Action.DROP, verdict.reason, steps)
     if command is None:
@@ -149,7 +150,8 @@ def _as_context(
         access.sender_access(chat, standing, wiring.agent_group_id, agent.group),
         access.sender_scope(wiring, standing, agent.group),
     ):
-        steps.append(verdict.step)
+        step = verdict.step
+        steps.append(step if verdict.passes else replace(step, reason=f"{step.reason}: not kept as context"))
         if not verdict.passes:
             return _end(agent, Action.DROP, reason, steps)
     if command is not None:

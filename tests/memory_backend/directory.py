@@ -49,7 +49,7 @@ class Directory:
         self.approvals = ApprovalsBackend(database, service)
         self.questions = QuestionsBackend(database, questions_service)
         self.channels = ChannelsBackend(database, channels)
-        self.routing = RoutingBackend(database, router)
+        self.routing = RoutingBackend(database, router, channels.known)
 
     async def _project(self, agent_group_id: str) -> None:
         self.projected.append(agent_group_id)

@@ -77,7 +77,7 @@ GROUPS = Resource(
             ("Groups.Restart",),
             (_NAME,),
             "words",
-            says="{restarted} running sessions restarted",
+            says="{restarted:running session} restarted",
         ),
     ),
     "no groups yet; try: ncl setup",

@@ -61,7 +61,7 @@ USERS = Resource(
             ("Users.Undeny",),
             (USER, Parameter("group", "in this group only", "--group", of="groups")),
             "words",
-            says="no longer denied in {removed} groups",
+            says="{user}: {removed:denial} taken back",
         ),
     ),
     "nobody is known yet",
@@ -199,7 +199,7 @@ QUESTIONS = Resource(
         Verb("get", "show one question with its options", ("Questions.Get",), (_QUESTION,)),
         Verb(
             "answer",
-            "answer in the place of the people asked",
+            "answer a question for the people who were asked",
             ("Questions.Answer",),
             (_QUESTION, _OPTION),
             "words",

@@ -77,14 +77,14 @@ CHANNELS = Resource(
 
 CHATS = Resource(
     "chats",
-    "one conversation each, on one channel",
+    "the places on the channels where people write, private or for many",
     "chat",
     "chats",
     (
         Column("id"),
         Column("chat", form="place"),
         Column("name"),
-        Column("is_group", "group", "yes"),
+        Column("is_group", "kind", "kind"),
         Column("unknown_sender_policy", "unknown senders"),
         Column("groups", "agents", "list"),
         Column("denied_at", "denied", "ago"),

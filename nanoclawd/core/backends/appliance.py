@@ -8,7 +8,7 @@ from nanoclaw_runner.contract.clock import now_text
 from nanoclawd import __version__
 from nanoclawd.control import values
 from nanoclawd.core.appliance import Appliance
-from nanoclawd.core.health import appliance_findings, components
+from nanoclawd.core.health import appliance_findings, channel_findings, components
 from nanoclawd.doctor.finding import Finding, Severity
 from nanoclawd.sessions.state import Phase
 from nanoclawd.store import sessions as session_rows
@@ -64,7 +64,7 @@ class ApplianceBackend:
 
     async def doctor(self) -> Sequence[Finding]:
         """Run the daemon's own checks."""
-        return await appliance_findings(self._appliance)
+        return [*await appliance_findings(self._appliance), *channel_findings(self._appliance)]
 
 
 def _channels(appliance: Appliance) -> list[values.Component]:

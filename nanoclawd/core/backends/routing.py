@@ -1,6 +1,6 @@
 """Behind io.nanoclaw.Routing: why an agent answered, or did not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import apsw
 
@@ -20,12 +20,15 @@ _MESSAGE_ID = "explained"
 class RoutingBackend:
     """The router's decisions as operators ask about them."""
 
-    def __init__(self, database: Database, router: Router) -> None:
+    def __init__(self, database: Database, router: Router, is_channel: Callable[[str], bool]) -> None:
         self._database = database
         self._router = router
+        self._is_channel = is_channel
 
     async def explain(self, message: values.Hypothesis) -> values.Decision:
         """Say what would become of a message, without effect."""
+        if not self._is_channel(message.channel):
+            raise NotFound(f"there is no channel {message.channel[:40]!r}", hint="ncl channels list")
         event = await self._database.run(_event, message)
         return _decision(await self._router.explain(event))
 

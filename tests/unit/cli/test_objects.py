@@ -53,7 +53,7 @@ def test_people_have_roles_and_memberships(daemon: Daemon):
     assert _said(daemon, "members", "remove", "main", "telegram:4712") == "removed: main, telegram:4712\n"
     assert _said(daemon, "roles", "revoke", "admin", "Ada", "--group", "main") == "revoked: admin, Ada, main\n"
     assert daemon.ncl("roles", "revoke", "owner", ME).returncode == 5
-    assert _said(daemon, "users", "undeny", "telegram:4712") == "no longer denied in 0 groups\n"
+    assert _said(daemon, "users", "undeny", "telegram:4712") == "telegram:4712: 0 denials taken back\n"
 
 
 def test_destinations_are_added_by_target(daemon: Daemon):

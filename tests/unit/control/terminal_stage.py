@@ -87,7 +87,7 @@ class Terminal:
             manager.subscribe,
         )
         self.chat = ChatBackend(self.database, self.router, self.sessions, manager.terminal)
-        self.routing = RoutingBackend(self.database, self.router)
+        self.routing = RoutingBackend(self.database, self.router, manager.known)
         self.approvals = ApprovalsBackend(self.database, self.permissions.approvals)
         self.questions = QuestionsBackend(self.database, self.permissions.questions)
         self.backend = SessionsBackend(self.database, self.sessions)

@@ -81,7 +81,7 @@ async def test_connect_a_direct_chat(stage: Stage):
     """Connect (DM): pattern '.'; in a thread of it too."""
     await stage.group("helper")
     chat = await stage.unknown_chat(written(chat="dm-bob", is_group=False, chat_name=None, thread="t"))
-    assert the_card(stage).card.title == "Connect a new chat?"
+    assert the_card(stage).card.title == "Connect the direct chat with “Bob”?"
     await stage.press(OWNER, the_card(stage), "connect:helper")
     (wiring,) = await wirings(stage, chat)
     assert (wiring.engage_mode, wiring.engage_pattern) == ("pattern", ".")
@@ -91,7 +91,7 @@ async def test_not_now_and_never(stage: Stage):
     """Not now: asked again by the next message. Reject: denied_at is set; later neither card nor row nor word."""
     await stage.group("helper")
     chat = await stage.unknown_chat(written())
-    assert await stage.press(OWNER, the_card(stage), "deny") == "Not connected by Ada."
+    assert await stage.press(OWNER, the_card(stage), "deny") == "Turned down by Ada."
     assert stage.channels["chat"].texts("team")[-1] == "This chat was not connected to an agent."
     await stage.unknown_chat(written(message_id="m2"))
     await stage.press(OWNER, the_card(stage), "deny-always")
@@ -231,6 +231,7 @@ async def test_the_right_is_judged_again_with_the_name(stage: Stage):
     await stage.press(OWNER, card, "new-agent")
     (approval,) = await stage.pending()
     await stage.permissions.name_given(dm("Gina's", by="chat:gina"), approval.id)
+    await stage.rest()
     await stage.database.run(roles.revoke, OWNER, "owner")
     await stage.permissions.name_given(dm("Helper", by=OWNER), approval.id)
     await stage.rest()
@@ -260,7 +261,7 @@ async def test_decided_by_another_while_a_name_is_awaited(stage: Stage):
     card = the_card(stage)
     await stage.press(OWNER, card, "new-agent")
     (approval,) = await stage.pending()
-    assert await stage.press("chat:gina", card, "deny") == "Not connected by Gina."
+    assert await stage.press("chat:gina", card, "deny") == "Turned down by Gina."
     await stage.permissions.name_given(dm("Helper", by=OWNER), approval.id)
     await stage.rest()
     assert stage.channels["chat"].texts("dm-ada")[-1] == "Gina has refused this already."
