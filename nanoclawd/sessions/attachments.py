@@ -3,7 +3,8 @@
 ``out/files`` is the daemon's own directory (0770; in the sticky ``out/``, so that no container can put another in its
 place), flat, and open to the container's group. A name is looked up in its descriptor only, and no link is followed.
 What is opened is a regular file that has no other name: a second one might be ``outbound.db``, whose locks would go
-with our descriptor. After the delivery the daemon removes what it has sent; the directory is its own, so it may.
+with our descriptor; its inode is refused under whatever name, as a name can go while we look. After the delivery the
+daemon removes what it has sent; the directory is its own, so it may.
 """
 
 import io
@@ -68,8 +69,9 @@ def open_all(directory: Path, names: Iterable[str]) -> Opened:
     room = MAX_BYTES
     with ExitStack() as on_error:
         with _Directory(directory) as files:
+            database = _inode(files, "../outbound.db")
             for name in names:
-                descriptor, found = _open(files, name)
+                descriptor, found = _open(files, name, database)
                 # Bounded by what was found: a file that grows while it is sent is not sent for ever.
                 file = cast("io.BufferedReader", io.BufferedReader(_Bounded(descriptor, found.st_size)))
                 on_error.callback(file.close)
@@ -150,7 +152,15 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def _open(directory: int, name: str) -> tuple[int, os.stat_result]:
+def _inode(directory: int, name: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _open(directory: int, name: str, database: tuple[int, int] | None) -> tuple[int, os.stat_result]:
     try:
         check_name(name)
         pinned = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -164,7 +174,7 @@ def _open(directory: int, name: str) -> tuple[int, os.stat_result]:
         found = os.fstat(pinned)
         if not stat.S_ISREG(found.st_mode):
             raise Refused(f"{name[:80]!r} is no regular file")
-        if found.st_nlink != 1:
+        if found.st_nlink != 1 or (found.st_dev, found.st_ino) == database:
             raise Refused(f"the file {name[:80]!r} has other names: send a copy")
         return os.open(f"/proc/self/fd/{pinned}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), found
     except BlockingIOError as error:

@@ -35,6 +35,22 @@ def test_a_plain_file(directory: Path) -> None:
     assert descriptors() == before
 
 
+def test_a_database_whose_second_name_goes_while_it_is_looked_at(
+    empty: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting its names too late finds one only; a descriptor of ours would take the locks of its readers along."""
+    name, looked = empty.paths.outbound_files / "db", os.fstat
+    os.link(empty.database, name)
+
+    def fstat(descriptor: int) -> os.stat_result:
+        name.unlink(missing_ok=True)
+        return looked(descriptor)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    with pytest.raises(Refused, match="has other names"):
+        open_all(empty.paths.outbound_files, ["db"])
+
+
 @pytest.mark.parametrize("kind", ["link", "link within", "dangling link", "fifo", "directory", "socket", "two names"])
 def test_what_is_no_file_of_its_own(directory: Path, kind: str, tmp_path: Path) -> None:
     """Opening it reads nothing, waits for nobody, and leaves no descriptor behind."""
