@@ -8,7 +8,7 @@ daemon goes on with it.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from nanoclawd.permissions import cards, wording
 from nanoclawd.permissions.actions import ORIGIN, ActionHandler, Applied, Decider
 from nanoclawd.permissions.asking import Asking
 from nanoclawd.permissions.direct_messages import DirectMessages
+from nanoclawd.scheduling.background import Background
 from nanoclawd.scheduling.timer import WallTimer
 from nanoclawd.store import approvals, host_messages, roles
 from nanoclawd.store.approvals import Approval, NewApproval
@@ -118,7 +119,7 @@ class ApprovalService:
         self._handlers: dict[str, ActionHandler] = {}
         self._asking = Asking(database, messages, self._handlers)
         self._timer: WallTimer | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "looking after approvals", self._recover, _AFTER_FAULT_SECONDS)
         self._finishing: set[str] = set()
         self._looking = False
         self._look_again = False
@@ -139,16 +140,11 @@ class ApprovalService:
         if self._timer is not None:
             self._timer.close()
             self._timer = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close()
 
     async def rest(self) -> None:
         """Return when nothing is under way any more."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-            # The tasks' own callbacks, which take them off the list, come next.
-            await asyncio.sleep(0)
+        await self._background.rest()
 
     async def request(self, new: NewRequest) -> tuple[Approval, bool]:
         """Ask, unless the same is asked already.
@@ -252,7 +248,7 @@ class ApprovalService:
         self._look_again = True
         if not self._looking and self._timer is not None:
             self._looking = True
-            self._spawn(self._look())
+            self._background.spawn(self._look())
 
     async def _decided(self, function: Callable[..., Outcome], *arguments: object) -> Outcome:
         outcome = await self._database.run(function, *arguments)
@@ -405,7 +401,7 @@ class ApprovalService:
     def _finish_soon(self, approval: Approval) -> None:
         if approval.action in self._handlers and approval.id not in self._finishing:
             self._finishing.add(approval.id)
-            self._spawn(self._finish(approval))
+            self._background.spawn(self._finish(approval))
 
     async def _finish(self, approval: Approval) -> None:
         """Have the handler do the rest, until it has; the emptied payload says that nothing is left."""
@@ -430,20 +426,9 @@ class ApprovalService:
             log.exception("carrying out approval %s failed", approval.id)
         return True
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("looking after approvals failed", exc_info=task.exception())
-            asyncio.get_running_loop().call_later(_AFTER_FAULT_SECONDS, self._recover)
-
     def _recover(self) -> None:
         if self._timer is not None:
-            self._spawn(self._go_on())
+            self._background.spawn(self._go_on())
 
 
 def _person(connection: apsw.Connection, user_id: str, name: str) -> Decider:
