@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -33,6 +34,10 @@ SCOPES: Final = ("disabled", "group", "global")
 DEFAULT_SCOPE: Final = "group"
 
 
+type Ending = Callable[[apsw.Connection, str], None]
+"""Tells who waits for something of a group (by id) that it goes, in the transaction that deletes it."""
+
+
 class AgentService:
     """Agent groups as operators handle them."""
 
@@ -56,6 +61,10 @@ class AgentService:
         self._published = Published(runner="0", image="")
         self._writing = asyncio.Lock()
         self._leaving: set[str] = set()
+        self.ending: Ending = lambda _connection, _group_id: None
+        """Called where a group's rows are deleted, before they are."""
+        self.ended: Callable[[], object] = lambda: None
+        """Called when they are."""
 
     async def publish(self, published: Published) -> None:
         """Use another runner tree or image from each session's next start on; also repairs what was lost."""
@@ -171,7 +180,8 @@ class AgentService:
         self._leaving.add(folder)
         try:
             # The row first: no message finds the group any more, and what is left is only files.
-            rows = await self._database.run(_delete_with_terminal_chats, group)
+            rows = await self._database.run(_delete_with_terminal_chats, group, self.ending)
+            self.ended()
             for row in rows:
                 self._sessions.drop(row.id)
                 for unit in (f"nanoclaw-{folder}@{row.id}.service", f"nanoclaw-{folder}@{row.id}.socket"):
@@ -243,11 +253,12 @@ def _unwritable(error: OSError) -> Unavailable:
     return Unavailable(f"the group's files can't be written: {error}", hint="df -h; ncl doctor")
 
 
-def _delete_with_terminal_chats(connection: apsw.Connection, group: AgentGroup) -> list[Session]:
+def _delete_with_terminal_chats(connection: apsw.Connection, group: AgentGroup, ending: Ending) -> list[Session]:
     """Delete a group's rows, and the terminals' chats that were only its; return the sessions that it had."""
     with writing(connection):
         rows = session_rows.of_group(connection, group.id)
         wired = chats.wirings_of_agent(connection, group.id)
+        ending(connection, group.id)
         agent_groups.delete(connection, group.id)
         for wiring in wired:
             chat = chats.by_id(connection, wiring.messaging_group_id)

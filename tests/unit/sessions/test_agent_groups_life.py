@@ -248,3 +248,16 @@ async def test_the_calling_session_alone_restarts(town: Town):
     await town.house.until(lambda: town.house.sessions.living(one.id) is None)
     assert not await town.agents.restart_session(one.id)
     assert await town.agents.restart("main") == 1
+
+
+async def test_who_waits_for_a_group_is_told_with_its_deletion(town: Town):
+    """Told in the transaction that deletes it: the group is still there, and nothing is told if it stays."""
+    told = []
+
+    def ending(connection: apsw.Connection, group_id: str) -> None:
+        told.append((agent_groups.by_id(connection, group_id).folder, connection.in_transaction))
+
+    town.agents.ending, town.agents.ended = ending, lambda: told.append(("ended", False))
+    await town.agents.create("gone")
+    await town.agents.delete("gone", force=False)
+    assert told == [("gone", True), ("ended", False)]
