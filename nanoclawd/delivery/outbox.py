@@ -5,13 +5,11 @@ A crash in between leaves ``sending``: that row is delivered once more, so a cra
 that nobody can reach now costs no attempt: its rows wait until :meth:`HostOutbox.reachable` is told.
 """
 
-import asyncio
 import hashlib
 import json
 import logging
 import math
 import time
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,6 +21,7 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import NotFound
 from nanoclawd.journal import Event, about
+from nanoclawd.scheduling.background import Background
 from nanoclawd.scheduling.timer import WallTimer
 from nanoclawd.sessions.ports import Body, Delivered, Edit, Outgoing, ShownCard, Text, Undelivered
 from nanoclawd.store import approvals, host_messages
@@ -76,7 +75,7 @@ class HostOutbox:
         self._delivery = delivery
         self._timer: WallTimer | None = None
         self._busy: set[tuple[str, str]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "delivering the appliance's own messages", self.nudge, _AFTER_FAULT_SECONDS)
         self._looking = False
         self._look_again = False
         self._closed = False
@@ -84,7 +83,7 @@ class HostOutbox:
 
     async def start(self) -> None:
         """Carry on where the last daemon stopped."""
-        self._timer = WallTimer(self.nudge, lambda: self._spawn(self._after_jump()))
+        self._timer = WallTimer(self.nudge, lambda: self._background.spawn(self._after_jump()))
         await self._database.run(host_messages.make_channel_due)
         self.nudge()
 
@@ -94,11 +93,7 @@ class HostOutbox:
         if self._timer is not None:
             self._timer.close()
             self._timer = None
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=patience)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close(patience)
 
     async def post(self, message_id: str, address: Address, text: str, in_reply_to: str | None = None) -> bool:
         """Store words to deliver; False when the id is there already. Returns after the commit."""
@@ -123,18 +118,15 @@ class HostOutbox:
         self._look_again = True
         if not self._looking:
             self._looking = True
-            self._spawn(self._look())
+            self._background.spawn(self._look())
 
     def reachable(self, address: Address) -> None:
         """Something of a channel can be reached again: everything that waits for this channel is looked at."""
-        self._spawn(self._wake(address.channel_type))
+        self._background.spawn(self._wake(address.channel_type))
 
     async def rest(self) -> None:
         """Return when nothing is left to do now."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-            # The tasks' own callbacks, which take them off the list, come next.
-            await asyncio.sleep(0)
+        await self._background.rest()
 
     async def _look(self) -> None:
         try:
@@ -157,7 +149,7 @@ class HostOutbox:
                 chats.setdefault(chat, []).append(row)
         for chat, messages in chats.items():
             self._busy.add(chat)
-            self._spawn(self._deliver_to(chat, messages))
+            self._background.spawn(self._deliver_to(chat, messages))
         if len(rows) == _BATCH:
             # Of other chats more may be due: those that are busy now are left out.
             self._look_again = True
@@ -205,17 +197,6 @@ class HostOutbox:
     async def _after_jump(self) -> None:
         await self._database.run(host_messages.bring_forward, now_text(plus_seconds=LONGEST_RETRY_SECONDS))
         self.nudge()
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("delivering the appliance's own messages failed", exc_info=task.exception())
-            asyncio.get_running_loop().call_later(_AFTER_FAULT_SECONDS, self.nudge)
 
 
 def words(message_id: str, address: Address, text: str, in_reply_to: str | None = None) -> HostMessage:

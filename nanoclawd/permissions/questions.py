@@ -23,6 +23,7 @@ from nanoclawd.errors import NotFound, Refused, Unavailable
 from nanoclawd.journal import about
 from nanoclawd.permissions import cards, wording
 from nanoclawd.permissions.approvals import Told
+from nanoclawd.scheduling.background import Background
 from nanoclawd.scheduling.timer import WallTimer
 from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.store import chats, host_messages, questions, roles
@@ -76,7 +77,7 @@ class QuestionService:
         self._can_edit = can_edit
         self._hours = hours
         self._timer: WallTimer | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "looking after questions", self._on_due, _AGAIN_SECONDS)
         self._expiring = asyncio.Lock()
         self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -90,16 +91,11 @@ class QuestionService:
         if self._timer is not None:
             self._timer.close()
             self._timer = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close()
 
     async def rest(self) -> None:
         """Return when nothing is under way any more."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-            # The tasks' own callbacks, which take them off the list, come next.
-            await asyncio.sleep(0)
+        await self._background.rest()
 
     async def asked(self, session_id: str, row_id: str, card: Card, address: Address) -> str:
         """Keep a question before its card is delivered; return the card's id, the same for the same row.
@@ -268,11 +264,8 @@ class QuestionService:
         return question
 
     def _on_due(self) -> None:
-        if self._timer is None:
-            return
-        task = asyncio.create_task(self._expire())
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
+        if self._timer is not None:
+            self._background.spawn(self._expire())
 
     async def _expire(self) -> None:
         async with self._expiring:
@@ -288,12 +281,6 @@ class QuestionService:
             earliest = later or await self._database.run(questions.earliest_expiry)
             if self._timer is not None:
                 self._timer.arm(None if earliest is None else parse(earliest).timestamp())
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("looking after questions failed", exc_info=task.exception())
-            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._on_due)
 
 
 def _judge(connection: apsw.Connection, question_id: str, user_id: str) -> tuple[Question, str, str | None]:

@@ -9,6 +9,7 @@ import apsw
 
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.routing.event import InboundEvent
+from nanoclawd.scheduling.background import Background
 from nanoclawd.store import dropped
 from nanoclawd.store.database import Database
 
@@ -36,7 +37,7 @@ class Drops:
         self._database = database
         self._counts: dict[tuple[str, str, str | None], _Count] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._flushing: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "counting dropped messages")
 
     def count(self, event: InboundEvent, reason: str, agent_group_id: str | None = None) -> None:
         """Count an event that no agent heard."""
@@ -65,14 +66,7 @@ class Drops:
         await self._database.run(_write, counts)
 
     def _flush_soon(self) -> None:
-        task = asyncio.create_task(self.flush())
-        self._flushing.add(task)
-        task.add_done_callback(self._flushed)
-
-    def _flushed(self, task: asyncio.Task[None]) -> None:
-        self._flushing.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("counting dropped messages failed", exc_info=task.exception())
+        self._background.spawn(self.flush())
 
 
 def _write(connection: apsw.Connection, counts: dict[tuple[str, str, str | None], _Count]) -> None:

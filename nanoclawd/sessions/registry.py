@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import NotFound, Unavailable
 from nanoclawd.paths import StatePaths
+from nanoclawd.scheduling.background import Background
 from nanoclawd.scheduling.timer import WallTimer
 from nanoclawd.sessions.actor import UNSEEN, SessionActor
 from nanoclawd.sessions.address_book import address_book
@@ -48,7 +49,7 @@ class Sessions:
         self._next_due: str | None = None
         self._places_due = False
         self._unseen: dict[tuple[str, str], set[str]] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "looking at sessions")
 
     def bind(self, around: Surroundings) -> None:
         """Give what actors share; once, before anything else."""
@@ -219,7 +220,7 @@ class Sessions:
             return
         actor.detach()
         self._surroundings().admission.leave(session_id)
-        self._spawn(actor.files.close())
+        self._background.spawn(actor.files.close())
 
     def doorbells_of(self, group: str) -> Path:
         """Return the directory of a group's doorbells, which is left empty when systemd has removed what was in it."""
@@ -234,14 +235,13 @@ class Sessions:
         """The daemon stops; containers go on."""
         if self._timer is not None:
             self._timer.close()
-        for task in self._background:
-            task.cancel()
+        self._background.cancel()
         for actor in self._actors.values():
             actor.detach()
 
     def attached(self, address: Address) -> None:
         """A chat became reachable: deliver what waits for it."""
-        self._spawn(self._deliver_waiting(address))
+        self._background.spawn(self._deliver_waiting(address))
 
     def slept(self, next_due: str | None) -> None:
         """A session fell asleep: the timer may have to ring earlier."""
@@ -364,11 +364,11 @@ class Sessions:
 
     def _on_due(self) -> None:
         self._next_due = None
-        self._spawn(self._wake_due())
+        self._background.spawn(self._wake_due())
 
     def _on_jump(self) -> None:
         log.warning("the system clock was set; looking at what is due anew")
-        self._spawn(self._after_jump())
+        self._background.spawn(self._after_jump())
 
     async def _wake_due(self) -> None:
         """Wake what is due, and arm for what is due next: by one moment, or what is due in between would be missed."""
@@ -395,16 +395,6 @@ class Sessions:
         if self._around is None:
             raise RuntimeError("Sessions.bind() comes first")
         return self._around
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("looking at sessions failed", exc_info=task.exception())
 
 
 def _addresses(connection: apsw.Connection, sessions: Sequence[Session]) -> dict[str, Address]:
