@@ -44,7 +44,11 @@ def logs(given: argparse.Namespace) -> int:
 
 
 def matches(session_id: str, unit: str) -> list[str]:
-    """Return journalctl's matches. Only the daemon's own records are believed to be about a session by their field."""
+    """Return journalctl's matches. Only the daemon's own records are believed to be about a session by their field.
+
+    Raises:
+        CommandError: the machine has no user of the appliance.
+    """
     try:
         uid = pwd.getpwnam(SERVICE_USER).pw_uid
     except KeyError:

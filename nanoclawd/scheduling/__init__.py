@@ -1,1 +1,1 @@
-"""Time: one timer for everything that is due."""
+"""Time: one timer for everything that is due, and the work that goes on behind whoever began it."""
