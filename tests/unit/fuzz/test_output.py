@@ -70,7 +70,7 @@ def _line(command: Command, word: str) -> list[str]:
     return line
 
 
-@settings(HARD, max_examples=250)
+@settings(HARD, max_examples=120)
 @given(
     words=st.sampled_from(sorted(COMMANDS)),
     said=st.lists(texts, min_size=1, max_size=6),
@@ -100,7 +100,7 @@ def test_no_command_lets_anything_through(
         json.loads(shown.out)
 
 
-@settings(HARD, max_examples=100)
+@settings(HARD, max_examples=60)
 @given(words=st.sampled_from(sorted(COMMANDS)), word=texts)
 def test_what_is_typed_is_answered(strangers: Strangers, capsys: pytest.CaptureFixture[str], words: str, word: str):
     """Also an operator pastes what strangers wrote."""

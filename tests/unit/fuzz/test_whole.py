@@ -53,7 +53,7 @@ def _errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-@settings(HARD, max_examples=100)
+@settings(HARD, max_examples=60)
 @given(
     frames=st.lists(_frames, min_size=6, max_size=14),
     access=st.sampled_from([Access(), Access("public", "public", 24.0, "main"), Access("strict", "strict")]),
