@@ -51,7 +51,7 @@ async def appliance_findings(appliance: Appliance) -> list[Finding]:
         _disk(appliance),
         await _quarantine(appliance),
         await _agents(appliance),
-        *await appliance.database.run(_people),
+        *await appliance.database.run(people_findings),
     ]
 
 
@@ -93,7 +93,7 @@ async def _agents(appliance: Appliance) -> Finding:
     return Finding("agents", Severity.WARNING, "Agents", "there is none yet", "ncl setup")
 
 
-def _people(connection: apsw.Connection) -> list[Finding]:
+def people_findings(connection: apsw.Connection) -> list[Finding]:
     """Say whether there is somebody to ask, and what has reached nobody."""
     found = [Finding("owner", Severity.OK, "Owner", "there is one")]
     if not roles.has_owner(connection):

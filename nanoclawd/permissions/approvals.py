@@ -19,6 +19,7 @@ from nanoclaw_runner.contract.clock import now_text, parse
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.delivery.outbox import HostOutbox
 from nanoclawd.errors import NanoclawError, Refused, Unavailable
+from nanoclawd.journal import about
 from nanoclawd.permissions import cards, wording
 from nanoclawd.permissions.actions import ORIGIN, ActionHandler, Applied, Decider
 from nanoclawd.permissions.asking import Asking
@@ -255,7 +256,13 @@ class ApprovalService:
         approval = outcome.approval
         if approval is not None and approval.status != "pending":
             log.info(
-                "approval %s (%s) was %s by %s", approval.id, approval.action, approval.status, approval.decided_by
+                "approval %s (%s) was %s by %s: %s",
+                approval.id,
+                approval.action,
+                approval.status,
+                approval.decided_by,
+                approval.decision,
+                extra=about(group=approval.group, session=approval.session_id),
             )
             self._finish_soon(approval)
         self.repost()

@@ -91,7 +91,10 @@ class Asking:
         user, place = found[0]
         if unasked.shown and not self._messages.reachable(place):
             return False
-        return await self._database.run(_post, approval.id, user, place)
+        posted = await self._database.run(_post, approval.id, user, place)
+        if posted:
+            log.info("approval %s (%s) is asked of %s", approval.id, approval.action, user)
+        return posted
 
 
 def _post(connection: apsw.Connection, approval_id: str, user_id: str, place: Address) -> bool:

@@ -41,15 +41,7 @@ class ApprovalsBackend:
     async def decide(self, peer: Peer, approval: str, option: str) -> tuple[Approval, str]:
         """Decide as an operator: whoever reaches the control socket owns the appliance."""
         found = await self.get(approval)
-        decided, words = await self._service.decide(found.id, option, peer.user_name)
-        log.info(
-            "%s decided approval %s (%s): %s",
-            peer.user_id,
-            found.id,
-            found.action,
-            decided.decision or "not yet",
-            extra=about(group=found.group, session=found.session),
-        )
+        _, words = await self._service.decide(found.id, option, peer.user_name)
         return await self.get(found.id), words
 
 
