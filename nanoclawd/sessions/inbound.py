@@ -24,9 +24,12 @@ MAX_TRIES: Final = 5
 FIRST_BACKOFF_SECONDS: Final = 5
 
 _WATERMARK = "outbound_watermark"
-_PENDING = f"""SELECT id, tries, trigger, {normalised("process_after")}, timestamp,
-  channel_type, platform_id, thread_id, content
-FROM messages_in WHERE {WAITING} AND status = 'pending' ORDER BY seq LIMIT 1000"""
+_ENTRY = f"""SELECT id, tries, trigger, {normalised("process_after")}, timestamp,
+  channel_type, platform_id, thread_id, seq
+FROM messages_in WHERE {WAITING} AND status = 'pending'"""
+# As the runner looks at them: no number of context rows hides a question.
+_PENDING = f"""SELECT * FROM ({_ENTRY} AND trigger = 1 ORDER BY seq LIMIT 1000)
+UNION ALL SELECT * FROM ({_ENTRY} AND trigger = 0 ORDER BY seq DESC LIMIT 1000) ORDER BY seq"""
 
 
 def backoff_seconds(tries: int) -> int:
@@ -58,7 +61,6 @@ class Pending:
     process_after: str | None
     timestamp: str
     address: Address | None
-    content: str
 
     def due(self, moment: str) -> bool:
         """Tell whether it may run at a moment. Any forms of time: a message just accepted has its sender's."""
@@ -178,7 +180,7 @@ class Inbound:
             return bool(connection.changes())
 
     def pending(self) -> list[Pending]:
-        """Read the unfinished messages, oldest first (1000 at most: later ones follow)."""
+        """Read the unfinished messages, oldest first: of questions the first 1000, of context the last 1000."""
         return [
             Pending(
                 id=row[0],
@@ -187,7 +189,6 @@ class Inbound:
                 process_after=row[3],
                 timestamp=row[4],
                 address=_address(row[5], row[6], row[7]),
-                content=row[8],
             )
             for row in self._connection.execute(_PENDING)
         ]

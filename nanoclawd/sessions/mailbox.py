@@ -67,7 +67,6 @@ class Mailbox:
             process_after=message.process_after,
             timestamp=now_text(),
             address=message.address,
-            content="",
         )
         self._fresh[message.id] = self._pending[message.id] = entry
         return True

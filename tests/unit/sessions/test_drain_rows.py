@@ -34,7 +34,11 @@ async def notes(stage: Stage) -> list[str]:
     """What the agent is told, as context."""
 
     def read(inbound: Inbound) -> list[str]:
-        return [json.loads(row.content)["text"] for row in inbound.pending() if row.id.startswith("delivery-failed-")]
+        return [
+            json.loads(str(inbound.content_of(row.id)))["text"]
+            for row in inbound.pending()
+            if row.id.startswith("delivery-failed-")
+        ]
 
     return await stage.files.read(read)
 

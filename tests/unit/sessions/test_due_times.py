@@ -86,7 +86,7 @@ def due_for_runner(inbox: Inbox, moment: datetime) -> bool:
 
 def due_in_memory(text: str, moment: datetime) -> bool:
     """As the host keeps a message that it has just accepted, before it reads it again."""
-    return Pending("m", 0, True, text, clock.now_text(), CHAT, "").due(clock.to_text(moment))
+    return Pending("m", 0, True, text, clock.now_text(), CHAT).due(clock.to_text(moment))
 
 
 @pytest.mark.parametrize(

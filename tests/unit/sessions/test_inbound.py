@@ -73,6 +73,17 @@ def test_a_messages_way(inbound: Inbound, outcome: str):
     assert inbound.status_of("m") == outcome
 
 
+def test_no_number_of_context_rows_hides_a_question(inbound: Inbound):
+    """What was accumulated in a lively chat is not what a session is woken for: what asks, is."""
+    for number in range(1100):
+        insert(inbound, f"c{number}", trigger=0)
+    inbound.append(message("asked"))
+    insert(inbound, "later", trigger=0)
+    found = inbound.pending()
+    assert [row.id for row in found if row.trigger] == ["asked"]
+    assert (found[0].id, found[-2].id, found[-1].id, len(found)) == ("c101", "asked", "later", 1001)
+
+
 def test_an_acknowledgement_of_nothing_is_nothing(inbound: Inbound):
     inbound.record((), acks={"nobody": "completed"})
     assert inbound.pending() == []
@@ -139,7 +150,7 @@ def test_everything_of_a_message_is_kept(inbound: Inbound):
         message("m", address=address, content=said("größer"), kind="task", platform_message_id="77", on_wake=True)
     )
     (found,) = inbound.pending()
-    assert (found.address, found.content, found.tries) == (address, said("größer"), 0)
+    assert (found.address, inbound.content_of("m"), found.tries) == (address, said("größer"), 0)
     row = inbound._connection.execute("SELECT kind, platform_message_id, on_wake FROM messages_in").fetchall()
     assert row == [("task", "77", 1)]
     assert abs(clock.now() - clock.parse(found.timestamp)) < timedelta(seconds=10)
