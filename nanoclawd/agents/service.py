@@ -174,7 +174,7 @@ class AgentService:
         rows = await self._database.run(session_rows.of_group, group.id)
         if rows and not force:
             raise Refused(
-                f"group {folder} has {len(rows)} sessions, which would be deleted with their conversations",
+                f"group {folder} has conversations ({len(rows)}), which would be deleted with it",
                 hint=f"ncl groups delete {folder} --force",
             )
         self._leaving.add(folder)

@@ -25,7 +25,7 @@ from nanoclawd.config import Channel, Config
 from nanoclawd.errors import InvalidName, NotFound
 
 _FOR_TESTS: Final = frozenset({"loopback"})
-_AFTER_MENDING: Final = "systemctl restart nanoclawd"
+_AFTER_MENDING: Final = "sudoedit /etc/nanoclawd/config.yaml && sudo systemctl restart nanoclawd"
 _NOTHING: Final = Capabilities()
 
 

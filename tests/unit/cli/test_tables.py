@@ -53,3 +53,10 @@ def test_a_channel_that_is_not_there_is_not_explained(daemon: Daemon):
     words = ("--chat", "1", "--sender", "telegram:1", "--text", "hi")
     found = daemon.ncl("explain", "--channel", "telegramm", *words)
     assert (found.returncode, found.stderr.splitlines()[0]) == (1, b"ncl: there is no channel 'telegramm'")
+
+
+def test_ncl_alone_says_what_there_is(daemon: Daemon):
+    """Nothing was asked for: that is wrong usage, and the help is the answer."""
+    found = daemon.ncl()
+    assert (found.returncode, found.stdout) == (2, b"")
+    assert b"\ncommands:\n" in found.stderr
