@@ -148,6 +148,8 @@ class Permissions:
             return (await self.approvals.click(card_id, value, user_id, name)).words
         except NotFound:
             log.debug("the card of a click is no approval's", extra=about(channel=click.address.channel_type))
+        except Unavailable:
+            return _LATER
         except Exception:
             log.exception("a click failed", extra=about(channel=click.address.channel_type))
             return _WRONG

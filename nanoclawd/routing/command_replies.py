@@ -66,12 +66,16 @@ def reply(
 def _help(event: InboundEvent, facts: Facts, agents: Sequence[WiredAgent]) -> str:
     lines = [f"{_called(agent)} {_hears(agent, event)}" for agent in agents]
     lines += ["", "`/status` says what is going on, `/whoami` who you are here, `/help` this."]
-    known = [agent for agent in agents if facts.standing.may_access(agent.wiring.agent_group_id)]
-    if known or not event.is_group:
+    if any(_may_stop(agent, event, facts) for agent in agents):
         lines.append("`/stop` ends what the agent is doing.")
     if any(facts.standing.may_administer(agent.wiring.agent_group_id) for agent in agents):
         lines.append(_ADMIN_HELP)
     return "\n".join(lines)
+
+
+def _may_stop(agent: WiredAgent, event: InboundEvent, facts: Facts) -> bool:
+    alone = not event.is_group and agent.session_mode != "agent-shared"
+    return alone or facts.standing.may_access(agent.wiring.agent_group_id)
 
 
 def _called(agent: WiredAgent) -> str:

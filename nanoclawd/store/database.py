@@ -17,6 +17,7 @@ from nanoclawd.store import migrations
 BUSY_TIMEOUT_MS = 5000
 """A backup tool may hold the file for a moment (W-42)."""
 
+_NOT_NOW = (apsw.BusyError, apsw.CantOpenError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError)
 _NOT_OPEN = "the central database is not open: Database.open() comes first"
 _CLOSED = "the daemon is being stopped"
 
@@ -46,7 +47,8 @@ class Database:
         """Run a function with the connection in the database's thread.
 
         Raises:
-            Unavailable: the database was closed: what was asked is tried again by the next daemon.
+            Unavailable: the database was closed: what was asked is tried again by the next daemon. Or somebody else
+                holds it, the disk is full or not writable: nothing has changed, and the same may be tried again.
             NanoclawError: it was never opened.
         """
         if self._closed:
@@ -73,7 +75,10 @@ class Database:
     def _call[T](self, function: Callable[..., T], arguments: tuple[object, ...]) -> T:
         if self._connection is None:
             raise NanoclawError(_NOT_OPEN)
-        return function(self._connection, *arguments)
+        try:
+            return function(self._connection, *arguments)
+        except _NOT_NOW as error:
+            raise Unavailable(f"the central database can't be used now: {error}", hint="df -h; ncl doctor") from error
 
     def _close(self) -> None:
         if self._connection is not None:

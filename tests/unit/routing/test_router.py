@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from nanoclaw_runner.contract.rows import MAX_MESSAGE_BYTES, Address
@@ -698,3 +699,20 @@ async def _chat(house: House, platform_id: str) -> chats.Chat:
 
 def _wrong() -> str:
     return "Something went wrong with this message here. The journal of the appliance has the details."
+
+
+async def test_a_database_that_somebody_holds_loses_no_message(house: House):
+    """The channel is told to tell it again, and then it is one row; nobody is told that something went wrong."""
+    chat = await house.heard("main")
+    first = await house.router.route(event(chat, message_id="0"))
+    await house.run(lambda connection: connection.set_busy_timeout(10))
+    other = apsw.Connection(str(house.root / "central.db"))
+    other.execute("BEGIN IMMEDIATE")
+    house.sessions.drop(first.stored[0].session.id)
+    with pytest.raises(Unavailable):
+        await house.router.route(event(chat, message_id="1"))
+    other.execute("ROLLBACK")
+    other.close()
+    routed = await house.router.route(event(chat, message_id="1"))
+    assert [row.id for row in house.rows(routed)] == ["0:main", "1:main"]
+    assert await house.words() == []

@@ -148,3 +148,19 @@ async def test_an_empty_file_is_a_new_database(tmp_path: Path):
     await database.open()
     assert await database.run(agent_groups.every) == []
     await database.close()
+
+
+async def test_what_cannot_be_written_now_may_be_tried_again(database: Database, tmp_path: Path):
+    """W-42: a program that holds the file too long, or a full disk, is Unavailable and no fault; nothing changed."""
+    await database.run(lambda connection: connection.set_busy_timeout(10))
+    other = apsw.Connection(str(tmp_path / "state" / "central.db"))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="can't be used now"):
+        await database.run(agent_groups.create, "main")
+    other.execute("ROLLBACK")
+    other.close()
+    await database.run(lambda connection: connection.execute("PRAGMA max_page_count = 1").get)
+    with pytest.raises(Unavailable, match="full"):
+        await database.run(lambda connection: connection.execute("CREATE TABLE big AS SELECT zeroblob(1000000)").get)
+    await database.run(lambda connection: connection.execute("PRAGMA max_page_count = 1000000").get)
+    assert (await database.run(agent_groups.create, "main")).folder == "main"
