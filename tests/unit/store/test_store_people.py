@@ -55,6 +55,8 @@ def test_a_user_is_written_only_when_needed(tmp_path: Path):
     [
         *("", ":", "ada", "telegram:", ":1", "telegram:\n1", "telegram:\x00", "telegram:1\x1b[2J", "telegram:\ud800"),
         "telegram:\N{RIGHT-TO-LEFT OVERRIDE}1",
+        "telegram:1\N{NO-BREAK SPACE}",
+        "telegram:1\ue000",
         "telegram:" + "1" * 504,
     ],
 )
