@@ -173,8 +173,9 @@ class AgentService:
         group = await self._database.run(agent_groups.by_folder, folder)
         rows = await self._database.run(session_rows.of_group, group.id)
         if rows and not force:
+            sessions = "1 session" if len(rows) == 1 else f"{len(rows)} sessions"
             raise Refused(
-                f"group {folder} has conversations ({len(rows)}), which would be deleted with it",
+                f"group {folder} has {sessions}, to be deleted with all that was said in them",
                 hint=f"ncl groups delete {folder} --force",
             )
         self._leaving.add(folder)

@@ -90,7 +90,7 @@ def parse(made: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Names
     """Read a command line; what is wrong with it ends the program."""
     if not words:
         made.print_help(sys.stderr)
-        made.exit(USAGE, "\nTry: ncl COMMAND --help\n")
+        made.exit(USAGE, "\nTry: ncl status\n")
     given, left = made.parse_known_args(_completed(words))
     if left:
         given.maker.error(_about_unknown(given.maker, left[0]))
