@@ -123,6 +123,7 @@ class Whole:
             found = []
             for path in (self.root / "sessions").glob("*/*/in/inbound.db"):
                 connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+                connection.set_busy_timeout(5000)
                 found += [row[0] for row in connection.execute("SELECT content FROM messages_in")]
                 connection.close()
             return found
