@@ -103,7 +103,7 @@ def test_deleting_a_group_during_a_turn_leaves_nothing(person: Person) -> None:
     person.send("!write /workspace/note hello\n!write /home/agent/own hello\n!sleep 60")
     person.wait(lambda event: event.type == "partial" and "sleeping" in event.text, "the turn has begun")
     session = session_of(person.group)
-    with pytest.raises(ControlError, match="1 sessions"):
+    with pytest.raises(ControlError, match="1 session,"):
         call("Groups.Delete", name=person.group)
     call("Groups.Delete", name=person.group, force=True, seconds=90)
     person.leave()
