@@ -1,12 +1,13 @@
 """The appliance under measurement: its configuration, its daemon's restarts, its one agent group."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchlib.machine import DAEMON, SOCKET, Memory, Owner, processes_below, systemctl, unit_number
 from benchlib.user_bus import UserBus
-from benchlib.varlink import Link
+from benchlib.varlink import CallError, Link
 
 GROUP = "bench"
 CONFIG_FILE = Path("/etc/nanoclawd/config.yaml")
@@ -100,9 +101,11 @@ class Appliance:
                 raise TimeoutError(f"still not asleep: {busy}")
 
     def put_to_sleep(self) -> None:
-        """End the containers of all awake sessions."""
-        for session in self._link.call("io.nanoclaw.Appliance.Status")["busy"]:
-            self._link.call("io.nanoclaw.Sessions.Stop", id=session["id"])
+        """End the containers of all awake sessions, also of those that a daemon just started has not met yet."""
+        services = [unit for unit in self.bus.loaded() if unit.endswith(".service")]
+        for unit in services:
+            with contextlib.suppress(CallError):  # it ended by itself meanwhile
+                self._link.call("io.nanoclaw.Sessions.Stop", id=unit.partition("@")[2].removesuffix(".service"))
         self.wait_asleep()
 
     def session_of(self, chat: str) -> str:
