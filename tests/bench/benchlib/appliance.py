@@ -101,12 +101,21 @@ class Appliance:
                 raise TimeoutError(f"still not asleep: {busy}")
 
     def put_to_sleep(self) -> None:
-        """End the containers of all awake sessions, also of those that a daemon just started has not met yet."""
-        services = [unit for unit in self.bus.loaded() if unit.endswith(".service")]
-        for unit in services:
+        """End the containers of all awake sessions, once the daemon, which may have just started, has met them all."""
+        services = {unit for unit in self.bus.loaded() if unit.endswith(".service")}
+        ids = {unit.partition("@")[2].removesuffix(".service") for unit in services}
+        ends = time.monotonic() + _ASLEEP_PATIENCE_SECONDS
+        while not ids <= self._awake():
+            if time.monotonic() > ends:
+                raise TimeoutError("the daemon has not met all containers")
+        for session_id in ids:
             with contextlib.suppress(CallError):  # it ended by itself meanwhile
-                self._link.call("io.nanoclaw.Sessions.Stop", id=unit.partition("@")[2].removesuffix(".service"))
+                self._link.call("io.nanoclaw.Sessions.Stop", id=session_id)
         self.wait_asleep()
+
+    def _awake(self) -> set[str]:
+        busy = self._link.call("io.nanoclaw.Appliance.Status")["busy"]
+        return {str(session["id"]) for session in busy if session["state"] == "awake"}
 
     def session_of(self, chat: str) -> str:
         """Return the id of a terminal chat's session in the group."""
