@@ -1,23 +1,14 @@
 """Counts of dropped messages: kept in memory for a moment, in the database for good (W-19)."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import apsw
-import pytest
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.routing.drops import Drops
 from nanoclawd.routing.event import InboundEvent, Sender
 from nanoclawd.store import dropped
-from unit.routing.house import CHANNEL, House, open_house
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path) as found:
-        yield found
+from unit.routing.house import CHANNEL, House
 
 
 def said(number: int, user: str = "loopback:eve") -> InboundEvent:

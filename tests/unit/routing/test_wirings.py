@@ -1,22 +1,13 @@
 """Wirings as people make them: defaults, checks, and that the agent's sessions learn of them."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from nanoclawd.channels.adapter import Capabilities
 from nanoclawd.errors import AlreadyExists, InvalidName, NotFound
 from nanoclawd.routing.wirings import WiringRules, WiringService, default_wiring
 from nanoclawd.store import chats, destinations
-from unit.routing.house import House, open_house
+from unit.routing.house import House
 from unit.routing.world import CHANNEL
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture
