@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from contract import AdapterContract, PlatformSide, Received, outgoing
+from contract import AdapterContract, PlatformSide, Received, Side, outgoing
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import ChannelPlaces
@@ -39,9 +39,10 @@ class Screen:
         return [event.text for event in self.shown.values()]
 
 
-class TerminalSide(PlatformSide):
+class TerminalSide(Side):
+    """Nobody writes through it: the control layer speaks for the terminal, since it alone knows the peer."""
+
     chat = "ada/main"
-    speaks = False  # the control layer speaks for the terminal: it alone knows the peer
 
     def __init__(self) -> None:
         self.adapter = self.terminal = TerminalChannel()
