@@ -16,7 +16,9 @@ from nanoclaw_runner.selection import CLEAR
 from nanoclaw_runner.store.outbox import Outbox, Reply
 from nanoclaw_runner.supervision import Supervision
 from nanoclaw_runner.system_rows import Command
+from nanoclaw_runner.tools import toolbox
 from nanoclaw_runner.turn import Turn, prompt_of
+from nanoclaw_runner.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 
@@ -116,5 +118,7 @@ class Conversation:
     def _load(self) -> base.Provider:
         """Load the provider at the first turn: READY does not wait for its libraries."""
         if self._provider is None:
-            self._provider = load(self._config, self._places, self._desk)
+            tools = toolbox(self._config, self._places, self._desk)
+            workshop = Workshop(self._config, self._places, self._desk, tools, lambda: self._config.instructions)
+            self._provider = load(workshop)
         return self._provider

@@ -106,7 +106,7 @@ class Turn:
                 self._reply(text, covers)
             case base.Error(message):
                 self._fail(message)
-            case base.Activity() | base.Progress():
+            case base.Activity() | base.Progress() | base.ToolBegan() | base.ToolEnded() | base.Concern():
                 pass
 
     def _keep(self, continuation: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from nanoclaw_runner.prompt import Prompt
 
@@ -38,16 +38,57 @@ class Partial:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolBegan:
+    """The model calls a tool of the provider's own (those of the toolbox report themselves).
+
+    Attributes:
+        timeout: seconds that it may take without a further sign; None: as long as the model's silence.
+    """
+
+    name: str
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEnded:
+    """That call is over."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer took, as far as the provider reports it.
+
+    Attributes:
+        model: its name as the provider gives it.
+        cost_micros: millionths of a US dollar; None: not reported.
+    """
+
+    model: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """An answer.
 
     Attributes:
         text: what is said; empty means that nothing is.
         covers: how many of the prompts not answered yet, oldest first, this answers.
+        usage: what it took, None where nobody said.
     """
 
     text: str
     covers: int = 1
+    usage: Usage | None = None
+
+
+type Trouble = Literal["", "credentials", "rate-limit", "overloaded", "network", "refused", "mcp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +96,30 @@ class Error:
     """The query has failed; nothing follows.
 
     Attributes:
-        message: words for the person in the chat.
+        message: words for the person in the chat: never a stack, never a body.
         retryable: the same query may succeed later.
+        trouble: what kind of failure it is, for the operator; empty for one that concerns this query only.
     """
 
     message: str
     retryable: bool = False
+    trouble: Trouble = ""
 
 
-type Event = Init | Activity | Progress | Partial | Result | Error
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something is wrong that the operator has to mend; the query goes on.
+
+    Attributes:
+        subject: what it is about, e.g. an MCP server's name.
+    """
+
+    trouble: Trouble
+    subject: str
+    message: str
+
+
+type Event = Init | Activity | Progress | Partial | ToolBegan | ToolEnded | Result | Error | Concern
 
 
 class Query(Protocol):

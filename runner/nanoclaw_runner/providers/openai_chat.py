@@ -15,11 +15,11 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam
 
 from nanoclaw_runner.contract.agent_config import AgentConfig
-from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import base, openai_commands
 from nanoclaw_runner.providers.openai_history import Exchange, History
+from nanoclaw_runner.workshop import Workshop
 
 # The library moves from httpx to httpx2; a client of ours must be of the one that it uses itself.
 _httpx: Any = import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__)
@@ -90,10 +90,9 @@ class OpenAIChat:
         return History(self._directory / f"{continuation}.jsonl")
 
 
-def create(config: AgentConfig, places: Places, desk: Desk) -> OpenAIChat:
+def create(workshop: Workshop) -> OpenAIChat:
     """Return the provider."""
-    del desk
-    return OpenAIChat(config, places)
+    return OpenAIChat(workshop.config, workshop.places)
 
 
 @dataclass(slots=True)

@@ -31,19 +31,16 @@ Rows are written when their directive is played, before the answer. A note of th
 """
 
 import asyncio
-import json
 import os
 import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from nanoclaw_runner.contract.agent_config import AgentConfig
-from nanoclaw_runner.desk import Desk
-from nanoclaw_runner.places import Places
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import base, probes
 from nanoclaw_runner.providers.scripted_rows import Rows, ncl
-from nanoclaw_runner.tools import Toolbox, ToolError, toolbox
+from nanoclaw_runner.tools.base import Toolbox, ToolError
+from nanoclaw_runner.workshop import Workshop
 
 PARTIAL_SECONDS = 0.2
 LONGEST_SLEEP_SECONDS = 86_400.0
@@ -73,9 +70,9 @@ class Scripted:
         return None
 
 
-def create(config: AgentConfig, places: Places, desk: Desk) -> Scripted:
+def create(workshop: Workshop) -> Scripted:
     """Return the provider."""
-    return Scripted(toolbox(config), Rows(desk, places.outbound_files))
+    return Scripted(workshop.tools, Rows(workshop.desk, workshop.places.outbound_files))
 
 
 class _Query:
@@ -206,10 +203,7 @@ class _Caller:
 
     async def call(self, rest: str) -> str:
         name, _, text = rest.partition(" ")
-        arguments = json.loads(text or "{}")
-        if not isinstance(arguments, dict):
-            raise ToolError("the arguments are no JSON object")
         try:
-            return f"call {name}: {await self._tools.call(name, arguments)}"
+            return f"call {name}: {await self._tools.call(name, text)}"
         except ToolError as error:
             return str(error)

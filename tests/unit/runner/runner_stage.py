@@ -23,6 +23,8 @@ from nanoclaw_runner.intake import Intake
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.store.inbox import Inbox
 from nanoclaw_runner.store.outbox import Outbox
+from nanoclaw_runner.tools import toolbox
+from nanoclaw_runner.workshop import Workshop
 
 PATIENCE_SECONDS = 20.0
 """How long a test waits for what must happen; only a failing test uses it up."""
@@ -220,3 +222,10 @@ def desk_of(host: Host) -> Desk:
     doorbell_end = Doorbell(host.listening, on_ring=lambda: None)
     intake = Intake(Inbox(host.places.inbound_db), outbox, 10, answered=lambda _request, _frame: None)
     return Desk(outbox, intake, doorbell_end)
+
+
+def workshop_of(host: Host, config: AgentConfig) -> Workshop:
+    """Return what a provider works with, for one that is tried without a runner's process."""
+    desk = desk_of(host)
+    tools = toolbox(config, host.places, desk)
+    return Workshop(config, host.places, desk, tools, lambda: config.instructions)

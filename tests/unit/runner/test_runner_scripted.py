@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from runner_stage import Host, chat, desk_of
+from runner_stage import Host, chat, workshop_of
 
 from nanoclaw_runner import log
 from nanoclaw_runner.contract.agent_config import AgentConfig
@@ -24,7 +24,7 @@ def prompt(text: str) -> Prompt:
 
 @pytest.fixture
 async def provider(host: Host) -> base.Provider:
-    return load(AgentConfig(provider="scripted", timezone="Europe/Berlin"), host.places, desk_of(host))
+    return load(workshop_of(host, AgentConfig(provider="scripted", timezone="Europe/Berlin")))
 
 
 async def play(provider: base.Provider, text: str) -> tuple[base.Event, list[base.Event]]:
@@ -120,7 +120,7 @@ async def test_an_error_ends_the_query(provider: base.Provider):
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        ("!call nothing {}", "unknown tool: nothing"),
+        ("!call nothing {}", r"unknown tool: nothing\. There are: .*current_time.*"),
         ("!call current_time", r"call current_time: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0[12]:00"),
         ("!call current_time [1]", "call: ToolError: the arguments are no JSON object"),
         ("!call current_time {", "call: JSONDecodeError: .*"),
@@ -179,7 +179,7 @@ async def test_identity_says_who_and_what(provider: base.Provider):
 @pytest.mark.parametrize("name", ["nonsense", "", "../scripted"])
 async def test_an_unknown_provider_names_the_known_ones(host: Host, name: str):
     with pytest.raises(UnusableProviderError, match="the providers are openai, scripted"):
-        load(AgentConfig(provider=name), host.places, desk_of(host))
+        load(workshop_of(host, AgentConfig(provider=name)))
 
 
 def test_the_log_has_a_rate_limit_of_its_own(capsys: pytest.CaptureFixture[str]):
