@@ -57,7 +57,7 @@ async def _serve(config: AgentConfig, places: Places, outbox: Outbox, inherited:
     _end_on_sigterm()
     supervision = Supervision(inherited.notifier, inherited.watchdog_seconds)
     relay = Relay(places.control_socket)
-    intake = Intake(Inbox(places.inbound_db), outbox, config.max_messages_per_prompt, answered=relay.answered)
+    intake = Intake(Inbox(places.inbound_db), outbox, config.max_messages_per_prompt)
     doorbell = Doorbell(inherited.doorbell, on_ring=intake.changed.set)
     desk = Desk(outbox, intake, doorbell)
     await relay.open(desk)

@@ -37,7 +37,7 @@ class Doorbell:
             on_ring: called for each ring and each new connection ("look again").
         """
         self._listening = listening
-        self._on_ring = on_ring
+        self._listeners = [on_ring]
         self._connections: list[socket.socket] = []
         self._loop = asyncio.get_running_loop()
         self._waiting_for_room: socket.socket | None = None
@@ -47,6 +47,10 @@ class Doorbell:
         self._partial: Partial | None = None
         self._partial_timer: asyncio.TimerHandle | None = None
         self._last_partial = float("-inf")
+
+    def listen(self, on_ring: Callable[[], None]) -> None:
+        """Have something else called as well, for each ring and each new connection."""
+        self._listeners.append(on_ring)
 
     def open(self) -> None:
         """Begin to accept connections; the one that started this container waits already."""
@@ -87,7 +91,7 @@ class Doorbell:
             connection.setblocking(False)
             self._connections.append(connection)
             self._loop.add_reader(connection.fileno(), self._read, connection)
-            self._on_ring()
+            self._rung()
         # Only now: of those that arrived together, the newest is the one that is listened to.
         if self._unheard:
             self._send_ring()
@@ -120,7 +124,11 @@ class Doorbell:
             except ValueError as error:
                 _log.warning("doorbell: %s", error)
         if rung:
-            self._on_ring()
+            self._rung()
+
+    def _rung(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _drop(self, connection: socket.socket) -> None:
         if connection not in self._connections:

@@ -6,7 +6,7 @@ the host's file cannot be read, a short and growing pause.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from nanoclaw_runner.selection import Candidate, select
 from nanoclaw_runner.store.inbox import Inbox, NotYetError
 from nanoclaw_runner.store.outbox import Outbox
 from nanoclaw_runner.system_rows import Command, command_of, reply_of
+from nanoclaw_runner.waiting import Waiting
 
 _log = logging.getLogger(__name__)
 
@@ -53,23 +54,24 @@ class Intake:
     Attributes:
         changed: set whenever it is worth looking again.
         more: the last look left questions for the next prompt, for which nobody will ring.
+        inbox: what is looked at.
+        waiting: who waits for the replies to calls of the host.
     """
 
-    def __init__(self, inbox: Inbox, outbox: Outbox, limit: int, *, answered: Callable[[str, str], None]) -> None:
+    def __init__(self, inbox: Inbox, outbox: Outbox, limit: int) -> None:
         """Prepare; nothing is read yet.
 
         Args:
             inbox: what the host has written.
             outbox: keeps the claims.
             limit: rows in one prompt, at most.
-            answered: gets the id and the frame of each reply to a call of the agent's.
         """
         self.changed = asyncio.Event()
         self.more = False
-        self._inbox = inbox
+        self.inbox = inbox
+        self.waiting = Waiting()
         self._outbox = outbox
         self._limit = limit
-        self._answered = answered
         # Rows for a fresh container that were there before its first prompt; those of other places come later.
         self._waking: set[str] = set()
         self._fresh = True
@@ -88,7 +90,7 @@ class Intake:
         self.changed.clear()
         self.more = False
         try:
-            look = self._inbox.look(
+            look = self.inbox.look(
                 lambda candidates: self._choose(candidates, joining),
                 now=clock.now_text(),
                 fresh=self._fresh or bool(self._waking),
@@ -116,7 +118,7 @@ class Intake:
     def highest_seq(self) -> int:
         """Return the inbox's greatest sequence number, or the greatest one seen while the file cannot be read."""
         try:
-            self._highest_seen = self._inbox.highest_seq()
+            self._highest_seen = self.inbox.highest_seq()
         except NotYetError as error:
             _log.info("not yet: %s", error)
         return self._highest_seen
@@ -126,7 +128,7 @@ class Intake:
         if batch.asked_by.address is not None:
             return batch.asked_by.address
         try:
-            return self._inbox.routing()
+            return self.inbox.routing()
         except NotYetError as error:
             _log.warning("an answer has no address: %s", error)
             return None
@@ -150,7 +152,7 @@ class Intake:
         if not replies:
             return
         for identifier, row in replies.items():
-            self._answered(self._requests[identifier], reply_of(row))
+            self.waiting.answered(self._requests[identifier], reply_of(row))
         self._outbox.finish([], replies, 0)
 
     def _look_again_in(self, seconds: float | None) -> None:

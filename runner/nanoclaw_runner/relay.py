@@ -8,25 +8,20 @@ the time for each. The host answers by a row too, and by then the caller may be 
 import asyncio
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
 import apsw
 
-from nanoclaw_runner.desk import Desk
+from nanoclaw_runner.desk import CALL_SECONDS, Desk
 
 _log = logging.getLogger(__name__)
 
 MAX_FRAME_BYTES: Final = 64 * 1024
-MAX_CALLS: Final = 4
-"""More wait for one of these to be answered, within their own time."""
-
 MAX_CONNECTIONS: Final = 32
 _MAX_PASSED_OVER: Final = 64
 """Pieces of a frame's length; who writes still more is hung up on."""
 
-CALL_SECONDS: Final = 30.0
 _END: Final = b"\0"
 _FLAGS: Final = ("more", "oneway", "upgrade")
 
@@ -37,8 +32,6 @@ class Relay:
     def __init__(self, path: Path, *, call_seconds: float = CALL_SECONDS) -> None:
         self._path = path
         self._call_seconds = call_seconds
-        self._slots = asyncio.Semaphore(MAX_CALLS)
-        self._waiting: dict[str, asyncio.Future[str]] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self._desk: Desk | None = None
         self._server: asyncio.Server | None = None
@@ -51,12 +44,6 @@ class Relay:
             self._server = await asyncio.start_unix_server(self._connected, self._path, limit=MAX_FRAME_BYTES)
         except OSError as error:
             _log.warning("the agent has no ncl: %s", error)
-
-    def answered(self, request_id: str, frame: str) -> None:
-        """Hand a reply to whom it is for; nobody may be there any more."""
-        waiting = self._waiting.get(request_id)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(frame)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -91,7 +78,7 @@ class Relay:
         if problem:
             return _error("Refused", problem)
         try:
-            async with asyncio.timeout(self._call_seconds), self._slots:
+            async with asyncio.timeout(self._call_seconds):
                 return await self._ask(frame.decode())
         except TimeoutError:
             return _error("Unavailable", f"nanoclawd did not answer within {self._call_seconds:g} seconds")
@@ -101,13 +88,7 @@ class Relay:
     async def _ask(self, frame: str) -> bytes:
         if self._desk is None:
             return _error("Unavailable", "the session is not ready")
-        request_id = os.urandom(12).hex()
-        waiting = self._waiting[request_id] = asyncio.get_running_loop().create_future()
-        try:
-            self._desk.ask_host(request_id, frame)
-            reply = await waiting
-        finally:
-            del self._waiting[request_id]
+        reply = await self._desk.exchange(frame)
         return reply.encode() + _END if reply else _error("Unavailable", "nanoclawd's answer cannot be read")
 
 

@@ -61,6 +61,10 @@ AND CASE WHEN json_valid(content) THEN json_extract(content, '$.questionId') END
 """
 
 
+_OUTCOME = "SELECT status, attempts, reason FROM delivered WHERE message_out_id = ? AND status <> 'sending'"
+_CONTROL_REPLY = "SELECT json_extract(content, '$.frame') FROM messages_in WHERE id = ? AND json_valid(content)"
+
+
 class NotYetError(Exception):
     """The host is writing, or has yet to mend its file: look again later."""
 
@@ -76,6 +80,21 @@ class Look:
 
     rows: tuple[InboundRow, ...]
     next_due: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the host knows of the delivery of a row.
+
+    Attributes:
+        status: ``delivered``, ``failed``, or ``pending``: it waits.
+        attempts: how many there were; 0 and pending: nobody can be reached there now, or it is not to go yet.
+        reason: why it has failed, or waits; may be empty.
+    """
+
+    status: str
+    attempts: int
+    reason: str
 
 
 class Inbox:
@@ -124,6 +143,26 @@ class Inbox:
         with self._reading() as connection:
             found = connection.execute(_ANSWER, (question_id,)).fetchall()
         return _row(found[0]) if found else None
+
+    def outcome(self, row_id: str) -> Outcome | None:
+        """Return what has become of a row of the outbox, None as long as nothing has.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._reading() as connection:
+            found = connection.execute(_OUTCOME, (row_id,)).fetchall()
+        return Outcome(str(found[0][0]), whole_number(found[0][1]), str(found[0][2] or "")) if found else None
+
+    def control_reply(self, row_id: str) -> str | None:
+        """Return the frame with which the host has answered the call of a row, whoever has seen it already.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._reading() as connection:
+            found = connection.execute(_CONTROL_REPLY, (f"control-{row_id}",)).fetchall()
+        return str(found[0][0]) if found and found[0][0] is not None else None
 
     def routing(self) -> Address | None:
         """Return where this session belongs, for an answer to a row without an address of its own.

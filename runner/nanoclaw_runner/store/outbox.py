@@ -43,12 +43,17 @@ class ContractError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A row of ``messages_out`` that is yet to be written."""
+    """A row of ``messages_out`` that is yet to be written.
+
+    Attributes:
+        id: None: one of its own. A row that is there already under it stays as it is.
+    """
 
     content: str
     in_reply_to: str | None = None
     address: Address | None = None
     kind: str = "chat"
+    id: str | None = None
 
 
 class Outbox:
@@ -114,9 +119,14 @@ class Outbox:
             self._acknowledge(completed, "completed")
 
     def add(self, reply: Reply, highest_in: int) -> int:
-        """Write one row and return its number."""
+        """Write one row and return its number, or that of the one which is there already under its id."""
         with writing(self._connection):
             return self._insert(reply, highest_in)
+
+    def number_of(self, identifier: str) -> int | None:
+        """Return the number of the row of an id, None where there is none."""
+        found = self._connection.execute("SELECT seq FROM messages_out WHERE id = ?", (identifier,)).get
+        return found if isinstance(found, int) else None
 
     def state(self, key: str) -> str | None:
         """Return a value of ``session_state``."""
@@ -129,13 +139,16 @@ class Outbox:
             self._connection.execute(_SET_STATE, (key, value, now_text()))
 
     def _insert(self, reply: Reply, highest_in: int) -> int:
+        known = None if reply.id is None else self.number_of(reply.id)
+        if known is not None:
+            return known
         highest_out = whole_number(self._connection.execute("SELECT max(seq) FROM messages_out").get)
         seq = next_container_seq(highest_in, highest_out)
         address = reply.address
         self._connection.execute(
             _INSERT_REPLY,
             (
-                f"out-{os.urandom(12).hex()}",
+                reply.id or f"out-{os.urandom(12).hex()}",
                 seq,
                 reply.in_reply_to,
                 now_text(),

@@ -1,13 +1,24 @@
 """The tools that an agent can call, put together from the families beside this file."""
 
+from typing import Any
+
 from nanoclaw_runner.contract.agent_config import AgentConfig
 from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.tools import clock
-from nanoclaw_runner.tools.base import Toolbox
+from nanoclaw_runner.tools.base import Tool, Toolbox
 
 
 def toolbox(config: AgentConfig, places: Places, desk: Desk) -> Toolbox:
     """Return the tools of a configured agent."""
-    del places, desk
-    return Toolbox([*clock.tools(config)], max_calls=config.max_tool_calls)
+    del places
+    families: list[list[Tool[Any]]] = [clock.tools(config)]
+    if config.may_ask_host:
+        families += _changing(config, desk)
+    return Toolbox([tool for family in families for tool in family], max_calls=config.max_tool_calls)
+
+
+def _changing(config: AgentConfig, desk: Desk) -> list[list[Tool[Any]]]:
+    """Return what has the appliance changed: not even shown to an agent that may not ask for it (W-26)."""
+    del config, desk
+    return []

@@ -8,13 +8,22 @@ from typing import Any, Final
 
 import msgspec
 
+from nanoclaw_runner.tool_error import HostError, ToolError
+
+__all__ = [
+    "DEFAULT_TIMEOUT_SECONDS",
+    "MAX_ARGUMENT_BYTES",
+    "MAX_RESULT_CHARACTERS",
+    "HostError",
+    "Tool",
+    "ToolError",
+    "Toolbox",
+    "Watcher",
+]
+
 DEFAULT_TIMEOUT_SECONDS: Final = 120.0
 MAX_RESULT_CHARACTERS: Final = 64 * 1024
 MAX_ARGUMENT_BYTES: Final = 256 * 1024
-
-
-class ToolError(Exception):
-    """The call failed; the message is for the agent, and says what to do instead."""
 
 
 @dataclass(frozen=True, slots=True)

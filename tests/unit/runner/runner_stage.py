@@ -220,7 +220,7 @@ def desk_of(host: Host) -> Desk:
     outbox = Outbox(host.places.outbound_db)
     host.listening.setblocking(False)
     doorbell_end = Doorbell(host.listening, on_ring=lambda: None)
-    intake = Intake(Inbox(host.places.inbound_db), outbox, 10, answered=lambda _request, _frame: None)
+    intake = Intake(Inbox(host.places.inbound_db), outbox, 10)
     return Desk(outbox, intake, doorbell_end)
 
 

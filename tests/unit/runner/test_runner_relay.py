@@ -20,7 +20,8 @@ from runner_stage import PATIENCE_SECONDS, Host, desk_of
 
 from nanoclaw_runner import relay
 from nanoclaw_runner.contract import doorbell
-from nanoclaw_runner.relay import MAX_CALLS, MAX_CONNECTIONS, MAX_FRAME_BYTES, Relay
+from nanoclaw_runner.desk import MAX_CALLS
+from nanoclaw_runner.relay import MAX_CONNECTIONS, MAX_FRAME_BYTES, Relay
 from nanoclawd.supervision import runner_tree
 
 CALL = b'{"method": "io.nanoclaw.Groups.List", "parameters": {}}'
@@ -178,11 +179,12 @@ def test_a_host_that_does_not_answer_is_told_after_a_bounded_time(host: Host):
 
     async def scene() -> dict[str, Any]:
         way = Relay(host.places.control_socket, call_seconds=0.2)
-        await way.open(desk_of(host))
+        desk = desk_of(host)
+        await way.open(desk)
         reader, writer = await asyncio.open_unix_connection(host.places.control_socket)
         writer.write(CALL + b"\0")
         reply = await reader.readuntil(b"\0")
-        way.answered(host.contents("system")[0]["requestId"], "{}")
+        desk._intake.waiting.answered(host.contents("system")[0]["requestId"], "{}")
         writer.close()
         found = json.loads(reply[:-1])
         assert isinstance(found, dict)
