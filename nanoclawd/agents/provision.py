@@ -3,7 +3,8 @@
 import json
 import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nanoclaw_runner.contract.agent_config import AgentConfig, to_json
@@ -27,10 +28,21 @@ _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]*")
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the whole appliance has published for its groups."""
+    """What the whole appliance has published for its groups.
+
+    Attributes:
+        runner: hash of the runner's tree.
+        image: of every group whose provider has none of its own.
+        by_provider: images of those providers.
+    """
 
     runner: str
     image: str
+    by_provider: Mapping[str, str] = field(default_factory=dict)
+
+    def image_of(self, provider: str) -> str:
+        """Return the image that a provider needs."""
+        return self.by_provider.get(provider, self.image)
 
 
 class Provisioner:
@@ -56,7 +68,7 @@ class Provisioner:
             SessionTemplate(
                 group=group.folder,
                 uid=group.uid,
-                image=published.image,
+                image=published.image_of(group.provider or self._config.provider),
                 runner=published.runner,
                 timezone=self._timezone,
                 watchdog_seconds=int(timeouts.watchdog),

@@ -27,7 +27,7 @@ from nanoclawd.supervision.user_manager import UserManager
 
 log = logging.getLogger(__name__)
 
-PROVIDERS: Final = frozenset({"openai", "scripted"})
+PROVIDERS: Final = frozenset({"claude", "openai", "scripted"})
 SCOPES: Final = ("disabled", "group", "global")
 """What an agent may ask of ``ncl``: nothing, what concerns its own group, or everything."""
 

@@ -120,7 +120,7 @@ class Appliance:
                 port=self.delivery,
                 timeouts=self.config.timeouts,
                 runtime_directory=self.runtime_directory,
-                image_present=lambda: self.images.present("agent"),
+                missing_image=self.images.missing,
                 slept=self.sessions.slept,
                 rules=AgentRules(self.database, self.questions, self._requests),
             )
@@ -138,7 +138,8 @@ class Appliance:
 
     async def publish(self) -> None:
         """Have the next start of every session use the present runner and the newest image."""
-        await self.agents.publish(Published(self._runner, await self.images.reference("agent")))
+        image, by_provider = await self.images.reference("agent"), await self.images.by_provider()
+        await self.agents.publish(Published(self._runner, image, by_provider))
 
     async def stop(self) -> None:
         """Let everything go; containers and conversations go on."""

@@ -12,18 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from nanoclawd.config import Config
 from nanoclawd.errors import NanoclawError, NotFound
 from nanoclawd.journal import Event, about
 from nanoclawd.paths import StatePaths
-from nanoclawd.store import images
+from nanoclawd.store import agent_groups, images
 from nanoclawd.store.database import Database
 from nanoclawd.supervision.quadlets import ImageBuild, UnitFiles
 from nanoclawd.supervision.user_manager import UserManager
 
 log = logging.getLogger(__name__)
 
-STAGES: Final = ("agent", "model")
+STAGES: Final = ("agent", "agent-claude", "model")
+_STAGE_OF_PROVIDER: Final = {"claude": "agent-claude"}
+"""Providers whose client is not in the common agent image."""
+
 BUILD_TIMEOUT_SECONDS: Final = 3600.0
 _MODEL_IDLE_SECONDS: Final = 600
 
@@ -39,7 +44,7 @@ class BuildStep:
 
 
 class ImageService:
-    """The appliance's two images. ``published`` is awaited when another agent image is to be used."""
+    """The appliance's images. ``published`` is awaited when another agent image is to be used."""
 
     def __init__(
         self,
@@ -69,6 +74,30 @@ class ImageService:
         tag = await self._database.run(images.current_tag, stage)
         return _reference(stage, tag or self.wanted_tag())
 
+    async def by_provider(self) -> dict[str, str]:
+        """Return the images in use of the providers that have one of their own."""
+        return {provider: await self.reference(stage) for provider, stage in _STAGE_OF_PROVIDER.items()}
+
+    async def used(self) -> tuple[str, ...]:
+        """Return the images that this appliance needs: an agent image that is no group's is never built (F-202)."""
+        return tuple([stage for stage in STAGES if stage == "model" or await self._database.run(self._is_used, stage)])
+
+    async def missing(self, group: str) -> str:
+        """Return the command that builds a group's image where it is missing, else an empty text.
+
+        Raises:
+            NotFound: there is no such group.
+        """
+        row = await self._database.run(agent_groups.by_folder, group)
+        stage = stage_of(row.provider or self._config.provider)
+        return "" if await self.present(stage) else f"ncl images build {stage}"
+
+    def _is_used(self, connection: apsw.Connection, stage: str) -> bool:
+        if images.current_tag(connection, stage) is not None:
+            return True
+        providers = {group.provider or self._config.provider for group in agent_groups.every(connection)}
+        return stage == "agent" or stage in {stage_of(provider) for provider in {*providers, self._config.provider}}
+
     async def present(self, stage: str) -> bool:
         """Tell whether the image in use is there. Asks podman, so it is no part of a message's way."""
         result = await self._manager.run_transient(
@@ -90,7 +119,7 @@ class ImageService:
         return await asyncio.to_thread(self._write_units, model)
 
     async def build(self, name: str | None) -> AsyncGenerator[BuildStep]:
-        """Build one image or all, one after the other.
+        """Build one image or all that are used, one after the other.
 
         Raises:
             NotFound: there is no such image.
@@ -98,7 +127,7 @@ class ImageService:
         """
         if name is not None and name not in STAGES:
             raise NotFound(f"there is no image {name[:40]!r}; there are: {', '.join(STAGES)}", hint="ncl images list")
-        stages = STAGES if name is None else (name,)
+        stages = await self.used() if name is None else (name,)
         for number, stage in enumerate(stages, start=1):
             yield BuildStep(stage, number, len(stages), done=False)
             await asyncio.shield(asyncio.ensure_future(self._build(stage)))
@@ -162,6 +191,11 @@ class ImageService:
             for stage in STAGES
         ]
         return self._units.write_model(model, self._share, _MODEL_IDLE_SECONDS) or any(changed)
+
+
+def stage_of(provider: str) -> str:
+    """Return the agent image that a provider needs."""
+    return _STAGE_OF_PROVIDER.get(provider, "agent")
 
 
 def _reference(stage: str, tag: str) -> str:

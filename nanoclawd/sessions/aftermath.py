@@ -88,7 +88,7 @@ class Aftermath:
         trouble = start_trouble(
             self._container.unit,
             self._session.id,
-            image_present=await self._around.image_present(),
+            missing_image=await self._around.missing_image(self._session.group),
             ready_seconds=self._around.timeouts.ready,
         )
         log.error("session %s: %s", self._session.id, trouble.what, extra=self._about(Event.SESSION_START_FAILED))

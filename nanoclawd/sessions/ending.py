@@ -39,10 +39,17 @@ class Trouble:
         return f"{self.what} The operator can run: {self.hint}"
 
 
-def start_trouble(unit: UnitState, session_id: str, *, image_present: bool, ready_seconds: float) -> Trouble:
-    """Say why a container was never ready."""
-    if not image_present:
-        return Trouble("I can't start: the agent's container image is missing.", "ncl images build")
+def start_trouble(unit: UnitState, session_id: str, *, missing_image: str, ready_seconds: float) -> Trouble:
+    """Say why a container was never ready.
+
+    Args:
+        unit: how it ended.
+        session_id: whose container it is.
+        missing_image: the command that builds its image where that is missing, else empty.
+        ready_seconds: how long it had.
+    """
+    if missing_image:
+        return Trouble("I can't start: the agent's container image is missing.", missing_image)
     logs = f"ncl sessions logs {session_id}"
     if unit.result == "timeout":
         return Trouble(f"I can't start: my container was not ready within {ready_seconds:g} s.", logs)

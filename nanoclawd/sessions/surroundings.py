@@ -44,7 +44,7 @@ class Surroundings:
     """What all actors share.
 
     Attributes:
-        image_present: asks podman whether the agents' image is there.
+        missing_image: asks podman whether a group's image is there; the command that builds it, empty where it is.
         slept: told when a session has fallen asleep, with its next due time.
         rules: what agents may do beyond answering in their own chats.
     """
@@ -57,7 +57,7 @@ class Surroundings:
     port: DeliveryPort
     timeouts: Timeouts
     runtime_directory: Path
-    image_present: Callable[[], Awaitable[bool]]
+    missing_image: Callable[[str], Awaitable[str]]
     slept: Callable[[str | None], None]
     rules: HostRules = field(default_factory=ClosedRules)
 

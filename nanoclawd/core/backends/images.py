@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 
 from nanoclawd.control import values
-from nanoclawd.images.service import STAGES, ImageService
+from nanoclawd.images.service import ImageService
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ class ImagesBackend:
 
     async def list(self) -> Sequence[values.Image]:
         """Return the images that the appliance uses."""
-        return [await self._view(stage) for stage in STAGES]
+        return [await self._view(stage) for stage in await self._images.used()]
 
     async def build(self, peer: values.Peer, name: str | None) -> AsyncGenerator[values.BuildProgress]:
         """Build and tell the progress; podman's own lines are in the journal, which ``ncl`` follows."""

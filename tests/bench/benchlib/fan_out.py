@@ -88,7 +88,7 @@ async def _router(root: Path) -> AsyncIterator[Router]:
             port=delivery,
             timeouts=Config().timeouts,
             runtime_directory=root,
-            image_present=_no_image,
+            missing_image=_nothing_missing,
             slept=sessions.slept,
         )
     )
@@ -138,5 +138,5 @@ async def _subscribe(_address: Address) -> None:
     """Everything comes anyway."""
 
 
-async def _no_image() -> bool:
-    return True
+async def _nothing_missing(_group: str) -> str:
+    return ""

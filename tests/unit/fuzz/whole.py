@@ -179,7 +179,7 @@ async def whole(root: Path, access: Access | None = None, **options: object) -> 
             port=delivery,
             timeouts=config.timeouts,
             runtime_directory=root,
-            image_present=_always,
+            missing_image=_nothing_missing,
             slept=sessions.slept,
         )
     )
@@ -214,5 +214,5 @@ def _furnish(connection: Any) -> None:
         chats.wire(connection, chat.id, group.id, engage_mode="pattern", engage_pattern=".", sender_scope=scope)
 
 
-async def _always() -> bool:
-    return True
+async def _nothing_missing(_group: str) -> str:
+    return ""

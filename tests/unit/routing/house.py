@@ -166,7 +166,7 @@ async def open_house(root: Path, access: Access | None = None) -> AsyncIterator[
             port=delivery,
             timeouts=Config().timeouts,
             runtime_directory=root,
-            image_present=_always,
+            missing_image=_nothing_missing,
             slept=sessions.slept,
         )
     )
@@ -201,5 +201,5 @@ async def open_house(root: Path, access: Access | None = None) -> AsyncIterator[
         await database.close()
 
 
-async def _always() -> bool:
-    return True
+async def _nothing_missing(_group: str) -> str:
+    return ""

@@ -224,8 +224,8 @@ class Machine(UserManager):
             listener(unit, state)
 
 
-async def always() -> bool:
-    return True
+async def nothing_missing(_group: str) -> str:
+    return ""
 
 
 @dataclass
@@ -257,7 +257,7 @@ class House:
                 port=self.platform,
                 timeouts=Config().timeouts,
                 runtime_directory=self.root,
-                image_present=always,
+                missing_image=nothing_missing,
                 slept=self.sessions.slept,
                 rules=self.rules,
             )
