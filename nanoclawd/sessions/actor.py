@@ -393,6 +393,9 @@ class SessionActor:
             drained = await self._mailbox.drain()
             self._claimed = drained.claimed
             self._again.at(drained.again)
+            if drained.outcomes and drained.claimed:
+                # In the middle of a turn: a tool may wait for what became of its row.
+                self._container.ring()
             progressed = progressed or bool(drained.finished or drained.delivered)
             if not drained.more:
                 return progressed

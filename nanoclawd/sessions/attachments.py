@@ -15,19 +15,13 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast, override
+from typing import cast, override
 
+from nanoclaw_runner.contract.files import MAX_BYTES, check_name
 from nanoclawd.errors import NanoclawError, NotFound, Refused, TooLarge, Unavailable
 from nanoclawd.sessions.ports import Attachment
 
 log = logging.getLogger(__name__)
-
-MAX_FILES: Final = 10
-MAX_BYTES: Final = 50 * 1024 * 1024
-"""Of all files of one message together."""
-
-MAX_NAME_BYTES: Final = 255
-"""A file system's own bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +35,6 @@ class Opened:
         """Close them."""
         for attachment in self.attachments:
             attachment.file.close()
-
-
-def check_name(name: str) -> None:
-    """Check that a name is one of a file in a flat directory, and can be shown.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if name in ("", ".", "..") or "/" in name or len(name.encode(errors="replace")) > MAX_NAME_BYTES:
-        raise ValueError("a file's name is a plain name, without a directory")
-    if not name.isprintable():
-        raise ValueError("a file's name has characters that can't be shown")
 
 
 def open_all(directory: Path, names: Iterable[str]) -> Opened:

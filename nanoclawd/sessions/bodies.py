@@ -13,9 +13,9 @@ from typing import Final
 
 from nanoclaw_runner.contract import cards
 from nanoclaw_runner.contract.cards import Card
+from nanoclaw_runner.contract.files import MAX_FILES, check_name
 from nanoclaw_runner.contract.rows import MAX_FIELD_BYTES, OutboundRow
 from nanoclaw_runner.contract.text import storable
-from nanoclawd.sessions.attachments import MAX_FILES, check_name
 from nanoclawd.sessions.outbound import MAX_SEQ
 
 MAX_EMOJI_CHARACTERS: Final = 64
@@ -37,6 +37,13 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Display:
+    """A card that asks nothing."""
+
+    card: Card
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """Another text for, or a reaction to, an earlier message: its number as the agent saw it, or its row's id."""
 
@@ -50,7 +57,7 @@ class Request:
     """Something that the appliance is to do."""
 
 
-type Meaning = Words | Question | Change | Request
+type Meaning = Words | Question | Display | Change | Request
 
 
 def read(row: OutboundRow) -> Meaning:
@@ -60,7 +67,8 @@ def read(row: OutboundRow) -> Meaning:
         ValueError: it means nothing; the message says why, for the agent.
     """
     if row.kind == "card":
-        return Question(cards.from_content(row.content))
+        card = cards.from_content(row.content)
+        return Question(card) if card.options else Display(card)
     if row.kind == "system":
         return Request()
     try:

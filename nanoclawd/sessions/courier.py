@@ -80,6 +80,8 @@ class Courier:
                     address = _required(parcel.address)
                     card_id = await self._rules.question_asked(self._session, parcel.row.id, card, address)
                     return await self._deliver(parcel, ShownCard(card, card_id)), None
+                case bodies.Display(card):
+                    return await self._deliver(parcel, ShownCard(card, "")), None
                 case bodies.Words(text, files):
                     if files:
                         opened = await self._files.open_files(files)

@@ -52,6 +52,7 @@ class Drained:
         late: inbound ids that were held by an earlier drain, and whose answers have their outcome now.
         claimed: inbound ids that the agent is working on.
         delivered: how many rows reached their chat.
+        outcomes: how many rows something was learnt of: delivered, failed, or that they wait.
         problems: what could not be delivered for good.
         unseen: chats for which something waits until somebody sees them (channel, platform id).
         again: the earliest time at which a postponed delivery is due.
@@ -63,6 +64,7 @@ class Drained:
     late: frozenset[str]
     claimed: frozenset[str]
     delivered: int
+    outcomes: int
     problems: tuple[Problem, ...]
     unseen: frozenset[tuple[str, str]]
     again: str | None
@@ -81,11 +83,13 @@ class _Round:
     spent: list[Opened] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
     delivered: int = 0
+    outcomes: int = 0
     progressed: bool = False
 
     def note(self, delivery: Delivery) -> None:
         self.known[delivery.message_out_id] = delivery
         self.unrecorded.append(delivery)
+        self.outcomes += 1
         if delivery.status in _FINAL and delivery.in_reply_to is not None:
             self.settled.add(delivery.in_reply_to)
 
@@ -149,6 +153,7 @@ class Drain:
             late=frozenset(done.settled) - waiting - finished.keys(),
             claimed=frozenset(key for key, ack in look.outbound.acks.items() if ack == "processing"),
             delivered=done.delivered,
+            outcomes=done.outcomes,
             problems=problems,
             unseen=frozenset(done.unseen),
             again=done.next_attempt(now_text()),

@@ -47,7 +47,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ShownCard:
-    """A card with buttons. A button carries ``card_id`` and its option's number, which fits every platform's bound."""
+    """A card. A button carries ``card_id`` and its option's number, which fits every platform's bound.
+
+    One without options only shows something; nobody can answer it, and its id is empty.
+    """
 
     card: Card
     card_id: str

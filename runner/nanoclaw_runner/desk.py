@@ -16,6 +16,7 @@ import apsw
 import msgspec
 
 from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.destinations import Book
 from nanoclaw_runner.doorbell import Doorbell
 from nanoclaw_runner.intake import Batch, Intake
 from nanoclaw_runner.store.inbox import NotYetError, Outcome
@@ -35,7 +36,11 @@ _KEY_DIGITS: Final = 40
 
 
 class Desk:
-    """Writes single rows, each at once and for good, and waits for what comes of them."""
+    """Writes single rows, each at once and for good, and waits for what comes of them.
+
+    Attributes:
+        book: the places that the agent may write to.
+    """
 
     def __init__(self, outbox: Outbox, intake: Intake, doorbell: Doorbell) -> None:
         self._asked: Batch | None = None
@@ -46,6 +51,7 @@ class Desk:
         self._doorbell = doorbell
         self._slots = asyncio.Semaphore(MAX_CALLS)
         self._rung = asyncio.Event()
+        self.book = Book(intake.inbox)
         doorbell.listen(self._on_ring)
 
     @property
@@ -108,6 +114,18 @@ class Desk:
     def written(self, key: str) -> int | None:
         """Return the number of the row under a key, None where there is none yet."""
         return self._outbox.number_of(key)
+
+    def sent(self, number: int) -> Address | None:
+        """Return where the agent's own message of a number went, None where there is none."""
+        return self._outbox.message(number)
+
+    def heard(self, number: int) -> Address | None:
+        """Return where the message of a number was said to the agent, None where there is none.
+
+        Raises:
+            NotYetError: that cannot be looked at right now.
+        """
+        return self._intake.inbox.message(number)
 
     async def call(self, method: str, parameters: Mapping[str, object], key: str | None = None) -> dict[str, Any]:
         """Call a method of the host's control interface and return its reply's parameters.

@@ -16,6 +16,7 @@ class Places:
     outbound_db: Path = places.OUTBOUND_DB
     outbound_files: Path = places.OUTBOUND_FILES
     workspace: Path = places.WORKSPACE
+    temporary: Path = places.TEMPORARY
     home: Path = places.HOME
     agent_config: Path = places.AGENT_CONFIG
     gateway_socket: Path = places.GATEWAY_SOCKET

@@ -2,6 +2,8 @@
 
 A card row's content is ``{"title", "text", "options": [{"label", "value", "done"}], "reference"}``. A channel that has
 buttons shows them; elsewhere the options are numbered, and the number or the label is the answer.
+
+A card that asks nothing has ``"fallback"`` in the place of options: what a channel without cards is given instead.
 """
 
 import json
@@ -30,12 +32,18 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A question. ``reference`` is the asker's own name for it and comes back with the answer."""
+    """A question, or without options a mere display.
+
+    Attributes:
+        reference: the asker's own name for a question, which comes back with the answer.
+        fallback: what is shown in a display's place where there are no cards.
+    """
 
     title: str
     text: str
     options: tuple[Option, ...]
     reference: str = ""
+    fallback: str = ""
 
     def option(self, value: str) -> Option | None:
         """Return the option of a value."""
@@ -44,15 +52,13 @@ class Card:
 
 def to_content(card: Card) -> str:
     """Return a card row's content."""
-    return json.dumps(
-        {
-            "title": card.title,
-            "text": card.text,
-            "options": [{"label": one.label, "value": one.value, "done": one.done} for one in card.options],
-            "reference": card.reference,
-        },
-        ensure_ascii=False,
-    )
+    content: dict[str, object] = {"title": card.title, "text": card.text}
+    if card.options:
+        content["options"] = [{"label": one.label, "value": one.value, "done": one.done} for one in card.options]
+        content["reference"] = card.reference
+    else:
+        content["fallback"] = card.fallback
+    return json.dumps(content, ensure_ascii=False)
 
 
 def from_content(content: str) -> Card:
@@ -73,6 +79,8 @@ def from_content(content: str) -> Card:
     text = found.get("text", "")
     if not isinstance(text, str) or len(text.encode(errors="replace")) > MAX_TEXT_BYTES:
         raise ValueError(f"a card's text is a string of at most {MAX_TEXT_BYTES} bytes")
+    if "fallback" in found and not found.get("options"):
+        return Card(title, storable(text), (), fallback=_fallback(found))
     options = found.get("options")
     if not isinstance(options, list) or not 1 <= len(options) <= MAX_OPTIONS:
         raise ValueError(f"a card has 1 to {MAX_OPTIONS} options")
@@ -93,9 +101,13 @@ def as_text(card: Card, *, tag: str = "") -> str:
         card: what is asked.
         tag: short id that a person writes before the number where several cards are open.
     """
+    if not card.options and card.fallback:
+        return card.fallback
     lines = [card.title]
     if card.text:
         lines += ["", card.text]
+    if not card.options:
+        return "\n".join(lines)
     lines.append("")
     lines += [f"{number}. {option.label}" for number, option in enumerate(card.options, start=1)]
     lines.append("")
@@ -130,6 +142,13 @@ def _option(found: object) -> Option:
     if not isinstance(done, str) or len(done) > MAX_TITLE_CHARACTERS:
         raise ValueError(f"an option's done is a string of at most {MAX_TITLE_CHARACTERS} characters")
     return Option(label, storable(value), storable(done))
+
+
+def _fallback(found: dict[str, object]) -> str:
+    value = found["fallback"]
+    if not isinstance(value, str) or len(value.encode(errors="replace")) > MAX_TEXT_BYTES:
+        raise ValueError(f"a card's fallback is a string of at most {MAX_TEXT_BYTES} bytes")
+    return storable(value)
 
 
 def _text(found: dict[str, object], key: str, limit: int) -> str:

@@ -7,6 +7,7 @@ INBOUND_FILES = Path("/session/in/files")
 OUTBOUND_DB = Path("/session/out/outbound.db")
 OUTBOUND_FILES = Path("/session/out/files")
 WORKSPACE = Path("/workspace")
+TEMPORARY = Path("/tmp")  # noqa: S108  # the container's own tmpfs
 HOME = Path("/home/agent")
 AGENT_CONFIG = Path("/app/agent.json")
 GATEWAY_SOCKET = Path("/run/nanoclaw-gateway/gateway.sock")

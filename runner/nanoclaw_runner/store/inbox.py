@@ -17,7 +17,7 @@ from nanoclaw_runner.contract.clock import normalised
 from nanoclaw_runner.contract.rows import Address, InboundRow
 from nanoclaw_runner.contract.schema import WAITING
 from nanoclaw_runner.selection import Candidate
-from nanoclaw_runner.store import whole_number
+from nanoclaw_runner.store import address_of, whole_number
 from nanoclaw_runner.system_rows import CONTROL_REPLY, command_name
 
 WINDOW_ROWS = 1000
@@ -65,6 +65,20 @@ _OUTCOME = "SELECT status, attempts, reason FROM delivered WHERE message_out_id 
 _CONTROL_REPLY = "SELECT json_extract(content, '$.frame') FROM messages_in WHERE id = ? AND json_valid(content)"
 
 
+_DESTINATIONS = """
+SELECT name, display_name, coalesce(channel_type, 'agent'), coalesce(platform_id, agent_group)
+FROM destinations ORDER BY name LIMIT 500
+"""
+_ROUTING = "SELECT channel_type, platform_id, thread_id FROM session_routing WHERE id = 1"
+# Of a long conversation only the end is looked at: what is older is not gone on with.
+_NEWEST = f"""
+SELECT thread_id, id FROM (
+  SELECT * FROM (SELECT seq, id, channel_type, platform_id, thread_id FROM messages_in ORDER BY seq DESC
+                 LIMIT {WINDOW_ROWS})
+  WHERE channel_type = ? AND platform_id = ?) ORDER BY seq DESC LIMIT 1
+"""
+
+
 class NotYetError(Exception):
     """The host is writing, or has yet to mend its file: look again later."""
 
@@ -80,6 +94,19 @@ class Look:
 
     rows: tuple[InboundRow, ...]
     next_due: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Where a session belongs, and where else its agent may write to.
+
+    Attributes:
+        own: the session's own chat, None for a session of all chats.
+        entries: name, name for people, and address of each destination, by name.
+    """
+
+    own: Address | None
+    entries: tuple[tuple[str, str, Address], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +171,18 @@ class Inbox:
             found = connection.execute(_ANSWER, (question_id,)).fetchall()
         return _row(found[0]) if found else None
 
+    def message(self, seq: int) -> Address | None:
+        """Return where the message of a number was written, None where there is none.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT channel_type, platform_id, thread_id FROM messages_in WHERE seq = ? AND kind = 'chat'", (seq,)
+            ).fetchall()
+        return address_of(*found[0]) if found else None
+
     def outcome(self, row_id: str) -> Outcome | None:
         """Return what has become of a row of the outbox, None as long as nothing has.
 
@@ -171,10 +210,33 @@ class Inbox:
             NotYetError: the file cannot be read right now.
         """
         with self._reading() as connection:
-            found = connection.execute(
-                "SELECT channel_type, platform_id, thread_id FROM session_routing WHERE id = 1"
-            ).fetchall()
-        return _address(*found[0]) if found else None
+            found = connection.execute(_ROUTING).fetchall()
+        return address_of(*found[0]) if found else None
+
+    def directory(self) -> Directory:
+        """Return the session's own chat and the agent's destinations.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._reading() as connection:
+            own = connection.execute(_ROUTING).fetchall()
+            found = connection.execute(_DESTINATIONS).fetchall()
+        entries = tuple((str(name), str(shown), Address(str(kind), str(chat))) for name, shown, kind, chat in found)
+        return Directory(address_of(*own[0]) if own else None, entries)
+
+    def newest(self, chat: Address) -> tuple[str | None, str | None]:
+        """Return the thread and the id of what was written last in a chat, both None where that is long ago.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._reading() as connection:
+            found = connection.execute(_NEWEST, (chat.channel_type, chat.platform_id)).fetchall()
+        if not found:
+            return None, None
+        thread, identifier = found[0]
+        return thread if isinstance(thread, str) else None, str(identifier)
 
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:
@@ -206,7 +268,7 @@ def _candidate(values: tuple[object, ...]) -> Candidate:
         seq=whole_number(seq),
         trigger=bool(trigger),
         on_wake=bool(on_wake),
-        place=_address(channel_type, platform_id, thread_id),
+        place=address_of(channel_type, platform_id, thread_id),
         command=command_name(str(kind), row_type, name),
         request=str(request or "?") if row_type == CONTROL_REPLY else "",
     )
@@ -223,11 +285,5 @@ def _row(values: tuple[object, ...]) -> InboundRow:
         trigger=bool(trigger),
         on_wake=bool(on_wake),
         tries=whole_number(tries),
-        address=_address(*address),
+        address=address_of(*address),
     )
-
-
-def _address(channel_type: object, platform_id: object, thread_id: object) -> Address | None:
-    if not isinstance(channel_type, str) or not isinstance(platform_id, str):
-        return None
-    return Address(channel_type, platform_id, thread_id if isinstance(thread_id, str) else None)

@@ -18,7 +18,7 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.schema import apply_session_pragmas
 from nanoclaw_runner.contract.sequence import next_container_seq
 from nanoclaw_runner.contract.transaction import writing
-from nanoclaw_runner.store import whole_number
+from nanoclaw_runner.store import address_of, whole_number
 
 BUSY_MILLISECONDS = 5000
 """How long a statement waits for another process of this container, or for a read of the host's."""
@@ -34,6 +34,12 @@ ON CONFLICT (message_id) DO UPDATE SET status = excluded.status, changed_at = ex
 _SET_STATE = """
 INSERT INTO session_state (key, value, changed_at) VALUES (?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at
+"""
+
+_SET_TOOL = """
+INSERT INTO container_state (id, current_tool, tool_timeout_seconds, tool_started_at, changed_at) VALUES (1, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET current_tool = excluded.current_tool, changed_at = excluded.changed_at,
+  tool_timeout_seconds = excluded.tool_timeout_seconds, tool_started_at = excluded.tool_started_at
 """
 
 
@@ -128,6 +134,13 @@ class Outbox:
         found = self._connection.execute("SELECT seq FROM messages_out WHERE id = ?", (identifier,)).get
         return found if isinstance(found, int) else None
 
+    def message(self, seq: int) -> Address | None:
+        """Return where the row of a number was sent, None where there is no such message."""
+        found = self._connection.execute(
+            "SELECT channel_type, platform_id, thread_id FROM messages_out WHERE seq = ? AND kind <> 'system'", (seq,)
+        ).fetchall()
+        return address_of(*found[0]) if found else None
+
     def state(self, key: str) -> str | None:
         """Return a value of ``session_state``."""
         found = self._connection.execute("SELECT value FROM session_state WHERE key = ?", (key,)).get
@@ -137,6 +150,11 @@ class Outbox:
         """Keep a value in ``session_state``."""
         with writing(self._connection):
             self._connection.execute(_SET_STATE, (key, value, now_text()))
+
+    def set_tool(self, name: str | None, timeout: float | None = None, started_at: str | None = None) -> None:
+        """Note which tool runs, since when, and how many seconds it may take; None: none does."""
+        with writing(self._connection):
+            self._connection.execute(_SET_TOOL, (name, timeout, started_at, now_text()))
 
     def _insert(self, reply: Reply, highest_in: int) -> int:
         known = None if reply.id is None else self.number_of(reply.id)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hostile_stage import Victim, another_process
 
+from nanoclaw_runner.contract.files import MAX_BYTES
 from nanoclawd.errors import NanoclawError, NotFound, Refused, TooLarge, Unavailable
-from nanoclawd.sessions.attachments import MAX_BYTES, open_all, remove
+from nanoclawd.sessions.attachments import open_all, remove
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nanoclaw_runner.contract import cards
+from nanoclaw_runner.contract.files import MAX_FILES
 from nanoclaw_runner.contract.rows import OutboundRow
 from nanoclawd.sessions import bodies
-from nanoclawd.sessions.attachments import MAX_FILES
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
