@@ -10,7 +10,20 @@ from nanoclawd.config.model import (
     Images,
     Limits,
     ModelChoice,
+    Mounts,
     Timeouts,
 )
 
-__all__ = ["Access", "Channel", "Config", "Endpoint", "Gateway", "Images", "Limits", "ModelChoice", "Timeouts", "load"]
+__all__ = [
+    "Access",
+    "Channel",
+    "Config",
+    "Endpoint",
+    "Gateway",
+    "Images",
+    "Limits",
+    "ModelChoice",
+    "Mounts",
+    "Timeouts",
+    "load",
+]

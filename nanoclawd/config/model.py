@@ -1,20 +1,24 @@
 """What the configuration file says, as frozen structs whose defaults are those of a file that is not there."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from nanoclaw_runner.contract.agent_config import DEFAULT_CONTEXT_TOKENS, DEFAULT_MAX_TOOL_CALLS
 from nanoclawd.config.values import (
     MIB,
     AbsolutePath,
+    Api,
     ApiPath,
+    Auth,
     Awake,
     BasePath,
     BodySize,
     Budget,
     ChannelName,
     Connections,
+    ContextTokens,
     CredentialName,
     DiskSize,
     EndpointName,
@@ -26,10 +30,12 @@ from nanoclawd.config.values import (
     ModelSpec,
     NetworkName,
     Policy,
+    PromptStyle,
     Seconds,
     SocketPath,
     Switch,
     Tasks,
+    ToolCalls,
     Url,
     WatchdogSeconds,
     Word,
@@ -38,7 +44,11 @@ from nanoclawd.config.values import (
 )
 from nanoclawd.errors import InvalidName, NotFound
 
-DEFAULT_PATHS: tuple[str, ...] = ("chat/completions", "completions", "embeddings", "models", "responses", "messages")
+DEFAULT_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai": ("chat/completions", "completions", "embeddings", "models", "responses", "messages"),
+    "anthropic": ("v1/messages", "v1/messages/count_tokens", "v1/models"),
+}
+"""By an endpoint's api. Anthropic's clients are told an address without the version."""
 
 
 RESERVED_CHANNELS: Final = {
@@ -63,14 +73,32 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         base: what precedes the API's paths on the socket.
         url: the API's address, what precedes its paths included.
         credential: name of the API key among the gateway's credentials; the gateway alone sees the key.
-        paths: what an agent may ask for below the address, exactly these.
+        api: whose API it speaks.
+        auth: how the key is sent; None: as the API does. ``oauth`` is a token that ``claude setup-token`` has made.
+        paths: what an agent may ask for below the address, exactly these; empty: the API's.
+        prompt: how its models are told messages: as elements with ids, names and times, or as bare words.
+        tools: whether its models are offered tools.
+        context_tokens: what its models can hold.
     """
 
     socket: SocketPath | None = None
     base: BasePath = ""
     url: Url | None = None
     credential: CredentialName | None = None
-    paths: tuple[ApiPath, ...] = DEFAULT_PATHS
+    api: Api = "openai"
+    auth: Auth | None = None
+    paths: tuple[ApiPath, ...] = ()
+    prompt: PromptStyle = "addressed"
+    tools: Switch = True
+    context_tokens: ContextTokens = DEFAULT_CONTEXT_TOKENS
+
+    def allowed_paths(self) -> tuple[str, ...]:
+        """Return what an agent may ask for."""
+        return self.paths or DEFAULT_PATHS[self.api]
+
+    def scheme(self) -> Literal["bearer", "x-api-key", "oauth"]:
+        """Return how the key is sent."""
+        return self.auth or ("x-api-key" if self.api == "anthropic" else "bearer")
 
     def address(self) -> str:
         """Return what precedes an API path; on a unix socket the host's name means nothing."""
@@ -80,12 +108,18 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return what is wrong between the keys, or None."""
         if (self.socket is None) == (self.url is None):
             return "exactly one of socket and url is needed"
+        if self.auth is not None and self.credential is None:
+            return "auth says how a credential is sent, and there is none"
+        if self.auth == "oauth" and self.api != "anthropic":
+            return "auth: oauth is for api: anthropic"
         if self.base and self.socket is None:
             return "base belongs to socket; with url it is a part of the address"
         return None
 
 
-EMBEDDED = Endpoint(socket="/run/nanoclaw-model/model.sock", base="/v1")
+EMBEDDED = Endpoint(
+    socket="/run/nanoclaw-model/model.sock", base="/v1", prompt="plain", tools=False, context_tokens=8192
+)
 """The local model that comes with the package; there under the name ``embedded`` unless the file says otherwise."""
 
 
@@ -98,6 +132,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         session_memory: memory of one session's container.
         session_tasks: processes and threads of one session's container.
         min_free_disk: below this much free disk no message is accepted.
+        tool_calls: tool calls of one turn.
     """
 
     max_awake: Awake = msgspec.field(default_factory=default_awake)
@@ -105,6 +140,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_memory: MemorySize = 512 * MIB
     session_tasks: Tasks = 256
     min_free_disk: DiskSize = 500 * MIB
+    tool_calls: ToolCalls = DEFAULT_MAX_TOOL_CALLS
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,12 +167,26 @@ class Images(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         base: the image below ours.
         wheels: a directory of Python wheels, used instead of the package index.
+        packages: a directory that is a flat apt repository, used instead of Debian's for groups' own packages.
         build_network: podman's network of a build; podman's own choice where it is None.
     """
 
     base: ImageName = "docker.io/library/debian:trixie-slim"
     wheels: AbsolutePath | None = None
+    packages: AbsolutePath | None = None
     build_network: NetworkName | None = None
+
+
+class Mounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Directories of the machine that may be given to agents, each with what is below it.
+
+    Attributes:
+        readable: to be read only.
+        writable: to be written, too, where the group's own configuration says so.
+    """
+
+    readable: tuple[AbsolutePath, ...] = ()
+    writable: tuple[AbsolutePath, ...] = ()
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -217,6 +267,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = msgspec.field(default_factory=Limits)
     timeouts: Timeouts = msgspec.field(default_factory=Timeouts)
     images: Images = msgspec.field(default_factory=Images)
+    mounts: Mounts = msgspec.field(default_factory=Mounts)
     gateway: Gateway = msgspec.field(default_factory=Gateway)
     log_level: Level = "info"
 

@@ -102,6 +102,9 @@ type GroupName = Annotated[
 type Policy = Annotated[
     Literal["strict", "request_approval", "public"], Meta(description="strict, request_approval or public")
 ]
+type PromptStyle = Annotated[Literal["addressed", "plain"], Meta(description="addressed or plain")]
+type ContextTokens = Annotated[int, Meta(ge=1024, le=10_000_000, description="an integer ≥ 1024")]
+type ToolCalls = Annotated[int, Meta(ge=1, le=10_000, description="an integer from 1 to 10000")]
 type PlainValue = Annotated[
     bool | int | float | str | None, Meta(description="true, false, a number, a text or nothing; quote what is a text")
 ]
@@ -131,6 +134,8 @@ type ApiPath = Annotated[
         description="a path like chat/completions",
     ),
 ]
+type Api = Annotated[Literal["openai", "anthropic"], Meta(description="openai or anthropic")]
+type Auth = Annotated[Literal["bearer", "x-api-key", "oauth"], Meta(description="bearer, x-api-key or oauth")]
 type ImageName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}\Z", description="an image's name")]
 type NetworkName = Annotated[
     str, Meta(pattern=r"\A[a-z0-9][A-Za-z0-9._-]{0,62}\Z", description="a podman network's name like host")

@@ -30,8 +30,8 @@ class Credentials:
     def __repr__(self) -> str:
         return f"Credentials({sorted(self._keys)})"
 
-    def authorization(self, name: str) -> str:
-        """Return the ``Authorization`` header's value.
+    def key(self, name: str) -> str:
+        """Return a key.
 
         Raises:
             Refusal: there is no such key; the message says how to add it.
@@ -39,7 +39,7 @@ class Credentials:
         key = self._keys.get(name)
         if key is None:
             raise Refusal(503, "credential_missing", f'the API key "{name}" is not stored; as root: {how_to_add(name)}')
-        return f"Bearer {key}"
+        return key
 
     def redact(self, text: bytes) -> bytes:
         """Return the text without any of the keys: an endpoint may echo what it was sent."""

@@ -180,7 +180,7 @@ def route(agent: Agent, method: str, target: str, endpoints: Mapping[str, Endpoi
     endpoint = endpoints.get(name)
     if endpoint is None:
         raise Refusal(404, "unknown_endpoint", f"config.yaml has no endpoint {name}")
-    if path not in endpoint.paths:
-        allowed = ", ".join(endpoint.paths)
+    if path not in endpoint.allowed_paths():
+        allowed = ", ".join(endpoint.allowed_paths())
         raise Refusal(403, "path_not_allowed", f"endpoint {name} forwards only {allowed}")
     return Route(name, endpoint, f"{endpoint.address()}/{path}" + (f"?{query}" if query else ""))

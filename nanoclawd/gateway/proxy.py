@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from nanoclawd.config import Config, Endpoint
-from nanoclawd.gateway import refusals
+from nanoclawd.gateway import head, refusals
 from nanoclawd.gateway.credentials import MAX_CREDENTIAL_BYTES, Credentials
 from nanoclawd.gateway.policy import AgentDirectory, Route, route
 from nanoclawd.gateway.refusals import Refusal
@@ -32,9 +32,6 @@ MAX_ERROR_BODY_BYTES = 64 * 1024
 # that it is idle.
 _KEEP_UPSTREAM_SECONDS = 4.0
 
-# Closed sets: what a container adds beyond them (authorization, cookies, forwarding headers) ends here.
-_REQUEST_HEADERS = ("Accept", "Content-Type")
-_RESPONSE_HEADERS = ("Content-Type", "Content-Encoding", "Cache-Control", "Retry-After", "X-Request-Id")
 _PEERCRED = struct.Struct("3i")  # pid, uid, gid
 
 log = logging.getLogger(__name__)
@@ -117,12 +114,7 @@ class Proxy:
             return refusals.answer(Refusal(500, "gateway_error", "the gateway failed; its journal says why"))
 
     async def _forward(self, request: web.BaseRequest, to: Route) -> web.StreamResponse:
-        headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
-        # The body goes through as it comes, and it must be readable for redaction and for streaming.
-        headers["Accept-Encoding"] = "identity"
-        headers["User-Agent"] = "nanoclawd"
-        if to.endpoint.credential:
-            headers["Authorization"] = self._credentials.authorization(to.endpoint.credential)
+        headers = head.of_request(request.headers, to.endpoint, self._credentials)
         body = _Body(request, self._config.gateway.max_body)
         length = request.content_length
         if length is not None and length > self._config.gateway.max_body:
@@ -151,7 +143,7 @@ class Proxy:
             )
         if answer.status == 401:  # noqa: PLR2004  # its body may quote a part of the key
             raise refusals.credential_refused(to.name, to.endpoint)
-        headers = {name: answer.headers[name] for name in _RESPONSE_HEADERS if name in answer.headers}
+        headers = head.of_answer(answer.headers, to.endpoint)
         if answer.status >= 400:  # noqa: PLR2004
             # Read beyond the bound by a key's length, so that the cut cannot save a part of one from redaction.
             text = await _read_bounded(answer.content, MAX_ERROR_BODY_BYTES + MAX_CREDENTIAL_BYTES)
@@ -188,7 +180,8 @@ class Proxy:
         # A half-sent answer: nobody may take it for a whole one, and a reader of events gets the reason first.
         log.warning("%s", refusal.message)
         if response.content_type == "text/event-stream":
-            await response.write(b"data: " + refusals.error_object(refusal) + b"\n\n")
+            named = b"event: error\n" if to.endpoint.api == "anthropic" else b""
+            await response.write(named + b"data: " + refusals.error_object(refusal) + b"\n\n")
         if request.transport is not None:
             request.transport.close()  # after what is buffered, and without the chunk that marks the end
 

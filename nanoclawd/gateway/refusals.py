@@ -38,7 +38,7 @@ class Refusal(Exception):  # noqa: N818  # an answer, not a fault
 
 
 def answer(refusal: Refusal) -> web.Response:
-    """Return a refusal as the error object that OpenAI's clients understand."""
+    """Return a refusal as the error object that OpenAI's and Anthropic's clients understand."""
     return web.Response(
         status=refusal.status,
         body=error_object(refusal),
@@ -49,7 +49,7 @@ def answer(refusal: Refusal) -> web.Response:
 
 def error_object(refusal: Refusal) -> bytes:
     """Return the body's JSON; an event stream carries the same as an event."""
-    return msgspec.json.encode({"error": {"message": refusal.message, "type": refusal.kind}})
+    return msgspec.json.encode({"type": "error", "error": {"message": refusal.message, "type": refusal.kind}})
 
 
 class RefusalLog:

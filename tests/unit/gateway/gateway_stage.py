@@ -80,7 +80,13 @@ class Running:
 
 
 AGENTS: list[dict[str, object]] = [
-    {"uid": 1, "group": "tests", "endpoints": ["plain", "keyed", "keyless", "dead", "unknown", "embedded"]},
+    {
+        "uid": 1,
+        "group": "tests",
+        "endpoints": [
+            *("plain", "keyed", "keyless", "dead", "unknown", "embedded", "claude", "claude-bearer", "claude-token"),
+        ],
+    },
     {"uid": 1002, "group": "main", "endpoints": ["plain"]},
     {"uid": 1003, "group": "other", "endpoints": ["keyed"]},
 ]
@@ -95,6 +101,9 @@ def config_for(url: str, place: Path) -> Config:
             "dead": Endpoint(socket=str(place / "nobody.sock"), base="/v1"),
             "embedded": Endpoint(socket="/run/nanoclaw-model/model.sock", base="/v1"),
             "forbidden": Endpoint(url=url),
+            "claude": Endpoint(url=url, api="anthropic", credential="api-key"),
+            "claude-bearer": Endpoint(url=url, api="anthropic", credential="api-key", auth="bearer"),
+            "claude-token": Endpoint(url=url, api="anthropic", credential="api-key", auth="oauth"),
         },
         gateway=Gateway(max_body=MAX_BODY, max_connections=4),
     )
@@ -120,5 +129,5 @@ async def running(
 
 
 def error_of(body: bytes) -> dict[str, str]:
-    decoded = msgspec.json.decode(body, type=dict[str, dict[str, str]])
+    decoded: dict[str, dict[str, str]] = msgspec.json.decode(body)
     return decoded["error"]

@@ -23,7 +23,7 @@ targets = st.one_of(st.text(max_size=60), st.lists(segment, max_size=6).map(lamb
 
 @given(method=st.sampled_from(["GET", "POST", "PUT", "get", ""]), target=targets)
 def test_whatever_is_asked_goes_to_an_allowed_path_or_nowhere(method: str, target: str):
-    allowed = {f"{found.address()}/{path}" for found in ENDPOINTS.values() for path in found.paths}
+    allowed = {f"{found.address()}/{path}" for found in ENDPOINTS.values() for path in found.allowed_paths()}
     try:
         found = route(AGENT, method, target, ENDPOINTS)
     except Refusal:
@@ -35,7 +35,7 @@ def test_whatever_is_asked_goes_to_an_allowed_path_or_nowhere(method: str, targe
     assert not set(query) & set("/?#%@ \r\n")
 
 
-@given(st.sampled_from(sorted(ENDPOINTS)), st.sampled_from(ENDPOINTS["a"].paths))
+@given(st.sampled_from(sorted(ENDPOINTS)), st.sampled_from(ENDPOINTS["a"].allowed_paths()))
 def test_every_allowed_path_is_found(name: str, path: str):
     found = route(AGENT, "POST", f"/{name}/{path}", ENDPOINTS)
     assert (found.name, found.url) == (name, f"{ENDPOINTS[name].address()}/{path}")
@@ -80,9 +80,9 @@ def test_credentials_are_read_by_their_prefixed_name(tmp_path: Path):
     (tmp_path / "nanoclaw-gateway.one").write_bytes(b"sk-1\n")
     (tmp_path / "two").write_bytes(b"sk-2")
     found = load_credentials(["one", "two"], str(tmp_path))
-    assert found.authorization("one") == "Bearer sk-1"
+    assert found.key("one") == "sk-1"
     with pytest.raises(Refusal, match="systemd-creds encrypt"):
-        found.authorization("two")
+        found.key("two")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_credentials_are_read_by_their_prefixed_name(tmp_path: Path):
 def test_an_unusable_credential_is_left_out(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture):
     (tmp_path / "nanoclaw-gateway.bad").write_bytes(content)
     with pytest.raises(Refusal):
-        load_credentials(["bad"], str(tmp_path)).authorization("bad")
+        load_credentials(["bad"], str(tmp_path)).key("bad")
     assert '"bad"' in caplog.text
     assert "X-Header" not in caplog.text
 

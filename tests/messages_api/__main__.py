@@ -1,0 +1,21 @@
+"""``python3 -m messages_api --port N --key KEY``, with ``tests`` among the places of modules."""
+
+import argparse
+
+from aiohttp import web
+
+from .server import MessagesApi
+
+
+def main() -> None:
+    """Serve on loopback until somebody ends it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--key", required=True, help="the API key that is accepted")
+    parser.add_argument("--token", default="no-token", help="the OAuth token that is accepted")
+    given = parser.parse_args()
+    web.run_app(MessagesApi(given.key, given.token).application(), host="127.0.0.1", port=given.port, print=None)
+
+
+if __name__ == "__main__":
+    main()
