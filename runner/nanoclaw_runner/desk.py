@@ -15,10 +15,11 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from nanoclaw_runner.contract.clock import now, now_text, parse
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.destinations import Book
 from nanoclaw_runner.doorbell import Doorbell
-from nanoclaw_runner.intake import Batch, Intake
+from nanoclaw_runner.intake import QUESTION, Batch, Intake
 from nanoclaw_runner.store.inbox import NotYetError, Outcome
 from nanoclaw_runner.store.outbox import Outbox, Reply
 from nanoclaw_runner.tool_error import HostError, ToolError
@@ -79,8 +80,7 @@ class Desk:
         """
         if self._asked is None:
             return f"k-{os.urandom(_KEY_DIGITS // 2).hex()}"
-        reference = next(row.id for row in self._asked.rows if row.trigger)
-        call = f"{reference}\0{tool}\0{msgspec.json.encode(arguments, order='sorted').decode()}"
+        call = f"{self._reference()}\0{tool}\0{msgspec.json.encode(arguments, order='sorted').decode()}"
         self._made[call] += 1
         return f"k-{hashlib.sha256(f'{call}\0{self._made[call]}'.encode()).hexdigest()[:_KEY_DIGITS]}"
 
@@ -168,6 +168,55 @@ class Desk:
                 self._write(Reply(content=content, kind="system", id=key))
                 return await reply
 
+    async def ask(self, content: str, key: str, seconds: float) -> str:
+        """Write a card that asks the people where the present turn was asked; return the answer row's content.
+
+        That the question is open is kept beside its row: a turn that is repeated, in another container even, waits on
+        for the same answer, until the same time, and no prompt takes the answer away meanwhile (F-72).
+
+        Args:
+            content: of the card; its reference is the key.
+            key: from :meth:`key`.
+            seconds: how long to wait; an answer that comes later is a message like any other (W-6).
+
+        Raises:
+            TimeoutError: nobody has answered in time.
+            ToolError: the card could not be delivered.
+            apsw.Error: it could not be written.
+        """
+        name = f"{QUESTION}{key}"
+        with self._intake.waiting.expect(key) as answer:
+            answer.add_done_callback(lambda _answer: self._on_ring())
+            kept = self._outbox.state(name)
+            if self.written(key) is None:
+                self._outbox.drop_state(*self._over())
+                until = now_text(plus_seconds=seconds)
+                to = self.here()
+                reply = Reply(content, self._asked.asked_by.id if self._asked else None, to, "card", key)
+                self._write(reply, (name, json.dumps({"asked": self._reference(), "until": until})))
+            elif (given := await self._given(key)) is not None:
+                self._outbox.drop_state(name)
+                return given
+            elif kept is None:
+                raise TimeoutError
+            else:
+                until = str(json.loads(kept)["until"])
+            try:
+                async with asyncio.timeout((parse(until) - now()).total_seconds()):
+                    await self._answered(key, answer)
+            except TimeoutError:
+                # It may have come at this very moment.
+                found = await self._given(key)
+                self._outbox.drop_state(name)
+                if found is None:
+                    raise
+                return found
+            except ToolError:
+                self._outbox.drop_state(name)
+                raise
+            self._outbox.drop_state(name)
+            return answer.result()
+
     async def outcome(self, key: str, seconds: float = OUTCOME_SECONDS) -> Outcome | None:
         """Wait for what becomes of the row under a key, for so many seconds at most; None: nothing yet."""
         try:
@@ -180,6 +229,38 @@ class Desk:
                     await rung.wait()
         except TimeoutError:
             return None
+
+    async def _answered(self, key: str, answer: asyncio.Future[str]) -> None:
+        """Return when a question has its answer, or raise where nobody will see it."""
+        while not answer.done():
+            rung = self._rung
+            outcome = await self._until_readable(lambda: self._intake.inbox.outcome(key))
+            if outcome is not None and outcome.status == "failed":
+                raise ToolError(f"the question could not be delivered: {outcome.reason}")
+            await rung.wait()
+
+    async def _given(self, key: str) -> str | None:
+        """Return the answer to a question that is there already, and see to it that no prompt shows it."""
+        row = await self._until_readable(lambda: self._intake.inbox.answer(key))
+        if row is None:
+            return None
+        if not self._outbox.is_finished(row.id):
+            self._outbox.finish([], [row.id], 0)
+        return row.content
+
+    def _over(self) -> list[str]:
+        """Return the kept questions of turns that were given up."""
+        kept = self._outbox.states(QUESTION)
+        return [
+            name
+            for name, value in kept.items()
+            if name.removeprefix(QUESTION) not in self._intake.waiting
+            and json.loads(value)["asked"] != self._reference()
+        ]
+
+    def _reference(self) -> str:
+        """Return the id of what the present turn began with: the same when it is repeated with more to answer."""
+        return next((row.id for row in self._asked.rows if row.trigger), "") if self._asked is not None else ""
 
     async def _until_readable[T](self, read: Callable[[], T]) -> T:
         """Read the inbox, again after a moment each time that the host is writing it just now."""
@@ -194,8 +275,8 @@ class Desk:
         rung, self._rung = self._rung, asyncio.Event()
         rung.set()
 
-    def _write(self, reply: Reply) -> int:
-        number = self._outbox.add(reply, self._intake.highest_seq())
+    def _write(self, reply: Reply, state: tuple[str, str] | None = None) -> int:
+        number = self._outbox.add(reply, self._intake.highest_seq(), state=state)
         self._doorbell.ring()
         return number
 

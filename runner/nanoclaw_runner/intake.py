@@ -5,6 +5,7 @@ the host's file cannot be read, a short and growing pause.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ _log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 5.0
+QUESTION = "question:"
+"""Begins the keys of ``session_state`` under which questions to people are kept while a turn waits for them."""
+
 LONGEST_TIMER_SECONDS = 3600.0
 """A due time further away is looked at again by then: the wall clock may have been set meanwhile."""
 
@@ -139,14 +143,25 @@ class Intake:
         if self._fresh:
             self._waking.update(candidate.id for candidate in waiting if candidate.on_wake)
         waiting = [candidate for candidate in waiting if not candidate.on_wake or candidate.id in self._waking]
-        chosen = select(waiting, self._limit)
+        answers = [candidate for candidate in waiting if candidate.answers in self.waiting]
+        held = {candidate.id for candidate in waiting if candidate.answers and self._is_open(candidate.answers)}
+        held.update(candidate.id for candidate in answers)
+        chosen = select((candidate for candidate in waiting if candidate.id not in held), self._limit)
         if joining is not None and not _may_join(chosen, joining):
             chosen = ()
-        taken = {candidate.id for candidate in chosen}
+        taken = {candidate.id for candidate in (*chosen, *answers)}
         self.more = any(candidate.trigger and candidate.id not in taken for candidate in waiting)
-        replies = [candidate for candidate in waiting if candidate.request]
-        self._requests = {candidate.id: candidate.request for candidate in replies}
+        replies = [*(candidate for candidate in waiting if candidate.request), *answers]
+        self._requests = {candidate.id: candidate.request or candidate.answers for candidate in replies}
         return (*chosen, *replies)
+
+    def _is_open(self, reference: str) -> bool:
+        """Tell whether the turn that asks a question is not over: a repeated one asks again, and wants the answer."""
+        kept = self._outbox.state(f"{QUESTION}{reference}")
+        if kept is None:
+            return False
+        asked = str(json.loads(kept)["asked"])
+        return not self._outbox.is_finished(asked) and self.inbox.is_waiting(asked)
 
     def _hand_out(self, replies: Mapping[str, InboundRow]) -> None:
         if not replies:

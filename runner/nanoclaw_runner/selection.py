@@ -24,6 +24,7 @@ class Candidate:
         place: where it was written.
         command: name of the command that it is, empty for everything else.
         request: id of the request of ours that it answers; such a row is never part of a prompt.
+        answers: reference of the question of ours that it answers; part of a prompt only where no tool waits for it.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Candidate:
     place: Address | None = None
     command: str = ""
     request: str = ""
+    answers: str = ""
 
 
 def select(candidates: Iterable[Candidate], limit: int) -> tuple[Candidate, ...]:

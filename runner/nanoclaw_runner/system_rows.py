@@ -19,6 +19,7 @@ from nanoclaw_runner.contract.text import storable
 
 COMMAND = "command"
 CONTROL_REPLY = "control_reply"
+QUESTION_RESPONSE = "question_response"
 SYSTEM = "system"
 _NAMELESS = "?"
 _MAX_FIELD_CHARACTERS = 200
@@ -47,8 +48,9 @@ def command_of(row: InboundRow) -> Command | None:
 
 
 def reply_of(row: InboundRow) -> str:
-    """Return the frame of a ``control_reply``, empty where there is none."""
-    return _text(_object(row), "frame")
+    """Return what a row answers: the frame of a ``control_reply``, empty where there is none; else all that it says."""
+    found = _object(row)
+    return row.content if found.get("type") == QUESTION_RESPONSE else _text(found, "frame")
 
 
 def note_of(row: InboundRow) -> str:
@@ -57,7 +59,7 @@ def note_of(row: InboundRow) -> str:
     text = _text(found, "text")
     if text:
         return text
-    if found.get("type") != "question_response":
+    if found.get("type") != QUESTION_RESPONSE:
         return row.content
     title, label, value, reference, who = (
         _text(found, key)[:_MAX_FIELD_CHARACTERS] for key in ("title", "label", "value", "reference", "userName")

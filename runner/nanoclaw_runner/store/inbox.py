@@ -18,7 +18,7 @@ from nanoclaw_runner.contract.rows import Address, InboundRow
 from nanoclaw_runner.contract.schema import WAITING
 from nanoclaw_runner.selection import Candidate
 from nanoclaw_runner.store import address_of, whole_number
-from nanoclaw_runner.system_rows import CONTROL_REPLY, command_name
+from nanoclaw_runner.system_rows import CONTROL_REPLY, QUESTION_RESPONSE, command_name
 
 WINDOW_ROWS = 1000
 """Rows of either sort (asking, context) that one look takes in; a prompt has far fewer."""
@@ -34,7 +34,7 @@ def _of_system(key: str) -> str:
 
 
 _COLUMNS = f"""id, seq, trigger, on_wake, kind, channel_type, platform_id, thread_id,
-    {_of_system("type")}, {_of_system("name")}, {_of_system("requestId")}"""
+    {_of_system("type")}, {_of_system("name")}, {_of_system("requestId")}, {_of_system("reference")}"""
 # Questions oldest first and context newest first, each within its own window, so that neither hides the other.
 _CANDIDATES = f"""
 SELECT * FROM (
@@ -56,10 +56,10 @@ FROM messages_in WHERE id IN (SELECT value FROM json_each(?)) ORDER BY seq
 """
 _ANSWER = """
 SELECT id, seq, kind, timestamp, content, trigger, on_wake, tries, channel_type, platform_id, thread_id
-FROM messages_in WHERE status = 'pending' AND kind = 'system'
-AND CASE WHEN json_valid(content) THEN json_extract(content, '$.questionId') END = ? ORDER BY seq LIMIT 1
+FROM messages_in WHERE kind = 'system' AND json_valid(content)
+AND json_extract(content, '$.type') = 'question_response' AND json_extract(content, '$.reference') = ?
+ORDER BY seq LIMIT 1
 """
-
 
 _OUTCOME = "SELECT status, attempts, reason FROM delivered WHERE message_out_id = ? AND status <> 'sending'"
 _CONTROL_REPLY = "SELECT json_extract(content, '$.frame') FROM messages_in WHERE id = ? AND json_valid(content)"
@@ -76,6 +76,17 @@ SELECT thread_id, id FROM (
   SELECT * FROM (SELECT seq, id, channel_type, platform_id, thread_id FROM messages_in ORDER BY seq DESC
                  LIMIT {WINDOW_ROWS})
   WHERE channel_type = ? AND platform_id = ?) ORDER BY seq DESC LIMIT 1
+"""
+
+_NUMBER = f"""
+SELECT seq FROM (SELECT seq, platform_message_id, channel_type, platform_id FROM messages_in ORDER BY seq DESC
+                 LIMIT {WINDOW_ROWS})
+WHERE platform_message_id = ?1 AND channel_type = ?2 AND platform_id = ?3
+"""
+_SENT = f"""
+SELECT message_out_id FROM (SELECT message_out_id, platform_message_id, channel_type, platform_id FROM delivered
+                            ORDER BY rowid DESC LIMIT {WINDOW_ROWS})
+WHERE platform_message_id = ?1 AND channel_type = ?2 AND platform_id = ?3
 """
 
 
@@ -161,15 +172,25 @@ class Inbox:
             highest = connection.execute("SELECT max(seq) FROM messages_in").get
         return whole_number(highest)
 
-    def answer(self, question_id: str) -> InboundRow | None:
-        """Return the unfinished row that answers a question of the agent's (F-30).
+    def answer(self, reference: str) -> InboundRow | None:
+        """Return the row that answers the question of a reference, whoever has seen it already (F-30).
 
         Raises:
             NotYetError: the file cannot be read right now.
         """
         with self._reading() as connection:
-            found = connection.execute(_ANSWER, (question_id,)).fetchall()
+            found = connection.execute(_ANSWER, (reference,)).fetchall()
         return _row(found[0]) if found else None
+
+    def is_waiting(self, row_id: str) -> bool:
+        """Tell whether the host still waits for what becomes of a row.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        with self._reading() as connection:
+            query = f"SELECT 1 FROM messages_in WHERE id = ? AND {WAITING}"
+            return connection.execute(query, (row_id,)).get is not None
 
     def message(self, seq: int) -> Address | None:
         """Return where the message of a number was written, None where there is none.
@@ -225,6 +246,19 @@ class Inbox:
         entries = tuple((str(name), str(shown), Address(str(kind), str(chat))) for name, shown, kind, chat in found)
         return Directory(address_of(*own[0]) if own else None, entries)
 
+    def meant(self, platform_message_id: str, chat: Address) -> int | str | None:
+        """Return which message has a platform's id: an inbound one's number, or an outbound one's id.
+
+        Raises:
+            NotYetError: the file cannot be read right now.
+        """
+        given = (platform_message_id, chat.channel_type, chat.platform_id)
+        with self._reading() as connection:
+            number, sent = connection.execute(_NUMBER, given).get, connection.execute(_SENT, given).get
+        if isinstance(number, int):
+            return number
+        return sent if isinstance(sent, str) else None
+
     def newest(self, chat: Address) -> tuple[str | None, str | None]:
         """Return the thread and the id of what was written last in a chat, both None where that is long ago.
 
@@ -262,7 +296,8 @@ class Inbox:
 
 
 def _candidate(values: tuple[object, ...]) -> Candidate:
-    identifier, seq, trigger, on_wake, kind, channel_type, platform_id, thread_id, row_type, name, request = values
+    identifier, seq, trigger, on_wake, kind, channel_type, platform_id, thread_id, row_type, name, *references = values
+    request, answers = references
     return Candidate(
         id=str(identifier),
         seq=whole_number(seq),
@@ -271,6 +306,7 @@ def _candidate(values: tuple[object, ...]) -> Candidate:
         place=address_of(channel_type, platform_id, thread_id),
         command=command_name(str(kind), row_type, name),
         request=str(request or "?") if row_type == CONTROL_REPLY else "",
+        answers=str(answers or "") if row_type == QUESTION_RESPONSE else "",
     )
 
 

@@ -124,9 +124,17 @@ class Outbox:
                 self._connection.execute("DELETE FROM session_state WHERE substr(key, 1, length(?1)) = ?1", (forget,))
             self._acknowledge(completed, "completed")
 
-    def add(self, reply: Reply, highest_in: int) -> int:
-        """Write one row and return its number, or that of the one which is there already under its id."""
+    def add(self, reply: Reply, highest_in: int, *, state: tuple[str, str] | None = None) -> int:
+        """Write one row and return its number, or that of the one which is there already under its id.
+
+        Args:
+            reply: the row.
+            highest_in: the greatest sequence number of the inbox.
+            state: key and value that are kept along with it.
+        """
         with writing(self._connection):
+            if state is not None:
+                self._connection.execute(_SET_STATE, (*state, now_text()))
             return self._insert(reply, highest_in)
 
     def number_of(self, identifier: str) -> int | None:
@@ -145,6 +153,25 @@ class Outbox:
         """Return a value of ``session_state``."""
         found = self._connection.execute("SELECT value FROM session_state WHERE key = ?", (key,)).get
         return found if isinstance(found, str) else None
+
+    def states(self, beginning: str) -> dict[str, str]:
+        """Return all that is kept in ``session_state`` under keys of one beginning."""
+        found = self._connection.execute(
+            "SELECT key, value FROM session_state WHERE substr(key, 1, length(?1)) = ?1", (beginning,)
+        )
+        return {str(key): str(value) for key, value in found}
+
+    def drop_state(self, *keys: str) -> None:
+        """Keep something no longer."""
+        with writing(self._connection):
+            self._connection.execute(
+                "DELETE FROM session_state WHERE key IN (SELECT value FROM json_each(?))", (dumps(keys),)
+            )
+
+    def is_finished(self, message_id: str) -> bool:
+        """Tell whether a message has been dealt with."""
+        query = "SELECT 1 FROM processing_ack WHERE message_id = ? AND status <> 'processing'"
+        return self._connection.execute(query, (message_id,)).get is not None
 
     def set_state(self, key: str, value: str) -> None:
         """Keep a value in ``session_state``."""
