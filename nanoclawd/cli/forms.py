@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nanoclawd.cli import show
 from nanoclawd.cli.clean import clean, clean_line
@@ -10,6 +11,7 @@ from nanoclawd.cli.spec import Column, Resource
 
 _MOMENTS = ("_at", "_seen", "_active")
 _LONG_CHARACTERS = 100
+_SHORT_CHARACTERS = 60
 _CARD = {"none": "nobody to ask", "waiting": "not yet", "failed": "failed"}
 
 
@@ -36,6 +38,10 @@ def cell(column: Column, record: Mapping[str, Any]) -> str:
             return _text(record.get("asked")) if value == "delivered" else _CARD.get(str(value), _text(value))
         case "ago":
             return moment(value)
+        case "local":
+            return local(value, record.get("zone"))
+        case "short":
+            return clean_line(_text(value), _SHORT_CHARACTERS)
         case "kind":
             return "group" if value else "direct"
         case "size":
@@ -72,6 +78,17 @@ def moment(text: str | None) -> str:
     except (ValueError, TypeError):
         return text
     return f"in {show.duration(away)}" if away >= 1 else show.ago(text)
+
+
+def local(text: str | None, zone: str | None) -> str:
+    """Return a moment as a clock in its zone shows it."""
+    if not text:
+        return ""
+    try:
+        moment = datetime.fromisoformat(text).astimezone(ZoneInfo(zone) if zone else None)
+    except (ValueError, TypeError, OSError, ZoneInfoNotFoundError):
+        return text
+    return f"{moment:%Y-%m-%d %H:%M %Z}" if not moment.second else f"{moment:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _detail(name: str, value: Any) -> str:

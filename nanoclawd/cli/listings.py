@@ -3,6 +3,7 @@
 import argparse
 
 from nanoclawd.cli import forms, outcome, show
+from nanoclawd.cli.catalogue.tasks import RUNS
 from nanoclawd.cli.client import Client, socket_path
 
 _HEAD = ("chat", "name", "group", "agents")
@@ -28,6 +29,18 @@ def conversations(given: argparse.Namespace) -> int:
         ],
         f"channel {given.channel} names no chats",
     )
+    return outcome.OK
+
+
+def runs(given: argparse.Namespace) -> int:
+    """Print what became of a task's runs."""
+    parameters = {"task": given.task} | ({} if given.limit is None else {"limit": given.limit})
+    with Client(socket_path(given.socket)) as client:
+        found = client.call("Tasks.Runs", **parameters)["runs"]
+    if given.json:
+        show.as_json(found)
+    else:
+        forms.table(RUNS, found)
     return outcome.OK
 
 

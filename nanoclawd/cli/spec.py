@@ -9,7 +9,7 @@ type Kind = Literal["text", "file", "count", "number", "seconds", "flag", "switc
 """How a parameter is written. file: a text, or @ and the name of a file that holds it; count: a number from 0; number:
 any whole number; flag: stands or does not; switch: ``--x``, ``--no-x``, or neither."""
 
-type Form = Literal["text", "ago", "size", "yes", "list", "place", "doing", "card", "kind"]
+type Form = Literal["text", "ago", "size", "yes", "list", "place", "doing", "card", "kind", "local", "short"]
 """How a column shows its field; see :mod:`nanoclawd.cli.forms`."""
 
 type Answers = Literal["many", "one", "words", "nothing"]

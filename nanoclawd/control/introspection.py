@@ -24,6 +24,7 @@ INTERFACES = (
     "Questions",
     "Channels",
     "Routing",
+    "Tasks",
 )
 
 

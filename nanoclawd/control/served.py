@@ -1,6 +1,6 @@
 """All methods that the control socket serves, of all interfaces."""
 
-from nanoclawd.control import appliance, approvals, chat, chats, groups, images, people, routing, sessions
+from nanoclawd.control import appliance, approvals, chat, chats, groups, images, people, routing, sessions, tasks
 from nanoclawd.control.api import Backend
 from nanoclawd.control.bounds import Bounds
 from nanoclawd.control.methods import Methods
@@ -24,4 +24,5 @@ def methods_of(backend: Backend, bounds: Bounds) -> Methods:
         **approvals.questions(backend.questions),
         **routing.channels(backend.channels),
         **routing.routing(backend.routing),
+        **tasks.methods(backend.tasks),
     }

@@ -5,9 +5,10 @@ import logging
 import os
 from pathlib import Path
 
-from nanoclawd.agents.provision import Provisioner, Published
+from nanoclawd.agents.provision import Provisioner, Published, local_timezone
 from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.adapter import ChannelPlaces
+from nanoclawd.channels.incoming import IncomingFiles
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Config
 from nanoclawd.core.inbound import ChannelInbound
@@ -34,6 +35,9 @@ from nanoclawd.supervision import runner_tree
 from nanoclawd.supervision.admission import Admission, Bounds
 from nanoclawd.supervision.quadlets import UnitFiles
 from nanoclawd.supervision.user_manager import UserManager
+from nanoclawd.tasks.clock_sync import SYSTEM_BUS, clock_is_right
+from nanoclawd.tasks.dispatcher import Dispatcher
+from nanoclawd.tasks.service import TaskService
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,7 @@ class Appliance:
         self.agents.ending, self.agents.ended = withdraw, self.outbox.nudge
         self.approvals = self.permissions.approvals
         self.questions = self.permissions.questions
+        self.files = IncomingFiles(paths.staging, self.channels.adapter)
         self.router = Router(
             self.database,
             self.sessions,
@@ -84,8 +89,18 @@ class Appliance:
             self.channels.capabilities,
             config.access,
             self.channels.subscribe,
+            self.files.fetch,
         )
         self.wirings = WiringService(self.database, self.channels.capabilities, self.sessions.project_destinations)
+        self.tasks = TaskService(self.database, local_timezone())
+        self.dispatcher = Dispatcher(
+            self.database,
+            self.sessions,
+            lambda channel: self.channels.capabilities(channel).threads,
+            clock_is_right=lambda: clock_is_right(lambda: UserManager(SYSTEM_BUS)),
+        )
+        self.tasks.changed = self.dispatcher.look
+        self.delivery.turn_ended = self.dispatcher.ended
         self._requests: Requests | None = None
         self._jobs = SessionJobs()
         self._runner = ""
@@ -104,6 +119,7 @@ class Appliance:
             raise RuntimeError("Appliance.serve_agents() comes first")
         await self._say_what_is_missing()
         await self.database.open()
+        await asyncio.to_thread(self.files.clear)
         await self.manager.start()
         await self.manager.wait_connected(_BUS_PATIENCE_SECONDS)
         self._runner = await asyncio.to_thread(runner_tree.publish, self.paths.runner_trees)
@@ -122,7 +138,7 @@ class Appliance:
                 runtime_directory=self.runtime_directory,
                 missing_image=self.images.missing,
                 slept=self.sessions.slept,
-                rules=AgentRules(self.database, self.questions, self._requests),
+                rules=AgentRules(self.database, self.questions, self._requests, self.dispatcher),
             )
         )
         await self.outbox.start()
@@ -133,6 +149,7 @@ class Appliance:
         resumed = await self.sessions.resume()
         if resumed:
             log.info("sessions with something to carry on with: %d", resumed)
+        self.dispatcher.start()
         await self._start_model_socket()
         await self._prune_runners()
 
@@ -143,6 +160,7 @@ class Appliance:
 
     async def stop(self) -> None:
         """Let everything go; containers and conversations go on."""
+        await self.dispatcher.close()
         await self.channels.stop()
         await self.permissions.close()
         await self.outbox.close()

@@ -12,6 +12,7 @@ from nanoclawd.core.backends.images import ImagesBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.sessions import SessionsBackend
+from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
 
 
@@ -35,3 +36,4 @@ class Backend:
         self.questions = QuestionsBackend(database, appliance.questions)
         self.channels = ChannelsBackend(database, channels)
         self.routing = RoutingBackend(database, appliance.router, channels.known)
+        self.tasks = TasksBackend(database, appliance.tasks)

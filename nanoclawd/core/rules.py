@@ -8,6 +8,8 @@ from nanoclawd.permissions.questions import QuestionService
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.store import destinations
 from nanoclawd.store.database import Database
+from nanoclawd.tasks.dispatcher import Dispatcher
+from nanoclawd.tasks.reports import script_report
 
 
 class Requests(Protocol):
@@ -20,8 +22,11 @@ class Requests(Protocol):
 class AgentRules:
     """Implements :class:`~nanoclawd.sessions.ports.HostRules`."""
 
-    def __init__(self, database: Database, questions: QuestionService, requests: Requests) -> None:
+    def __init__(
+        self, database: Database, questions: QuestionService, requests: Requests, dispatcher: Dispatcher
+    ) -> None:
         self._database = database
+        self._dispatcher = dispatcher
         self._questions = questions
         self._requests = requests
 
@@ -40,5 +45,9 @@ class AgentRules:
         await self._questions.failed(session.id, row_id)
 
     async def request(self, session: SessionRef, row: OutboundRow) -> None:
-        """Do what the agent asks of the appliance."""
+        """Do what the agent asks of the appliance, or note what it reports of a task's script."""
+        report = script_report(row)
+        if report is not None:
+            await self._dispatcher.report(session.id, report.row, report.outcome, report.reason or None)
+            return
         await self._requests.request(session, row)

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.bounded import bounded
@@ -20,6 +20,13 @@ DELIVERY_TIMEOUT_SECONDS: Final = 60.0
 _MAX_ID_CHARACTERS: Final = 1024
 
 
+class TurnEnded(Protocol):
+    """Hears of each message that is done with, before its chat does."""
+
+    def __call__(self, message_id: str, /, *, completed: bool) -> None:
+        """Note it; never raises, never waits."""
+
+
 class DeliveryService:
     """Implements :class:`~nanoclawd.sessions.ports.DeliveryPort` over the channels."""
 
@@ -27,6 +34,7 @@ class DeliveryService:
         self._channels = channels
         self._timeout = timeout
         self._typing = TypingService(channels)
+        self.turn_ended: TurnEnded = _nobody
 
     def reachable(self, address: Address) -> bool:
         """Tell whether a delivery can be tried now; an unknown channel fails at once, and visibly (W-21)."""
@@ -73,6 +81,7 @@ class DeliveryService:
 
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
         """Say that a message is done with."""
+        self.turn_ended(message_id, completed=completed)
         adapter = self._channels.adapter(address.channel_type)
         if adapter is None:
             return
@@ -105,3 +114,8 @@ def _checked(outcome: object, name: str) -> Delivered | Undelivered:
     if message_id is None or (is_storable(message_id) and len(message_id) <= _MAX_ID_CHARACTERS):
         return outcome
     return Delivered()
+
+
+def _nobody(_message_id: str, /, *, completed: bool) -> None:
+    """Nobody wants to know."""
+    del completed

@@ -194,6 +194,21 @@ class Sessions:
         actor.nudge()
         return content
 
+    async def row_status(self, session_id: str, row_id: str) -> str | None:
+        """Return what became of a row that a session was handed, also a closed one; None: it has none, or is gone.
+
+        Raises:
+            Unavailable: the session's database can't be read now.
+        """
+        try:
+            session = await self._database.run(session_rows.by_id, session_id)
+        except NotFound:
+            return None
+        actor = await self.actor(session)
+        status = await actor.files.read(lambda inbound: inbound.status_of(row_id))
+        actor.nudge()
+        return status
+
     async def platform_message_id(self, session_id: str, row_id: str) -> str | None:
         """Return what the platform calls an agent's row that was delivered, e.g. to close its card; None if unknown."""
         session = await self._database.run(session_rows.by_id, session_id)

@@ -14,6 +14,8 @@ from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
+from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
+from nanoclawd.store.schema_tasks import TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Migration:
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("initial-schema", INITIAL),
     Migration("people-and-permissions", PEOPLE),
+    Migration("group-configuration", GROUP_CONFIGURATION),
+    Migration("tasks", TASKS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

@@ -43,6 +43,11 @@ def new_session_id() -> str:
     return _random(SESSION_ID_LENGTH)
 
 
+def new_task_id() -> str:
+    """Return a random id for a task (12 characters)."""
+    return _random(12)
+
+
 def new_card_id() -> str:
     """Return a random id for a card that people answer: its first four characters are the tag that they write."""
     return _random(12)

@@ -13,12 +13,13 @@ import apsw
 
 from nanoclaw_runner.contract.text import storable
 from nanoclawd.errors import InvalidName, NotFound
-from nanoclawd.store import agent_groups, approvals, chats, questions, sessions, users
+from nanoclawd.store import agent_groups, approvals, chats, questions, sessions, tasks, users
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.approvals import Approval
 from nanoclawd.store.chats import Chat, Wiring
 from nanoclawd.store.questions import Question
 from nanoclawd.store.sessions import Session
+from nanoclawd.store.tasks import Task
 from nanoclawd.store.users import User
 
 _LAST = "\U0010ffff"
@@ -75,6 +76,7 @@ _WIRING = _Kind(
 _SESSION = _Kind("session", "sessions")
 _APPROVAL = _Kind("approval", "approvals")
 _QUESTION = _Kind("question", "pending_questions", id_column="question_id")
+_TASK = _Kind("task", "tasks")
 
 
 def chat(connection: apsw.Connection, text: str) -> Chat:
@@ -135,6 +137,16 @@ def approval(connection: apsw.Connection, text: str) -> Approval:
         InvalidName: several are.
     """
     return approvals.by_id(connection, _found(connection, _APPROVAL, text))
+
+
+def task(connection: apsw.Connection, text: str) -> Task:
+    """Find a task, also one that has ended, by id or the beginning of it.
+
+    Raises:
+        NotFound: none is meant.
+        InvalidName: several are.
+    """
+    return tasks.by_id(connection, _found(connection, _TASK, text))
 
 
 def question(connection: apsw.Connection, text: str) -> Question:

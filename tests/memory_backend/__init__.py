@@ -86,6 +86,7 @@ class Memory:
         self.questions = self.directory.questions
         self.channels = self.directory.channels
         self.routing = self.directory.routing
+        self.tasks = self.directory.tasks
 
     async def open(self) -> None:
         await self.database.open()

@@ -16,6 +16,7 @@ from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
+from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
 from nanoclawd.errors import Refused, Unavailable
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
@@ -25,6 +26,7 @@ from nanoclawd.store import approvals, chats, dropped, questions, sessions
 from nanoclawd.store.approvals import Approval, NewApproval
 from nanoclawd.store.database import Database
 from nanoclawd.store.questions import Question
+from nanoclawd.tasks.service import TaskService
 
 ALLOW, DENY = Option("Allow", "allow", "Allowed"), Option("Deny", "deny", "Denied")
 LATER = "2099-01-01T00:00:00.000Z"
@@ -50,6 +52,7 @@ class Directory:
         self.questions = QuestionsBackend(database, questions_service)
         self.channels = ChannelsBackend(database, channels)
         self.routing = RoutingBackend(database, router, channels.known)
+        self.tasks = TasksBackend(database, TaskService(database, "Europe/Berlin"))
 
     async def _project(self, agent_group_id: str) -> None:
         self.projected.append(agent_group_id)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from nanoclawd.cli.catalogue import agents, appliance, people, traffic
+from nanoclawd.cli.catalogue import agents, appliance, people, tasks, traffic
 from nanoclawd.cli.spec import Command, Resource, Verb
 
 TOP: tuple[Verb | Resource, ...] = (
     *appliance.VERBS,
     *agents.RESOURCES,
+    *tasks.RESOURCES,
     *traffic.RESOURCES,
     *people.RESOURCES,
     *appliance.LAST,

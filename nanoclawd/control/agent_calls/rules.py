@@ -36,9 +36,13 @@ class Rule:
         session: the parameter that names a session.
         refers: other parameters that name objects, and what each names.
         in_group_scope: agents with scope ``group`` may call it, too.
+        task: the parameter that names a task.
         beyond: its effect always reaches beyond the agent's own group.
         not_in_group_scope: parameters that scope ``group`` must leave out.
         raises_scope: parameters by which an agent would give itself more; their effect reaches beyond the group.
+        free_at_home: what changes the agent's own group is done at once; what reaches beyond it needs somebody's word.
+        even_disabled: agents without ncl may call it, too, as those of scope ``group`` may.
+        here: where it names no session, it is about the one that calls.
     """
 
     access: Access
@@ -50,6 +54,10 @@ class Rule:
     beyond: bool = False
     not_in_group_scope: frozenset[str] = frozenset()
     raises_scope: frozenset[str] = frozenset()
+    task: str | None = None
+    free_at_home: bool = False
+    even_disabled: bool = False
+    here: bool = False
 
 
 _OPEN: Final = Rule(Access.OPEN)
@@ -64,6 +72,19 @@ def _own(access: Access, effect: str = "", *, group: str | None = None, session:
 def _beyond(effect: str, refers: Mapping[str, Kind] = _NOTHING, *, group: str | None = None) -> Rule:
     """Return the rule of a method with an effect beyond any one group, which scope ``group`` has not."""
     return Rule(Access.APPROVAL, effect, group, refers=refers, beyond=True)
+
+
+def _task(access: Access, effect: str = "", *, group: str | None = None, task: str | None = None) -> Rule:
+    """Return the rule of a method of tasks: what an agent does at a time is its own affair, within the bounds."""
+    return Rule(
+        access,
+        effect,
+        group,
+        in_group_scope=True,
+        task=task,
+        free_at_home=access is Access.APPROVAL,
+        even_disabled=True,
+    )
 
 
 _TARGETS: Final = MappingProxyType({"chat": Kind.CHAT, "agent": Kind.GROUP})
@@ -147,6 +168,25 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             "Routing.Explain": _OPEN,
             "Routing.ExplainMessage": _OPEN,
             "Routing.Dropped": _OPEN,
+            "Tasks.List": _task(Access.OPEN, group="group"),
+            "Tasks.Get": _task(Access.OPEN, task="task"),
+            "Tasks.Create": Rule(
+                Access.APPROVAL,
+                "An agent does something at a time.",
+                "group",
+                "session",
+                refers=_CHAT,
+                in_group_scope=True,
+                free_at_home=True,
+                even_disabled=True,
+                here=True,
+            ),
+            "Tasks.Update": _task(Access.APPROVAL, "What an agent does at a time changes.", task="task"),
+            "Tasks.Pause": _task(Access.APPROVAL, "A task waits until it is resumed.", task="task"),
+            "Tasks.Resume": _task(Access.APPROVAL, "A task runs again.", task="task"),
+            "Tasks.Cancel": _task(Access.APPROVAL, "A task never runs again.", task="task"),
+            "Tasks.Run": _task(Access.APPROVAL, "A task runs once more, now.", task="task"),
+            "Tasks.Runs": _task(Access.OPEN, task="task"),
         }.items()
     }
 )

@@ -8,11 +8,12 @@ import apsw
 
 from nanoclawd.control.agent_calls.rules import RULES, Access, Kind, Rule
 from nanoclawd.errors import InvalidName, NotFound, Refused
-from nanoclawd.store import agent_groups, resolve, users
+from nanoclawd.store import agent_groups, resolve, tasks, users
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.names import check_group_name
 from nanoclawd.store.sessions import Session
+from nanoclawd.store.tasks import Task
 
 _LISTED: Final = "io.nanoclaw.Groups.List"
 _ALL: Final = 10_000
@@ -57,7 +58,7 @@ class Judged:
     @property
     def needs_approval(self) -> bool:
         """Whether somebody is asked first."""
-        return self.rule.access is Access.APPROVAL
+        return self.rule.access is Access.APPROVAL and not (self.rule.free_at_home and not self.beyond)
 
 
 def caller_of(connection: apsw.Connection, agent_group_id: str, session_id: str) -> AgentCaller:
@@ -83,9 +84,9 @@ def judge(
         NotFound: an object is not there, or not for this agent.
         InvalidName: a name means several, or must be given in full.
     """
-    if caller.scope == "disabled":
-        raise Refused("this agent may not use ncl: its cli_scope is disabled")
     rule = RULES.get(method)
+    if caller.scope == "disabled" and (rule is None or not rule.even_disabled):
+        raise Refused("this agent may not use ncl: its cli_scope is disabled")
     if rule is None:
         raise Refused(f"{method[:80]} is for operators, not for agents")
     narrow = caller.scope != "global"
@@ -93,10 +94,7 @@ def judge(
         _check_narrow(rule, method, given)
     parameters, shown = dict(given), {}
     own = _own_group(connection, caller, rule, parameters, narrow=narrow)
-    if rule.session is not None and isinstance(text := parameters.get(rule.session), str):
-        session = _session(connection, caller, text, narrow=narrow)
-        parameters[rule.session] = session.id
-        own = own and session.agent_group_id == caller.agent_group_id
+    own = _own_objects(connection, caller, rule, parameters, narrow=narrow) and own
     for name, kind in rule.refers.items():
         if isinstance(text := parameters.get(name), str):
             found = _exact(connection, kind, text, allowed=allowed) if narrow else _found(connection, kind, text)
@@ -141,6 +139,24 @@ def _own_group(
     return bool(parameters[rule.group] == caller.group)
 
 
+def _own_objects(
+    connection: apsw.Connection, caller: AgentCaller, rule: Rule, parameters: dict[str, Any], *, narrow: bool
+) -> bool:
+    """Name the session and the task of a call by their ids; tell whether they are the agent's own."""
+    own = True
+    if rule.here and rule.session is not None and rule.group is not None and parameters[rule.group] == caller.group:
+        parameters.setdefault(rule.session, caller.session_id)
+    if rule.session is not None and isinstance(text := parameters.get(rule.session), str):
+        session = _session(connection, caller, text, narrow=narrow)
+        parameters[rule.session] = session.id
+        own = session.agent_group_id == caller.agent_group_id
+    if rule.task is not None and isinstance(text := parameters.get(rule.task), str):
+        task = _task(connection, caller, text, narrow=narrow)
+        parameters[rule.task] = task.id
+        own = own and task.agent_group_id == caller.agent_group_id
+    return own
+
+
 def _session(connection: apsw.Connection, caller: AgentCaller, text: str, *, narrow: bool) -> Session:
     if not narrow:
         return resolve.session(connection, text)
@@ -150,6 +166,17 @@ def _session(connection: apsw.Connection, caller: AgentCaller, text: str, *, nar
         raise NotFound(f"there is no session {text[:60]!r}")
     if len(fitting) > 1:
         raise InvalidName(f"{text[:60]!r} can mean several sessions of this agent")
+    return fitting[0]
+
+
+def _task(connection: apsw.Connection, caller: AgentCaller, text: str, *, narrow: bool) -> Task:
+    if not narrow:
+        return resolve.task(connection, text)
+    fitting = tasks.of_prefix(connection, caller.agent_group_id, text) if text else []
+    if not fitting:
+        raise NotFound(f"there is no task {text[:60]!r}")
+    if len(fitting) > 1:
+        raise InvalidName(f"{text[:60]!r} can mean several tasks of this agent")
     return fitting[0]
 
 

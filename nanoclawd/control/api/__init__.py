@@ -16,6 +16,7 @@ from nanoclawd.control.api.directory import (
     WiringsBackend,
 )
 from nanoclawd.control.api.machine import ApplianceBackend, GroupsBackend, ImagesBackend, SessionsBackend
+from nanoclawd.control.api.tasks import TasksBackend
 from nanoclawd.control.api.traffic import ApprovalsBackend, ChannelsBackend, QuestionsBackend, RoutingBackend
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "RolesBackend",
     "RoutingBackend",
     "SessionsBackend",
+    "TasksBackend",
     "UsersBackend",
     "WiringsBackend",
 ]
@@ -102,3 +104,7 @@ class Backend(Protocol):
     @property
     def routing(self) -> RoutingBackend:
         """Behind io.nanoclaw.Routing."""
+
+    @property
+    def tasks(self) -> TasksBackend:
+        """Behind io.nanoclaw.Tasks."""

@@ -66,11 +66,18 @@ class GroupsBackend(Protocol):
             Refused: it has sessions, and ``force`` is false.
         """
 
-    async def restart(self, caller: Caller, name: str) -> int:
-        """Restart a group's running sessions; return how many there were.
+    async def restart(self, caller: Caller, name: str, *, rebuild: bool, message: str | None) -> tuple[int, bool]:
+        """Restart a group's running sessions; return how many there were, and whether its own image was built anew.
+
+        Args:
+            caller: who wants it.
+            name: of the group.
+            rebuild: build its image first; nothing is restarted where that fails.
+            message: told to each restarted session, which begins again at once for it.
 
         Raises:
             NotFound: there is none.
+            NanoclawError: the image could not be built.
         """
 
 

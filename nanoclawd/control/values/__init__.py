@@ -12,9 +12,11 @@ from nanoclawd.control.values.chat import ChatEvent, EventType, Sent, TurnState
 from nanoclawd.control.values.chats import Chat, ChatSettings, Destination, DestinationType, Wiring, WiringSettings
 from nanoclawd.control.values.groups import Group, GroupSettings
 from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, ImageState
+from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
 from nanoclawd.control.values.people import Dm, Member, Role, User
 from nanoclawd.control.values.routing import Decision, DroppedSender, Hypothesis, Step, WiringDecision
 from nanoclawd.control.values.sessions import Session, SessionState
+from nanoclawd.control.values.tasks import Run, RunStatus, Task, TaskPlace, TaskSettings, TaskStatus
 
 __all__ = [
     "ApplianceStatus",
@@ -45,15 +47,25 @@ __all__ = [
     "Image",
     "ImageState",
     "Limits",
+    "McpServer",
     "Member",
+    "Mount",
     "Option",
+    "Package",
     "Peer",
     "Question",
     "Role",
+    "Run",
+    "RunStatus",
     "Sent",
     "Session",
     "SessionState",
+    "Skill",
     "Step",
+    "Task",
+    "TaskPlace",
+    "TaskSettings",
+    "TaskStatus",
     "TurnState",
     "User",
     "Wiring",

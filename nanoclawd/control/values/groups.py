@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """An agent group with the settings in force, defaults filled in. ``name`` is its folder."""
+    """An agent group with the settings in force, defaults filled in. ``name`` is its folder.
+
+    ``image`` is the tag of the group's own image; empty where it runs in its provider's.
+    """
 
     name: str
     display_name: str
@@ -13,6 +16,10 @@ class Group:
     model: str
     instructions: str
     cli_scope: str
+    effort: str
+    max_messages: int
+    skills: str
+    image: str
     created_at: str
     sessions: int = 0
     awake: int = 0
@@ -27,3 +34,6 @@ class GroupSettings:
     instructions: str | None = None
     display_name: str | None = None
     cli_scope: str | None = None
+    effort: str | None = None
+    max_messages: int | None = None
+    skills: str | None = None
