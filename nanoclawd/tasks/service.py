@@ -29,7 +29,6 @@ MAX_PROMPT_BYTES: Final = 16 * 1024
 MAX_SCRIPT_BYTES: Final = 32 * 1024
 MAX_KEY_CHARACTERS: Final = 128
 MISSED: Final = ("latest", "all", "skip")
-STATUSES: Final = ("active", "paused", "done", "cancelled")
 _ALWAYS: Final = "1970-01-01T00:00:00.000Z"
 
 

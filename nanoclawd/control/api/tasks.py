@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from nanoclawd.control.values import Caller, Run, Task, TaskPlace, TaskSettings, TaskStatus
+from nanoclawd.control.values import Caller, TaskRun, Task, TaskPlace, TaskSettings, TaskStatus
 
 
 class TasksBackend(Protocol):
@@ -42,8 +42,8 @@ class TasksBackend(Protocol):
     async def cancel(self, caller: Caller, task: str) -> Task:
         """Have a task never run again."""
 
-    async def run(self, caller: Caller, task: str) -> Run:
+    async def run(self, caller: Caller, task: str) -> TaskRun:
         """Run a task once more, now."""
 
-    async def runs(self, task: str, limit: int) -> Sequence[Run]:
+    async def runs(self, task: str, limit: int) -> Sequence[TaskRun]:
         """Return a task's occurrences, the newest first."""

@@ -16,7 +16,7 @@ from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
 from nanoclawd.control.values.people import Dm, Member, Role, User
 from nanoclawd.control.values.routing import Decision, DroppedSender, Hypothesis, Step, WiringDecision
 from nanoclawd.control.values.sessions import Session, SessionState
-from nanoclawd.control.values.tasks import Run, RunStatus, Task, TaskPlace, TaskSettings, TaskStatus
+from nanoclawd.control.values.tasks import RunStatus, Task, TaskPlace, TaskRun, TaskSettings, TaskStatus
 
 __all__ = [
     "ApplianceStatus",
@@ -55,7 +55,6 @@ __all__ = [
     "Peer",
     "Question",
     "Role",
-    "Run",
     "RunStatus",
     "Sent",
     "Session",
@@ -64,6 +63,7 @@ __all__ = [
     "Step",
     "Task",
     "TaskPlace",
+    "TaskRun",
     "TaskSettings",
     "TaskStatus",
     "TurnState",

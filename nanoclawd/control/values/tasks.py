@@ -68,7 +68,7 @@ class TaskPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TaskRun:
     """One occurrence of a task. See the interface for the fields."""
 
     task: str

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import apsw
 
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.control.values import Caller, Run, RunStatus, Task, TaskPlace, TaskSettings, TaskStatus
+from nanoclawd.control.values import Caller, RunStatus, Task, TaskPlace, TaskRun, TaskSettings, TaskStatus
 from nanoclawd.errors import Refused
 from nanoclawd.journal import about
 from nanoclawd.store import resolve
@@ -66,14 +66,14 @@ class TasksBackend:
         """Have a task never run again."""
         return await self._told(caller, "cancelled", await self._service.cancel(await self._id(task)))
 
-    async def run(self, caller: Caller, task: str) -> Run:
+    async def run(self, caller: Caller, task: str) -> TaskRun:
         """Run a task once more, now."""
         task_id = await self._id(task)
         run = await self._service.run_now(task_id)
         log.info("%s runs task %s now", caller.user_id, task_id)
         return _run(run)
 
-    async def runs(self, task: str, limit: int) -> Sequence[Run]:
+    async def runs(self, task: str, limit: int) -> Sequence[TaskRun]:
         """Return a task's occurrences, the newest first."""
         return [_run(run) for run in await self._database.run(rows.runs_of, await self._id(task), limit)]
 
@@ -135,8 +135,8 @@ def _view(connection: apsw.Connection, task: rows.Task) -> Task:
     )
 
 
-def _run(run: rows.Run) -> Run:
-    return Run(
+def _run(run: rows.Run) -> TaskRun:
+    return TaskRun(
         task=run.task_id,
         occurrence=run.occurrence,
         status=RunStatus(run.status),

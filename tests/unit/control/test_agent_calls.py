@@ -44,7 +44,7 @@ async def test_every_method_is_allowed_on_purpose_or_never(stage: AgentStage):
     allowed = {name.removeprefix("io.nanoclaw.") for name in RULES}
     assert served - allowed == NEVER
     assert allowed <= served
-    reading = {"List", "Get", "Status", "Dms", "Conversations", "Explain", "ExplainMessage", "Dropped"}
+    reading = {"List", "Get", "Status", "Dms", "Conversations", "Explain", "ExplainMessage", "Dropped", "Runs"}
     for name, rule in RULES.items():
         assert (rule.access is Access.OPEN) == (name.rpartition(".")[2] in reading), name
         assert bool(rule.effect) == (rule.access is Access.APPROVAL), name
@@ -297,6 +297,7 @@ async def test_nothing_on_a_card_is_hidden_or_cut(stage: AgentStage):
 CHOICES: dict[str, object] = {
     "unknown_sender_policy": "public", "engage_mode": "pattern", "sender_scope": "known", "session_mode": "shared",
     "ignored_message_policy": "drop", "role": "admin", "cli_scope": "global",
+    "missed": "skip",
 }  # fmt: skip
 SAMPLES: dict[str, object] = {"is_group": False, "priority": -3, "force": True}
 
