@@ -30,6 +30,11 @@ class SessionPaths:
         return self.root / "in" / "inbound.db"
 
     @property
+    def inbound_files(self) -> Path:
+        """Files that people have sent, in a directory for each message."""
+        return self.root / "in" / "files"
+
+    @property
     def outbound(self) -> Path:
         """Mounted read-write in the container; sticky."""
         return self.root / "out"
@@ -86,6 +91,24 @@ class StatePaths:
     def agent_json(self, group: str) -> Path:
         """What the group's runners are told."""
         return self.root / "agents" / group / "agent.json"
+
+    def agent_memory(self, group: str) -> Path:
+        """What the group's agent is to know: composed by the host, beside agent.json."""
+        return self.root / "agents" / group / "AGENTS.md"
+
+    @property
+    def skills(self) -> Path:
+        """The operator's skills, a directory each; beside the package's."""
+        return self.root / "skills"
+
+    def group_image(self, group: str) -> Path:
+        """Where a group's own image is built: its Containerfile alone in ``context``, and what the build said."""
+        return self.root / "images" / "groups" / group
+
+    @property
+    def staging(self) -> Path:
+        """Files on their way in: emptied when the daemon starts."""
+        return self.root / "staging"
 
     @property
     def channels(self) -> Path:

@@ -5,14 +5,14 @@ The entry point names a factory ``(name: str, options: Mapping[str, object], pla
 platform can be there twice. ``tests/unit/channels/contract.py`` is the suite that every adapter is run through.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.errors import InvalidName
+from nanoclawd.errors import InvalidName, Refused
 from nanoclawd.routing.event import Click, InboundEvent
 from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, Undelivered
 
@@ -155,6 +155,16 @@ class ChannelAdapter(Protocol):
     async def deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:
         """Deliver once. May raise: that is an undelivered message with the exception's words."""
 
+    def fetch(self, reference: str) -> AsyncIterator[bytes]:
+        """Give the content of a file that came with a message, by the reference that the adapter put into the event.
+
+        Also long after the event, and by another process: the message may have waited for somebody's permission.
+
+        Raises:
+            Unavailable: not now; it is tried again.
+            NanoclawError: it is gone, or the platform refuses; the agent is told why.
+        """
+
     def show_progress(self, address: Address, progress: Progress) -> None:
         """Show what may be dropped. Never waits."""
 
@@ -195,6 +205,12 @@ class BaseAdapter:
         """Every delivery can be tried."""
         del address
         return True
+
+    async def fetch(self, reference: str) -> AsyncIterator[bytes]:
+        """No message has files."""
+        del reference
+        raise Refused("this channel has no files")
+        yield b""
 
     def show_progress(self, address: Address, progress: Progress) -> None:
         """Progress is not shown."""

@@ -12,7 +12,7 @@ from nanoclawd.delivery.outbox import words
 from nanoclawd.errors import Unavailable
 from nanoclawd.journal import about
 from nanoclawd.permissions import wording
-from nanoclawd.routing.event import InboundEvent, Quote, Sender
+from nanoclawd.routing.event import InboundEvent, InboundFile, Quote, Sender
 from nanoclawd.routing.ids import words_id
 from nanoclawd.store import host_messages
 from nanoclawd.store.approvals import Approval
@@ -50,7 +50,7 @@ def keep(payload: dict[str, Any], event: InboundEvent) -> dict[str, Any] | None:
 
 def begun(event: InboundEvent) -> tuple[dict[str, Any], HostMessage]:
     """Return the payload of a new question, and the word to who wrote: somebody is asked."""
-    payload = {FIRST: asdict(replace(event, text="", quote=None))}
+    payload = {FIRST: asdict(replace(event, text="", quote=None, files=()))}
     kept = keep(payload, event)
     text = wording.ASKED_TOO_LONG if kept is None else wording.ASKED
     # By the message: who writes to a chat with two agents is told once.
@@ -101,5 +101,6 @@ def _event(found: dict[str, Any]) -> InboundEvent:
         "address": Address(**found["address"]),
         "sender": Sender(**found["sender"]),
         "quote": None if quote is None else Quote(**quote),
+        "files": tuple(InboundFile(**file) for file in found.get("files", ())),
     }
     return InboundEvent(**{**found, **parts})

@@ -8,13 +8,17 @@ from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, MAX_FIELD_BYTES, MA
 from nanoclaw_runner.contract.text import storable
 from nanoclawd.errors import InvalidName, TooLarge
 from nanoclawd.routing.decision import Outcome, Step
-from nanoclawd.routing.event import InboundEvent, Quote, Sender
+from nanoclawd.routing.event import InboundEvent, InboundFile, Quote, Sender
 from nanoclawd.routing.ids import is_printable, usable
 from nanoclawd.store import users
 from nanoclawd.store.names import shown_name
 
 MAX_QUOTE_CHARACTERS = 4000
 MAX_TIMESTAMP_CHARACTERS = 64
+MAX_FILES = 32
+MAX_FILE_NAME_CHARACTERS = 255
+MAX_MEDIA_TYPE_BYTES = 128
+MAX_SIZE = 2**53
 MAX_ESCAPED_BYTES = MAX_CONTENT_BYTES - 32 * 1024
 """What a text may have as JSON, where a control character takes six bytes: the rest of a row is beside it."""
 
@@ -55,7 +59,10 @@ def cleaned(event: InboundEvent) -> tuple[InboundEvent, tuple[Step, ...]]:
         chat_name=shown_name(event.chat_name),
         timestamp=_moment(event.timestamp),
         quote=None if event.quote is None else _clean_quote(event.quote),
+        files=tuple(map(_clean_file, event.files[:MAX_FILES])),
     )
+    if len(event.files) > MAX_FILES:
+        notes.append(Step("files", Outcome.NOTE, f"a message may have {MAX_FILES} files; the others were left out"))
     return clean, tuple(notes)
 
 
@@ -84,6 +91,12 @@ def _clean_quote(quote: Quote) -> Quote:
     return Quote(text, shown_name(quote.sender) or "", message_id)
 
 
+def _clean_file(file: InboundFile) -> InboundFile:
+    size = file.size if file.size is not None and 0 <= file.size <= MAX_SIZE else None
+    media_type = file.media_type if is_printable(file.media_type, MAX_MEDIA_TYPE_BYTES) else ""
+    return InboundFile(file.reference, storable(file.name[:MAX_FILE_NAME_CHARACTERS]), media_type, size)
+
+
 def _check_types(event: InboundEvent) -> None:
     texts: dict[str, object] = {
         "channel": event.address.channel_type,
@@ -101,6 +114,9 @@ def _check_types(event: InboundEvent) -> None:
     if event.quote is not None:
         texts |= {"quote": event.quote.text, "quoted name": event.quote.sender}
         optional |= {"quoted id": event.quote.message_id}
+    for number, file in enumerate(event.files[:MAX_FILES], start=1):
+        texts |= {f"file {number}, its reference": file.reference, f"file {number}, its name": file.name}
+        texts |= {f"file {number}, its type": file.media_type}
     wrong = [name for name, value in texts.items() if not isinstance(value, str)]
     wrong += [name for name, value in optional.items() if value is not None and not isinstance(value, str)]
     if wrong:

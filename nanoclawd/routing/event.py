@@ -29,6 +29,23 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class InboundFile:
+    """A file that came with a message; it is fetched when an agent is to hear the message, and only then.
+
+    Attributes:
+        reference: what the channel's ``fetch`` knows it by, also after a restart.
+        name: as the platform gives it; may be anything, or empty.
+        media_type: what the platform says that it is.
+        size: bytes, where the platform says so.
+    """
+
+    reference: str
+    name: str = ""
+    media_type: str = ""
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InboundEvent:
     """One message from a chat.
 
@@ -50,6 +67,7 @@ class InboundEvent:
     chat_name: str | None = None
     timestamp: str | None = None
     quote: Quote | None = field(default=None)
+    files: tuple[InboundFile, ...] = ()
 
     @property
     def is_addressed(self) -> bool:

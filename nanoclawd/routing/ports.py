@@ -1,11 +1,13 @@
 """What the router needs from the layers above it."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.routing.decision import CardAnswer
 from nanoclawd.routing.event import InboundEvent
+from nanoclawd.sessions.received import Received
 from nanoclawd.store.chats import Chat, Wiring
 
 
@@ -49,3 +51,6 @@ type Subscribe = Callable[[Address], Awaitable[None]]
 
 type AbilitiesOf = Callable[[str], Abilities]
 """A channel's abilities by its name; of an unknown channel, those of one that can nothing."""
+
+type Fetch = Callable[[InboundEvent], AbstractAsyncContextManager[tuple[Received, ...]]]
+"""Have a message's files at hand while it is stored; one that can't be had is there with the reason. Never raises."""

@@ -23,8 +23,9 @@ from nanoclawd.routing.engage import Patterns
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.facts import Facts, load, said
 from nanoclawd.routing.pipeline import decide, takes_time
-from nanoclawd.routing.ports import AbilitiesOf, Approvals, HostWords, Subscribe
+from nanoclawd.routing.ports import AbilitiesOf, Approvals, Fetch, HostWords, Subscribe
 from nanoclawd.sessions.inbound import NewMessage
+from nanoclawd.sessions.received import Received, entry
 from nanoclawd.sessions.registry import Sessions
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.chats import Chat
@@ -78,6 +79,7 @@ class Router:
         abilities: AbilitiesOf,
         access: Access,
         subscribe: Subscribe,
+        fetch: Fetch,
     ) -> None:
         """Begin.
 
@@ -89,6 +91,7 @@ class Router:
             abilities: a channel's abilities by its name.
             access: what becomes of unknown chats.
             subscribe: has a channel send everything of a thread.
+            fetch: has a message's files at hand.
         """
         self._database = database
         self._sessions = sessions
@@ -97,6 +100,7 @@ class Router:
         self._abilities = abilities
         self._access = access
         self._subscribe = subscribe
+        self._fetch = fetch
         self._drops = Drops(database)
         self._patterns = Patterns()
         # Its own threads: a flood of slow patterns must not keep others' work waiting.
@@ -260,10 +264,18 @@ class Router:
         taken = [one for one in decision.wirings if one.stores]
         if not taken:
             return _Taken()
+        if not event.files:
+            return await self._put(event, chat, taken, ())
+        async with self._fetch(event) as files:
+            return await self._put(event, chat, taken, files)
+
+    async def _put(
+        self, event: InboundEvent, chat: Chat, taken: Sequence[WiringDecision], files: tuple[Received, ...]
+    ) -> "_Taken":
         sessions = await asyncio.gather(*(self._session(chat, one) for one in taken), return_exceptions=True)
         failures = [found for found in sessions if isinstance(found, BaseException)]
         letters = [
-            (one, session, _letter(event, chat, one))
+            (one, session, _letter(event, chat, one, files))
             for one, session in zip(taken, sessions, strict=True)
             if not isinstance(session, BaseException)
         ]
@@ -397,9 +409,10 @@ class _Taken:
     failures: tuple[BaseException, ...] = ()
 
 
-def _letter(event: InboundEvent, chat: Chat, one: WiringDecision) -> NewMessage:
+def _letter(event: InboundEvent, chat: Chat, one: WiringDecision, files: tuple[Received, ...]) -> NewMessage:
     """Return the row that an agent gets: the message, or the command as a row that is no text (W-4)."""
     content: dict[str, object]
+    row_id = _row_id(event, chat, one)
     sender = {"sender": event.sender.name, "senderId": event.sender.user_id or ""}
     if one.command is not None:
         content = {"type": "command", "name": one.command.name, "args": one.command.arguments, **sender}
@@ -410,13 +423,16 @@ def _letter(event: InboundEvent, chat: Chat, one: WiringDecision) -> NewMessage:
             content["replyTo"] = {"text": quote.text, "sender": quote.sender}
             if quote.message_id is not None:
                 content["replyTo"] = {"id": quote.message_id, "text": quote.text, "sender": quote.sender}
+        if files:
+            content["attachments"] = [entry(row_id, file) for file in files]
     return NewMessage(
-        id=_row_id(event, chat, one),
+        id=row_id,
         content=json.dumps(content, ensure_ascii=False),
         address=event.address,
         kind="chat" if one.command is None else "system",
         trigger=one.action is not Action.ACCUMULATE,
         platform_message_id=event.message_id,
+        files=files if one.command is None else (),
     )
 
 
@@ -433,4 +449,4 @@ def _without_text(decision: EventDecision) -> EventDecision:
         one if one.command is None else replace(one, command=replace(one.command, arguments=""))
         for one in decision.wirings
     )
-    return replace(decision, event=replace(decision.event, text="", quote=None), wirings=wirings)
+    return replace(decision, event=replace(decision.event, text="", quote=None, files=()), wirings=wirings)

@@ -15,12 +15,14 @@ from nanoclawd.sessions.directory import FileIdentity, make, outbound_identity, 
 from nanoclawd.sessions.inbound import Delivery, Heard, Inbound, NewMessage, Notice
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import Outbound, OutboundReader
+from nanoclawd.sessions.received import place
 
 log = logging.getLogger(__name__)
 
 LOCK_PATIENCE_SECONDS: Final = 5.0
 """A lock that is held longer is a misbehaving runner's (design: the other direction)."""
 
+_PLACING_SECONDS: Final = 60.0
 _LOCK_RETRY_SECONDS: Final = 0.05
 _BROKEN: Final = (apsw.CantOpenError, apsw.IOError, apsw.NotADBError, apsw.CorruptError, apsw.ReadOnlyError)
 """What a dying disk, or a file system that the kernel has made read-only, looks like."""
@@ -100,8 +102,19 @@ class SessionFiles:
         return await self.read(lambda inbound: inbound.heard(reference))
 
     async def append(self, message: NewMessage) -> bool:
-        """Store a message; False when it was stored before. Raises as :meth:`write`."""
+        """Store a message, its files first; False when it was stored before. Raises as :meth:`write`."""
+        if message.files:
+            await self._place(message)
         return await self.write(lambda inbound: inbound.append(message))
+
+    async def _place(self, message: NewMessage) -> None:
+        try:
+            # A slow card, and a copy where links are not to be had.
+            await self._jobs.run(
+                self._session_id, place, self._paths, message.id, message.files, deadline=_PLACING_SECONDS
+            )
+        except OSError as error:
+            raise Unavailable(f"the message's files can't be stored: {error}", hint="df -h; ncl doctor") from error
 
     async def add_notice(self, notice: Notice) -> None:
         """Store words of the host. Raises as :meth:`write`."""

@@ -18,15 +18,19 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.schema import UNFINISHED, WAITING, apply_session_pragmas
 from nanoclaw_runner.contract.sequence import next_host_seq
 from nanoclaw_runner.contract.transaction import writing
+from nanoclawd.sessions.received import Received
 
 BUSY_TIMEOUT_MS: Final = 250
 MAX_TRIES: Final = 5
 FIRST_BACKOFF_SECONDS: Final = 5
 
 _WATERMARK = "outbound_watermark"
+# A row for the next container is paused until that begins, so that none that is there can take it (W-70).
+_HELD = "status = 'paused' AND on_wake = 1"
+_OPEN = f"(status = 'pending' OR ({_HELD}))"
 _ENTRY = f"""SELECT id, tries, trigger, {normalised("process_after")}, timestamp,
-  channel_type, platform_id, thread_id, seq
-FROM messages_in WHERE {WAITING} AND status = 'pending'"""
+  channel_type, platform_id, thread_id, {_HELD}, seq
+FROM messages_in WHERE {WAITING} AND {_OPEN}"""
 # As the runner looks at them: no number of context rows hides a question.
 _PENDING = f"""SELECT * FROM ({_ENTRY} AND trigger = 1 ORDER BY seq LIMIT 1000)
 UNION ALL SELECT * FROM ({_ENTRY} AND trigger = 0 ORDER BY seq DESC LIMIT 1000) ORDER BY seq"""
@@ -39,7 +43,10 @@ def backoff_seconds(tries: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to store for the agent. ``content`` is JSON; ``process_after`` any ISO or SQLite form of a time."""
+    """A message to store for the agent. ``content`` is JSON; ``process_after`` any ISO or SQLite form of a time.
+
+    ``files`` are put in place before the row is written, and named in its content.
+    """
 
     id: str
     content: str
@@ -49,11 +56,16 @@ class NewMessage:
     on_wake: bool = False
     process_after: str | None = None
     platform_message_id: str | None = None
+    files: tuple[Received, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A stored message that the agent has not finished."""
+    """A stored message that the agent has not finished.
+
+    Attributes:
+        held: no container that is there now sees it; the next one does.
+    """
 
     id: str
     tries: int
@@ -61,6 +73,7 @@ class Pending:
     process_after: str | None
     timestamp: str
     address: Address | None
+    held: bool = False
 
     def due(self, moment: str) -> bool:
         """Tell whether it may run at a moment. Any forms of time: a message just accepted has its sender's."""
@@ -158,14 +171,15 @@ class Inbound:
         with writing(self._connection) as connection:
             highest = connection.execute("SELECT coalesce(max(seq), 0) FROM messages_in").get
             connection.execute(
-                "INSERT INTO messages_in (id, seq, kind, timestamp, process_after, series_id, trigger,"
+                "INSERT INTO messages_in (id, seq, kind, timestamp, status, process_after, series_id, trigger,"
                 " on_wake, channel_type, platform_id, thread_id, platform_message_id, content)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
                 (
                     message.id,
                     next_host_seq(highest),
                     message.kind,
                     now_text(),
+                    "paused" if message.on_wake else "pending",
                     process_after,
                     message.id,
                     int(message.trigger),
@@ -189,9 +203,14 @@ class Inbound:
                 process_after=row[3],
                 timestamp=row[4],
                 address=_address(row[5], row[6], row[7]),
+                held=bool(row[8]),
             )
             for row in self._connection.execute(_PENDING)
         ]
+
+    def release(self) -> None:
+        """Let the next container see what was kept for it: right before that begins, with none there."""
+        self._connection.execute(f"UPDATE messages_in SET status = 'pending' WHERE {WAITING} AND {_HELD}")
 
     def status_of(self, message_id: str) -> str | None:
         """Return a message's status, or None where it is unknown.
@@ -344,7 +363,7 @@ class Inbound:
         """
         row = self._connection.execute(
             f"SELECT min(t) FROM (SELECT min(coalesce({normalised('process_after')}, timestamp)) AS t FROM messages_in"
-            f" WHERE {WAITING} AND status = 'pending' AND trigger = 1 UNION ALL"
+            f" WHERE {WAITING} AND {_OPEN} AND trigger = 1 UNION ALL"
             f" SELECT min(next_attempt_at) FROM delivered WHERE {UNFINISHED} AND status <> 'sending'"
             " AND next_attempt_at > ?)",
             (looked_at,),
@@ -390,7 +409,7 @@ class Inbound:
 
     def _finish(self, message_id: str, status: str) -> None:
         self._connection.execute(
-            "UPDATE messages_in SET status = ? WHERE id = ? AND status = 'pending'", (status, message_id)
+            f"UPDATE messages_in SET status = ? WHERE id = ? AND {_OPEN}", (status, message_id)
         )
 
     def _set_state(self, key: str, value: str) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Sequence
+import secrets
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -22,8 +23,8 @@ from nanoclawd.channels.adapter import (
 from nanoclawd.channels.loopback import frames
 from nanoclawd.channels.loopback.server import LoopbackServer
 from nanoclawd.channels.splitting import split
-from nanoclawd.errors import Unavailable
-from nanoclawd.routing.event import Click, InboundEvent, Quote, Sender
+from nanoclawd.errors import NotFound, Unavailable
+from nanoclawd.routing.event import Click, InboundEvent, InboundFile, Quote, Sender
 from nanoclawd.sessions.ports import (
     Attachment,
     Delivered,
@@ -37,6 +38,7 @@ from nanoclawd.sessions.ports import (
 )
 
 PLATFORM: Final = "loopback"
+MAX_FILES_KEPT: Final = 1000
 _INLINE_BYTES: Final = 64 * 1024
 
 
@@ -81,6 +83,7 @@ class LoopbackAdapter(BaseAdapter):
         self._chats: tuple[frames.Member, ...] = ()
         self._direct: dict[str, str | None] = {}
         self._unseen: dict[Address, None] = {}
+        self._files: dict[str, frames.File] = {}
 
     async def setup(self, inbound: Host) -> None:
         """Listen.
@@ -210,7 +213,25 @@ class LoopbackAdapter(BaseAdapter):
             chat_name=frame.chat_name,
             timestamp=frame.timestamp,
             quote=None if quote is None else Quote(quote.text, quote.sender, quote.message_id),
+            files=tuple(map(self._keep, frame.files)),
         )
+
+    def _keep(self, file: frames.File) -> InboundFile:
+        reference = secrets.token_hex(8)
+        self._files[reference] = file
+        if len(self._files) > MAX_FILES_KEPT:
+            del self._files[next(iter(self._files))]
+        return InboundFile(reference, file.name, file.media_type, file.size)
+
+    async def fetch(self, reference: str) -> AsyncIterator[bytes]:
+        """Give what a client has sent."""
+        file = self._files.get(reference)
+        if file is None or file.data is None:
+            raise NotFound("the platform has this file no more")
+        if file.times:
+            self._files[reference] = msgspec.structs.replace(file, times=file.times - 1)
+            raise Unavailable("the platform is busy")
+        yield base64.b64decode(file.data)
 
     def _watched(self) -> None:
         unseen, self._unseen = self._unseen, {}

@@ -37,6 +37,22 @@ class Quoted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message_id: str | None = None
 
 
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that comes with a message.
+
+    Attributes:
+        data: its content in base64; None: the platform has lost it.
+        size: what the platform says; it need not be true.
+        times: so many attempts to fetch it fail first.
+    """
+
+    data: str | None
+    name: str = ""
+    media_type: str = ""
+    size: _Number | None = None
+    times: _Count = 0
+
+
 class Watch(_Frame, frozen=True, tag="watch"):
     """From now on events are sent here, and this client confirms deliveries."""
 
@@ -55,6 +71,7 @@ class Message(_Frame, frozen=True, tag="message"):
     chat_name: str | None = None
     timestamp: str | None = None
     quote: Quoted | None = None
+    files: Annotated[tuple[File, ...], msgspec.Meta(max_length=100)] = ()
 
 
 class Click(_Frame, frozen=True, tag="click"):

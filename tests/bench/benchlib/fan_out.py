@@ -30,6 +30,7 @@ from nanoclawd.routing.event import InboundEvent, Sender
 from nanoclawd.routing.router import Router
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import OutboundReader
+from nanoclawd.sessions.received import Received
 from nanoclawd.sessions.registry import Sessions
 from nanoclawd.sessions.surroundings import Surroundings
 from nanoclawd.store import agent_groups, chats
@@ -93,7 +94,7 @@ async def _router(root: Path) -> AsyncIterator[Router]:
         )
     )
     outbox = HostOutbox(database, delivery)
-    router = Router(database, sessions, _Nobody(), outbox, _abilities, Access(), _subscribe)
+    router = Router(database, sessions, _Nobody(), outbox, _abilities, Access(), _subscribe, _no_files)
     await database.run(_wire)
     try:
         yield router
@@ -136,6 +137,11 @@ def _abilities(_name: str) -> Capabilities:
 
 async def _subscribe(_address: Address) -> None:
     """Everything comes anyway."""
+
+
+@asynccontextmanager
+async def _no_files(_event: InboundEvent) -> AsyncIterator[tuple[Received, ...]]:
+    yield ()
 
 
 async def _nothing_missing(_group: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from machine import House
 
 from nanoclawd.channels.adapter import ChannelPlaces
+from nanoclawd.channels.incoming import IncomingFiles
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Access, Config
 from nanoclawd.control.api import ClientGone
@@ -85,6 +86,7 @@ class Terminal:
             manager.capabilities,
             Access(),
             manager.subscribe,
+            IncomingFiles(path / "staging", manager.adapter).fetch,
         )
         self.chat = ChatBackend(self.database, self.router, self.sessions, manager.terminal)
         self.routing = RoutingBackend(self.database, self.router, manager.known)

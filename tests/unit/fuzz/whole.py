@@ -16,6 +16,7 @@ import apsw
 from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.loopback import create
 from nanoclawd.channels.loopback.frames import MAX_FRAME_BYTES
+from nanoclawd.channels.incoming import IncomingFiles
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Access, Channel, Config
 from nanoclawd.core.inbound import ChannelInbound
@@ -167,7 +168,11 @@ async def whole(root: Path, access: Access | None = None, **options: object) -> 
         create_group=create_group,
         asker=sessions,
     )
-    router = Router(database, sessions, permissions, outbox, channels.capabilities, access, channels.subscribe)
+    files = IncomingFiles(paths.staging, channels.adapter)
+    files.clear()
+    router = Router(
+        database, sessions, permissions, outbox, channels.capabilities, access, channels.subscribe, files.fetch
+    )
     jobs = SessionJobs()
     sessions.bind(
         Surroundings(

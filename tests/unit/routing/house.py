@@ -12,7 +12,8 @@ from pathlib import Path
 import apsw
 
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.channels.adapter import Capabilities, ChannelPlaces
+from nanoclawd.channels.adapter import Capabilities, ChannelAdapter, ChannelPlaces
+from nanoclawd.channels.incoming import IncomingFiles
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Access, Config
 from nanoclawd.delivery.outbox import HostOutbox
@@ -84,6 +85,7 @@ class House:
     asked: Asked
     abilities: dict[str, Capabilities]
     subscribed: list[Address]
+    adapters: dict[str, ChannelAdapter]
     refuse_subscriptions: bool = False
 
     async def run[T](self, function: Callable[..., T], *arguments: object) -> T:
@@ -180,6 +182,9 @@ async def open_house(root: Path, access: Access | None = None) -> AsyncIterator[
         if house.refuse_subscriptions:
             raise ConnectionError("the platform is away")
 
+    adapters: dict[str, ChannelAdapter] = {}
+    files = IncomingFiles(paths.staging, adapters.get)
+    files.clear()
     router = Router(
         database,
         sessions,
@@ -188,8 +193,9 @@ async def open_house(root: Path, access: Access | None = None) -> AsyncIterator[
         lambda name: abilities.get(name, Capabilities()),
         access or Access(),
         subscribe,
+        files.fetch,
     )
-    house = House(root, database, sessions, outbox, router, asked, abilities, subscribed)
+    house = House(root, database, sessions, outbox, router, asked, abilities, subscribed, adapters)
     try:
         yield house
     finally:
