@@ -5,7 +5,7 @@ import io
 import pytest
 from contract import CARD, attachment
 
-from nanoclaw_runner.contract.cards import chosen
+from nanoclaw_runner.contract.cards import Card, chosen
 from nanoclawd.channels.adapter import Capabilities
 from nanoclawd.delivery.fitting import fit
 from nanoclawd.sessions.ports import Attachment, Body, Edit, Reaction, ShownCard, Text, Undelivered
@@ -36,6 +36,14 @@ def test_a_card_without_buttons_is_text_whose_numbers_and_labels_are_answers():
     assert "m2x7" not in shown.text
     assert chosen("2", CARD.options) == CARD.options[1]
     assert chosen("yes", CARD.options) == CARD.options[0]
+
+
+@pytest.mark.parametrize(("fallback", "said"), [("All is well.", "All is well."), ("", "Report\n\nFine so far.")])
+def test_a_card_that_asks_nothing_is_its_fallback_where_there_are_none(fallback: str, said: str):
+    """F-75: nobody is told to reply with a number."""
+    shown = ShownCard(Card("Report", "Fine so far.", (), fallback=fallback), "")
+    assert fit(shown, RICH, from_host=False) is shown
+    assert fit(shown, PLAIN, from_host=False) == Text(said)
 
 
 def test_an_agents_edit_or_reaction_that_is_impossible_is_refused_for_good():

@@ -131,7 +131,7 @@ def test_a_question_outlives_its_container(host: Host, how: signal.Signals):
     stage = Stage(host)
     row = begin(stage)
     again = _restart(host, how)
-    again.until(lambda: "in-2" in host.acks())
+    host.await_notification("answering")
     again.answer_question(row, "Yes")
     assert again.answered() == "call ask_user_question: Yes"
     assert len(again.rows()) == 2

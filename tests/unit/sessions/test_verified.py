@@ -1,0 +1,96 @@
+"""In the middle of a turn an agent hears at once what became of what it said; after the turn nobody needs it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import apsw
+import pytest
+from machine import Agent, House, at
+from session_stage import message, said
+
+from nanoclaw_runner.contract import cards, clock
+from nanoclaw_runner.contract.rows import Address
+from nanoclawd.sessions.ports import Delivered, ShownCard, Undelivered
+
+DEN = Address("irc", "#den")
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    made = House(tmp_path)
+    await made.open()
+    yield made
+    await made.end()
+
+
+def say(agent: Agent, identifier: str, content: str, kind: str = "chat") -> None:
+    """Write a row in the middle of a turn."""
+    connection = apsw.Connection(str(agent.paths.outbound_db))
+    connection.execute(
+        "INSERT INTO messages_out (id, seq, timestamp, kind, channel_type, platform_id, content)"
+        " VALUES (?, (SELECT coalesce(max(seq), 1) + 2 FROM messages_out), ?, ?, ?, ?, ?)",
+        (identifier, clock.now_text(), kind, DEN.channel_type, DEN.platform_id, content),
+    )
+    connection.close()
+    agent.ring()
+
+
+async def outcome(agent: Agent, identifier: str) -> tuple[str, str | None]:
+    """Wait for rings, and only for them, until a row has an outcome."""
+    query = f"SELECT status, reason FROM delivered WHERE message_out_id = '{identifier}' AND status <> 'sending'"
+    while not (found := agent._read(agent.paths.inbound_db, query)):
+        assert await agent.rung(), "the host has hung up"
+    return found[0][0], found[0][1]
+
+
+async def test_a_tool_hears_what_became_of_its_row(house: House):
+    """Delivered, refused by the platform for good, put off, unreachable: each is told by a ring, without a poll."""
+    heard: list[tuple[str, str | None]] = []
+    quiet: list[bool] = []
+
+    async def program(agent: Agent) -> None:
+        ((asked, _content, address),) = agent.asked()
+        agent.claim(asked)
+        for identifier in ("fine", "gone", "later"):
+            say(agent, identifier, said(identifier))
+            heard.append(await outcome(agent, identifier))
+        house.platform.away = True
+        say(agent, "nobody", said("nobody"))
+        heard.append(await outcome(agent, "nobody"))
+        house.platform.away = False
+        agent.answer(asked, said("done"), address)
+        await house.until(lambda: "done" in house.platform.texts)
+        try:
+            await asyncio.wait_for(agent.rung(), 0.3)
+        except TimeoutError:
+            quiet.append(True)
+        while await agent.rung():
+            pass
+
+    answers = {"gone": Undelivered("kicked", permanent=True), "later": Undelivered("flood", retry_after=99)}
+    house.platform.answer = lambda outgoing: answers.get(outgoing.id, Delivered(f"p-{outgoing.id}"))
+    house.machine.program = program
+    await house.say(await house.session(await house.group(), DEN), at(DEN, message("one")))
+    await house.until(lambda: bool(quiet))
+    assert heard == [("delivered", None), ("failed", "kicked"), ("pending", "flood"), ("pending", None)]
+
+
+async def test_a_card_that_asks_nothing_is_shown_and_no_question_is_kept(house: House):
+    """F-75."""
+    card = cards.Card("Report", "All is well.", (), fallback="Report: all is well")
+
+    async def program(agent: Agent) -> None:
+        ((asked, _content, address),) = agent.asked()
+        agent.claim(asked)
+        say(agent, "shown", cards.to_content(card), "card")
+        assert await outcome(agent, "shown") == ("delivered", None)
+        agent.answer(asked, said("done"), address)
+        while await agent.rung():
+            pass
+
+    house.machine.program = program
+    await house.say(await house.session(await house.group(), DEN), at(DEN, message("one")))
+    await house.until(lambda: "done" in house.platform.texts)
+    assert house.platform.got[0].body == ShownCard(card, "")
+    assert house.rules.questions == {}
