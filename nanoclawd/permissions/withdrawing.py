@@ -4,8 +4,7 @@ from typing import Final
 
 import apsw
 
-from nanoclaw_runner.contract.rows import Address
-from nanoclawd.delivery.outbox import platform_edit
+from nanoclawd.delivery.outbox import post_edit
 from nanoclawd.permissions import cards, wording
 from nanoclawd.permissions.kept import FIRST, tell_waiting
 from nanoclawd.store import approvals, host_messages
@@ -33,12 +32,8 @@ def withdraw_for_chat(connection: apsw.Connection, messaging_group_id: str) -> N
 
 def _withdraw(connection: apsw.Connection, approval: Approval, gone: str, told: str) -> None:
     for card in cards.present(connection, approval):
-        if card.status != "delivered":
-            continue
-        address = Address(card.channel_type, card.platform_id, card.thread_id)
-        text = wording.closed_card(approval, gone)
-        # No row of the approval: it has to outlive it.
-        row = platform_edit(f"withdrawn-{card.id}", address, card.platform_message_id, text)
-        host_messages.post(connection, row)
+        # It may be on its way, and its change has to wait behind it.
+        host_messages.outlive(connection, card.id)
+        post_edit(connection, card.id, wording.closed_card(approval, gone))
     if FIRST in approval.payload:
         tell_waiting(connection, approval, "withdrawn", told)

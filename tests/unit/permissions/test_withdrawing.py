@@ -1,5 +1,7 @@
 """An agent or a chat is deleted while people wait for a decision about it."""
 
+import asyncio
+
 import apsw
 
 from nanoclaw_runner.contract.transaction import writing
@@ -62,3 +64,18 @@ async def test_nobody_waits_for_a_chat_that_has_gone(stage: Stage):
         "This card is not open any more."
     ] * 2
     assert [one.platform_id for one in await stage.pending()] == ["den"]
+
+
+async def test_a_card_that_is_on_its_way_is_closed_when_it_has_arrived(stage: Stage):
+    await stage.person(OWNER, "Ada", "owner")
+    platform = stage.channels["chat"]
+    platform.held = asyncio.Event()
+    asking = asyncio.create_task(stage.unknown_chat(written(chat="lobby")))
+    await platform.until(lambda: platform.attempts == 2)
+    operators = ChatsBackend(stage.database, stage._project, stage.manager.known, stage.permissions.repost)
+    await operators.delete(ROOT, "chat:lobby")
+    platform.held.set()
+    await asking
+    await stage.rest()
+    assert [text.endswith(f"→ {withdrawing.CHAT_GONE}") for text in platform.texts("dm-ada")] == [True]
+    assert platform.texts("lobby")[-1] == withdrawing.CHAT_GONE_TOLD
