@@ -416,22 +416,28 @@ class ApprovalService:
         try:
             if not resumed:
                 await self._database.run(approvals.carry, approval.id, {**approval.payload, _BEGUN: True})
-            while not await self._finished(approval, resumed=resumed):
+            while True:
+                try:
+                    came_of_it = await self._handlers[approval.action].finish(approval, resumed=resumed)
+                    break
+                except Unavailable as error:
+                    log.warning("approval %s can't be carried out now, trying again: %s", approval.id, error)
+                except Exception:
+                    log.exception("carrying out approval %s failed", approval.id)
+                    came_of_it = None
+                    break
                 await asyncio.sleep(wait)
                 resumed, wait = True, min(2 * wait, _LONGEST_RETRY_SECONDS)
-            await self._database.run(approvals.carry, approval.id, {})
+            await self._database.run(self._end, approval, came_of_it)
         finally:
             self._finishing.discard(approval.id)
+        self._outbox.nudge()
 
-    async def _finished(self, approval: Approval, *, resumed: bool) -> bool:
-        try:
-            await self._handlers[approval.action].finish(approval, resumed=resumed)
-        except Unavailable as error:
-            log.warning("approval %s can't be carried out now, trying again: %s", approval.id, error)
-            return False
-        except Exception:
-            log.exception("carrying out approval %s failed", approval.id)
-        return True
+    def _end(self, connection: apsw.Connection, approval: Approval, came_of_it: str | None) -> None:
+        with writing(connection):
+            if came_of_it is not None:
+                cards.tell_outcome(connection, approval, came_of_it, self._can_edit)
+            approvals.carry(connection, approval.id, {})
 
     def _recover(self) -> None:
         if self._timer is not None:
