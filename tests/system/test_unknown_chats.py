@@ -171,6 +171,9 @@ def test_the_appliance_can_be_told_to_ask_nobody_or_to_take_everybody(town: Town
     public = {"unknown_chats": "public", "unknown_senders": "public", "default_group": town.group}
     with configured(access=public):
         chat = town.room()
+        said = {"channel": "loop", "chat": chat, "sender": town.user("stranger"), "text": "hello"}
+        foretold = call("Routing.Explain", **said)["decision"]
+        assert [(one["group"], one["action"]) for one in foretold["wirings"]] == [(town.group, "engage")]
         town.say(town.loop, chat, "hello", by="stranger")
         town.loop.hears(chat, "echo: hello")
     assert town.asked() == []
@@ -202,8 +205,9 @@ def test_what_is_deleted_while_somebody_is_asked(town: Town) -> None:
     town.loop.hears(chat, "This chat is not known here any more, so your message was not passed on.")
     wait_until(lambda: "→ There is nothing to decide" in town.loop.texts(owners)[0], "the card tells it")
     assert town.click(card, "Not now", by="owner") == "This card is not open any more."
-    chat = town.chat(town.plain)
+    chat, seen = town.chat(town.plain), len(town.loop.deliveries)
     knock(town, town.plain, chat, "let me in")
+    town.card("owner", after=seen)
     call("Groups.Delete", name=town.group, force=True, seconds=90)
     town.plain.hears(chat, "The agent that you wrote to was deleted, so your message was not passed on.")
     wait_until(lambda: "→ There is nothing to decide" in town.loop.texts(owners)[1], "the other card tells it, too")
