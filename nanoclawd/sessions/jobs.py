@@ -15,8 +15,8 @@ from nanoclawd.errors import Unavailable
 
 DEFAULT_DEADLINE_SECONDS = 5.0
 DEFAULT_THREADS = 24
-"""They wait for the disk, not for a processor: a message that 20 agents hear is 20 commits, which the file system makes
-at the price of one or two where they come together. A thread is made when it is first needed."""
+"""They wait for the disk more than for a processor: a message that 20 agents hear is 20 commits, which cost about five
+when each has a thread, and more with fewer threads. A thread is made when it is first needed."""
 
 
 class SessionJobs:
