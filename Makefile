@@ -39,7 +39,7 @@ test-package: ## install, upgrade, remove and purge the package in a fresh bed (
 
 bench: ## measure, in a fresh bed; the result is build/bench.json
 	@BED_NAME=$${BED_NAME:-bench} tests/bed/in-fresh-bed python3 /src/tests/bench --json /out/bench.json
-	@cp build/bed/out/$${BED_NAME:-bench}/bench.json build/bench.json
+	@mkdir -p build && cp "$${BED_HOME:-build/bed}/out/$${BED_NAME:-bench}/bench.json" build/bench.json
 
 deb: ## build the Debian package into build/, checked by lintian
 	@$(BED) deb

@@ -21,7 +21,7 @@ from nanoclawd.errors import NanoclawError
 from nanoclawd.images.service import ImageService
 from nanoclawd.paths import CHANNELS_DIRECTORY, SHARE, StatePaths
 from nanoclawd.permissions.gate import Permissions
-from nanoclawd.permissions.withdrawing import withdraw
+from nanoclawd.permissions.withdrawing import withdraw_for_group
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.router import Router
 from nanoclawd.routing.wirings import WiringService
@@ -77,7 +77,7 @@ class Appliance:
             asker=self.sessions,
             hours=config.access.approval_hours,
         )
-        self.agents.ending, self.agents.ended = withdraw, self.outbox.nudge
+        self.agents.ending, self.agents.ended = withdraw_for_group, self.outbox.nudge
         self.approvals = self.permissions.approvals
         self.questions = self.permissions.questions
         self.files = IncomingFiles(paths.staging, self.channels.adapter)

@@ -26,7 +26,7 @@ class Backend:
         self.sessions = SessionsBackend(database, sessions)
         self.images = ImagesBackend(appliance.images)
         self.chat = ChatBackend(database, appliance.router, sessions, appliance.terminal)
-        self.chats = ChatsBackend(database, sessions.project_destinations, channels.known)
+        self.chats = ChatsBackend(database, sessions.project_destinations, channels.known, appliance.approvals.repost)
         self.wirings = WiringsBackend(database, appliance.wirings)
         self.users = UsersBackend(database, appliance.approvals.repost)
         self.roles = RolesBackend(database, appliance.approvals.repost)

@@ -80,10 +80,11 @@ class ActionHandler:
     def expire(self, connection: apsw.Connection, approval: Approval) -> None:
         """Tell those who wait that nobody has decided in time."""
 
-    async def finish(self, approval: Approval, *, resumed: bool) -> None:
+    async def finish(self, approval: Approval, *, resumed: bool) -> str | None:
         """Do what lies outside of ``central.db`` after the approval ended, whichever way.
 
-        Called until it returns, also by the next daemon.
+        Called until it returns, also by the next daemon. What it returns stands on the card, behind the
+        decision: what came of it, in words, where the decision itself does not say that.
 
         Args:
             approval: with its status and decision.

@@ -412,26 +412,34 @@ class ApprovalService:
 
     async def _finish(self, approval: Approval) -> None:
         """Have the handler do the rest, until it has; the emptied payload says that nothing is left."""
-        resumed, wait = approval.payload.get(_BEGUN) is True, _FIRST_RETRY_SECONDS
+        resumed = approval.payload.get(_BEGUN) is True
         try:
             if not resumed:
                 await self._database.run(approvals.carry, approval.id, {**approval.payload, _BEGUN: True})
-            while not await self._finished(approval, resumed=resumed):
-                await asyncio.sleep(wait)
-                resumed, wait = True, min(2 * wait, _LONGEST_RETRY_SECONDS)
-            await self._database.run(approvals.carry, approval.id, {})
+            outcome = await self._finished(approval, resumed=resumed)
+            await self._database.run(self._end, approval, outcome)
         finally:
             self._finishing.discard(approval.id)
+        self._outbox.nudge()
 
-    async def _finished(self, approval: Approval, *, resumed: bool) -> bool:
-        try:
-            await self._handlers[approval.action].finish(approval, resumed=resumed)
-        except Unavailable as error:
-            log.warning("approval %s can't be carried out now, trying again: %s", approval.id, error)
-            return False
-        except Exception:
-            log.exception("carrying out approval %s failed", approval.id)
-        return True
+    async def _finished(self, approval: Approval, *, resumed: bool) -> str | None:
+        wait = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await self._handlers[approval.action].finish(approval, resumed=resumed)
+            except Unavailable as error:
+                log.warning("approval %s can't be carried out now, trying again: %s", approval.id, error)
+            except Exception:
+                log.exception("carrying out approval %s failed", approval.id)
+                return None
+            await asyncio.sleep(wait)
+            resumed, wait = True, min(2 * wait, _LONGEST_RETRY_SECONDS)
+
+    def _end(self, connection: apsw.Connection, approval: Approval, outcome: str | None) -> None:
+        with writing(connection):
+            if outcome is not None:
+                cards.tell_outcome(connection, approval, outcome, self._can_edit)
+            approvals.carry(connection, approval.id, {})
 
     def _recover(self) -> None:
         if self._timer is not None:

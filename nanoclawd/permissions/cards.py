@@ -108,6 +108,17 @@ def close(
         outbox.post_edit(connection, one.id, wording.closed_card(approval, words))
 
 
+def tell_outcome(connection: apsw.Connection, approval: Approval, outcome: str, can_edit: CanEdit) -> None:
+    """Say on the card of a decided approval what came of it; in a short message where a channel can't change it."""
+    by = str(approval.decided_by)
+    done = next((one.done for one in approval.options if one.value == approval.decision), approval.status.title())
+    words = f"{done} by {wording.who(by, display_name(connection, by))}: {outcome}"
+    for one in present(connection, approval):
+        short = f"{approval.title}\n→ {words}"
+        text = wording.closed_card(approval, words) if can_edit(one.channel_type) else short
+        outbox.post_edit(connection, one.id, text)
+
+
 def find_option(options: tuple[Option, ...], value: str, *, by_words: bool) -> Option | None:
     """Return the option of a value, or of ``#<number>``; ``by_words`` takes its label or bare number too."""
     exact = next((one for one in options if one.value == value), None)

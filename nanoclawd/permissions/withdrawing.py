@@ -1,31 +1,39 @@
-"""What waits for a decision about an agent ends with the agent: who waits and who was asked are told."""
+"""What waits for a decision about an agent or a chat ends with it: who waits and who was asked are told."""
 
 from typing import Final
 
 import apsw
 
-from nanoclaw_runner.contract.rows import Address
-from nanoclawd.delivery.outbox import platform_edit
+from nanoclawd.delivery.outbox import post_edit
 from nanoclawd.permissions import cards, wording
 from nanoclawd.permissions.kept import FIRST, tell_waiting
 from nanoclawd.store import approvals, host_messages
+from nanoclawd.store.approvals import Approval
 
-GONE: Final = "There is nothing to decide any more: the agent was deleted."
-TOLD: Final = "The agent that you wrote to was deleted, so your message was not passed on."
+AGENT_GONE: Final = "There is nothing to decide any more: the agent was deleted."
+AGENT_GONE_TOLD: Final = "The agent that you wrote to was deleted, so your message was not passed on."
+CHAT_GONE: Final = "There is nothing to decide any more: the chat was deleted."
+CHAT_GONE_TOLD: Final = "This chat is not known here any more, so your message was not passed on."
 
 
-def withdraw(connection: apsw.Connection, agent_group_id: str) -> None:
+def withdraw_for_group(connection: apsw.Connection, agent_group_id: str) -> None:
     """Tell everyone concerned; in the transaction that deletes the group, whose approvals and their rows go with it."""
     for approval in approvals.pending(connection):
-        if approval.agent_group_id != agent_group_id:
-            continue
-        for card in cards.present(connection, approval):
-            if card.status != "delivered":
-                continue
-            address = Address(card.channel_type, card.platform_id, card.thread_id)
-            text = wording.closed_card(approval, GONE)
-            # No row of the approval: it has to outlive it.
-            row = platform_edit(f"withdrawn-{card.id}", address, card.platform_message_id, text)
-            host_messages.post(connection, row)
-        if FIRST in approval.payload:
-            tell_waiting(connection, approval, "withdrawn", TOLD)
+        if approval.agent_group_id == agent_group_id:
+            _withdraw(connection, approval, AGENT_GONE, AGENT_GONE_TOLD)
+
+
+def withdraw_for_chat(connection: apsw.Connection, messaging_group_id: str) -> None:
+    """Tell everyone concerned; in the transaction that deletes the chat, whose approvals and their rows go with it."""
+    for approval in approvals.pending(connection):
+        if approval.messaging_group_id == messaging_group_id:
+            _withdraw(connection, approval, CHAT_GONE, CHAT_GONE_TOLD)
+
+
+def _withdraw(connection: apsw.Connection, approval: Approval, gone: str, told: str) -> None:
+    for card in cards.present(connection, approval):
+        # It may be on its way, and its change has to wait behind it.
+        host_messages.outlive(connection, card.id)
+        post_edit(connection, card.id, wording.closed_card(approval, gone))
+    if FIRST in approval.payload:
+        tell_waiting(connection, approval, "withdrawn", told)

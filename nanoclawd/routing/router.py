@@ -164,7 +164,14 @@ class Router:
         wrong = unusable(event.address)
         if wrong is not None:
             return _ignored(event, wrong, notes)
-        decision, _facts = await self._decide(event, intercept=True)
+        decision, facts = await self._decide(event, intercept=True)
+        if decision.action is Action.REGISTER and facts.default_group is not None:
+            chat, notes = decision.chat, (*notes, decision.deciding)
+            abilities = self._abilities(event.address.channel_type)
+            facts = await self._database.run(
+                writes.rehearse, event, facts.default_group, abilities.threads, abilities.buttons, self._access
+            )
+            decision = replace(await self._judge(event, facts), chat=chat)
         return replace(decision, steps=(*notes, *decision.steps))
 
     def recent(self, message_id: str) -> list[EventDecision]:
@@ -186,10 +193,12 @@ class Router:
     async def _decide(self, event: InboundEvent, *, intercept: bool) -> tuple[EventDecision, Facts]:
         abilities = self._abilities(event.address.channel_type)
         facts = await self._database.run(load, event, abilities.threads, abilities.buttons, self._access, intercept)
+        return await self._judge(event, facts), facts
+
+    async def _judge(self, event: InboundEvent, facts: Facts) -> EventDecision:
         if not takes_time(event, facts):
-            return decide(event, facts, self._patterns), facts
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, decide, event, facts, self._patterns), facts
+            return decide(event, facts, self._patterns)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, decide, event, facts, self._patterns)
 
     async def _register(self, event: InboundEvent, folder: str) -> None:
         """Wire an unknown chat to the default agent."""

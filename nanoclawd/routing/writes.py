@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import apsw
 
@@ -11,9 +12,13 @@ from nanoclawd.config import Access
 from nanoclawd.errors import NotFound
 from nanoclawd.routing.decision import Action, DropReason, EventDecision, WiringDecision
 from nanoclawd.routing.event import InboundEvent
+from nanoclawd.routing.facts import Facts, load
 from nanoclawd.routing.wirings import default_wiring, wire
 from nanoclawd.store import agent_groups, chats, dropped, sticky, users
 from nanoclawd.store.chats import Chat
+
+NEW: Final = "new"
+"""The id of what is not there yet."""
 
 
 def unheard(connection: apsw.Connection, event: InboundEvent, access: Access) -> Chat:
@@ -34,6 +39,24 @@ def register(connection: apsw.Connection, event: InboundEvent, folder: str, thre
         if not chats.wirings_of_chat(connection, chat.id):
             wire(connection, chat.id, group.id, default_wiring(is_group=event.is_group, threads=threads))
     return group.id
+
+
+def rehearse(
+    connection: apsw.Connection, event: InboundEvent, folder: str, threads: bool, buttons: bool, access: Access
+) -> Facts:
+    """Return what would be known of an event after :func:`register`, and undo that."""
+    is_new = chats.by_address(connection, event.address.channel_type, event.address.platform_id) is None
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        with contextlib.suppress(NotFound):  # the agent was deleted in this moment: there is no default then
+            register(connection, event, folder, threads, access)
+        found = load(connection, event, threads, buttons, access, intercept=False)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    chat = replace(found.chat, id=NEW) if found.chat is not None and is_new else found.chat
+    agents = (replace(one, wiring=replace(one.wiring, id=NEW)) for one in found.agents)
+    return replace(found, chat=chat, agents=tuple(agents))
 
 
 @dataclass(frozen=True, slots=True)

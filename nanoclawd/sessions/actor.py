@@ -1,22 +1,22 @@
 """One session's life: asleep → waiting → waking → awake → stopping, with one container and one doorbell at most.
 
 An actor exists while its session has something to do; a sleeping session is rows and files only. All of its work runs
-in one task, so that its steps never overlap; other tasks only set flags and kick it. systemd starts containers and
-keeps a second one from existing; the actor decides when, how often, and what the person is told.
+in one task, so that its steps never overlap; other tasks set flags and kick it, or end the container, which takes turns
+with what begins it. systemd starts containers and keeps a second one from existing; the actor decides when, how often,
+and what the person is told.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.errors import Unavailable
-from nanoclawd.journal import Event, about
 from nanoclawd.paths import SessionPaths
 from nanoclawd.sessions.address_book import address_book
-from nanoclawd.sessions.aftermath import CLOSED, STOPPED, Aftermath
+from nanoclawd.sessions.aftermath import CLOSED, Aftermath
+from nanoclawd.sessions.attendance import Attendance
 from nanoclawd.sessions.container import Container, ContainerEvents
 from nanoclawd.sessions.display import Display
 from nanoclawd.sessions.ending import Ended
@@ -24,18 +24,13 @@ from nanoclawd.sessions.files import SessionFiles
 from nanoclawd.sessions.hostile_vfs import DamagedError, NotNowError
 from nanoclawd.sessions.inbound import Destination, NewMessage
 from nanoclawd.sessions.mailbox import Mailbox
-from nanoclawd.sessions.pace import Alarm, LookPace, TurnBound
 from nanoclawd.sessions.ports import SessionRef
+from nanoclawd.sessions.quarantine import Quarantine
 from nanoclawd.sessions.state import Phase, Snapshot
 from nanoclawd.sessions.surroundings import Surroundings
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.supervision.units import SessionUnits
 
-log = logging.getLogger(__name__)
-
-_NOT_NOW_RETRY_SECONDS: Final = 0.05
-_NOT_NOW_PATIENCE_SECONDS: Final = 5.0
-_MAX_RECOVERIES: Final = 3
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 UNSEEN: Final = "unseen"
@@ -64,30 +59,25 @@ class SessionActor:
         self._container = Container(
             SessionUnits(ref.group, ref.id, around.runtime_directory),
             around.manager,
-            ContainerEvents(self._changed, self._display.partial, self._display.status, self._on_broken),
+            ContainerEvents(self._changed, self._display.partial, self._display.status),
+        )
+        self._attendance = Attendance(
+            self._container, self._mailbox, self._display, around.admission, turn_seconds=around.timeouts.turn
         )
         self._aftermath = Aftermath(ref, self._container, self._mailbox, around)
+        self._quarantine = Quarantine(
+            ref, around.database, self.files, self._mailbox, self._display, self._aftermath, quarantine_reason
+        )
         self._forget = forget
         self._task: asyncio.Task[None] | None = None
         self._kick = asyncio.Event()
-        self._news = False
+        self._news = asyncio.Event()
         self._look_first = look_first
         self._looked_at = now_text()
-        self._quarantine_reason = quarantine_reason
         self._closed = closed
-        self._dropped: frozenset[str] = frozenset()
-        self._restart_due = False
         self.marked = False
         """Whether ``central.db`` knows that it is at work."""
         self._accepting = 0
-        self._progressed = False
-        self._claimed: frozenset[str] = frozenset()
-        self._locked_since: float | None = None
-        self._turn = TurnBound(around.timeouts.turn, lambda: self._container.end(Ended.FOR_TIME))
-        self._again = Alarm(self._container.look)
-        self._idle_since: float | None = None
-        self._recoveries = 0
-        self._pace = LookPace()
 
     # What other tasks may do.
 
@@ -104,12 +94,12 @@ class SessionActor:
     @property
     def idle_since(self) -> float | None:
         """When the awake container ran out of work (loop time), or None where it has some."""
-        return self._idle_since if self.snapshot.phase is Phase.AWAKE and not self._mailbox.busy else None
+        return self._attendance.idle_since
 
     @property
     def quarantined(self) -> bool:
         """Whether its container's database was found damaged."""
-        return self._quarantine_reason is not None
+        return self._quarantine.holds
 
     @property
     def at_work(self) -> bool:
@@ -123,7 +113,7 @@ class SessionActor:
 
     @contextmanager
     def accepting(self) -> Iterator[None]:
-        """Keep the session from falling asleep: a message is on its way in."""
+        """Keep the session from falling asleep: something of it is under way in another task."""
         self._accepting += 1
         try:
             yield
@@ -145,12 +135,8 @@ class SessionActor:
 
     def nudge(self) -> None:
         """There may be work: look again."""
-        self._news = True
-        if self._mailbox.busy:
-            self._idle_since = None
-        if self._container.connected:
-            self._container.ring()
-            self._watch_turn()
+        self._news.set()
+        self._attendance.nudge()
         self._display.sign()
         self._kick.set()
         if self._task is None:
@@ -164,17 +150,16 @@ class SessionActor:
 
     async def stop(self, ended: Ended) -> bool:
         """End the container; False where there is none. What it worked on is told to the person, or tried again."""
-        if not await self._container.running():
-            return False
-        await self._container.end_now(ended)
-        return True
+        with self.accepting():
+            stopped = await self._container.end_now(ended)
+        self.nudge()
+        return stopped
 
     async def restart_after_turn(self) -> bool:
         """End the container when it has answered what it was asked; False where there is none."""
         if not await self._container.running():
             return False
-        self._restart_due = True
-        self._restart_if_idle()
+        self._attendance.restart_when_idle()
         return True
 
     async def stop_turn(self) -> bool:
@@ -182,14 +167,13 @@ class SessionActor:
 
         What somebody has planned for later stays.
         """
-        if self._task is None:
-            await self._mailbox.load()
-        asked = self._mailbox.asked()
-        if asked and await self._container.running():
-            self._dropped = frozenset(asked)
-            await self._container.end_now(Ended.BY_PERSON)
-        elif asked:
-            await self._mailbox.give_up(asked, "stopped", STOPPED)
+        with self.accepting():
+            if self._task is None:
+                await self._mailbox.load()
+            asked = self._mailbox.asked()
+            self._aftermath.drop(asked)
+            if asked and not await self._container.end_now(Ended.BY_PERSON):
+                await self._aftermath.settle_dropped()
         self.nudge()
         return bool(asked)
 
@@ -198,7 +182,6 @@ class SessionActor:
         self._closed = True
         self._look_first = True
         await self.stop(Ended.BY_OPERATOR)
-        self.nudge()
 
     async def project(self, destinations: Sequence[Destination]) -> None:
         """Let the agent know where it may write to."""
@@ -206,16 +189,11 @@ class SessionActor:
 
     def retire(self) -> None:
         """Send an idle container to sleep early: somebody needs its place."""
-        if self.idle_since is not None:
-            self._idle_since = None
-            self._container.end(Ended.FOR_ROOM)
+        self._attendance.retire()
 
     async def release(self) -> str:
         """Lift the quarantine: move the damaged database aside, and return where it is."""
-        kept = await self.files.replace_outbound()
-        await self._around.database.run(session_rows.set_quarantine, self.ref.id, None)
-        self._quarantine_reason = None
-        self._recoveries = 0
+        kept = await self._quarantine.lift()
         self._look_first = True
         return kept
 
@@ -235,38 +213,31 @@ class SessionActor:
     async def _run(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            self._news = False
+            self._news.clear()
             try:
                 again = await self._cycle()
                 pause = _FIRST_PAUSE_SECONDS
             except Exception as error:
-                await self._stumbled(error, tell=pause > _FIRST_PAUSE_SECONDS)
-                await asyncio.sleep(pause)
+                self._display.see(Phase.WAITING, reason=str(error))
+                self._display.rest()
+                await self._aftermath.stumbled(error, tell=pause > _FIRST_PAUSE_SECONDS)
+                await self._back_off(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 self._look_first = again = True
-            if again or self._news:
+            if again or self._news.is_set():
                 continue
             self._task = None
             self._forget(self)
             return
 
-    async def _stumbled(self, error: Exception, *, tell: bool) -> None:
-        """Something that should work did not: say so in the journal, when it persists to the person, and try again."""
-        expected = isinstance(error, Unavailable)
-        log.error(
-            "session %s: %s",
-            self.ref.id,
-            error,
-            exc_info=None if expected else error,
-            extra=self._about(Event.SESSION_START_FAILED),
-        )
-        self._display.see(Phase.WAITING, reason=str(error))
-        self._display.rest()
-        if not tell:
-            return
-        await self._aftermath.stumbled(
-            error.message if isinstance(error, Unavailable) else "something unexpected went wrong"
-        )
+    async def _back_off(self, seconds: float) -> None:
+        """Wait after a failure: whole for the first second, since news may come without end, then until there is some.
+
+        What has failed (a disk, the bus) tells nobody here when it is well again; who knows nudges.
+        """
+        await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), seconds - _FIRST_PAUSE_SECONDS)
 
     async def _cycle(self) -> bool:
         """Do what is to do; False when the session can be forgotten."""
@@ -275,23 +246,22 @@ class SessionActor:
         if self._look_first:
             running = await self._container.find()
             self._look_first = False
-            if running and self._quarantine_reason is None and not self._closed:
-                await self._serve(adopt=True)
+            if running and not self._quarantine.holds and not self._closed:
+                await self._serve(found=True)
                 return True
             if running:
                 await self._container.end_now(Ended.BY_OPERATOR if self._closed else Ended.FOR_DAMAGE)
-            elif self._quarantine_reason is None:
+            elif not self._quarantine.holds:
                 recovery = await self._look()
+        await self._aftermath.settle_dropped()
         if recovery:
-            self._recoveries += 1
-            if self._recoveries > _MAX_RECOVERIES:
-                await self._quarantine("it leaves a journal beside outbound.db that it does not roll back")
-        if self._quarantine_reason is not None:
-            await self._refuse()
+            await self._quarantine.recovering()
+        if self._quarantine.holds:
+            await self._quarantine.refuse()
         elif self._closed:
             await self._aftermath.refuse("closed", CLOSED)
-        elif recovery or self._mailbox.due():
-            await self._serve(adopt=False, recovery=recovery)
+        elif self._wanted(recovery=recovery):
+            await self._serve(found=False, recovery=recovery)
             return True
         return not await self._fall_asleep()
 
@@ -299,150 +269,79 @@ class SessionActor:
         """Drain without a container; True when a journal needs one to roll it back."""
         self._looked_at = now_text()
         try:
-            await self._drained()
+            await self._attendance.drained()
         except NotNowError:
             return True
         except DamagedError as error:
-            await self._quarantine(str(error))
+            await self._quarantine.impose(str(error))
         return False
 
-    async def _serve(self, *, adopt: bool, recovery: bool = False) -> None:
+    async def _serve(self, *, found: bool, recovery: bool = False) -> None:
         """Have a container, from its start (or from finding it) to its end and what follows from that."""
         admission = self._around.admission
         self._look_first = True
-        if adopt:
+        self._attendance.begin()
+        if found:
             admission.adopt(self.ref.id)
         else:
             self._display.see(Phase.WAITING, reason="waits for a place")
             await self._around.check_disk(self.ref.id)
             await admission.enter(self.ref.id, self.ref.group)
         try:
-            if not adopt and not recovery and not self._mailbox.due():
+            if not found and not self._wanted(recovery=recovery):
                 return  # somebody has dropped it meanwhile
             self._display.see(Phase.WAKING)
-            self._progressed = self._restart_due = False
-            self._claimed = frozenset()
-            self._locked_since = None
             await self._mark_awake()
             destinations = await self._around.database.run(address_book, self.ref.agent_group_id)
             await self.files.write(lambda inbound: inbound.set_routing(self.ref.address))
             await self.project(destinations)
-            self._container.begin(adopt=adopt)
-            await self._container.wake()
-            await self._attend()
+            if found:
+                await self._container.adopt()
+            elif not await self._container.wake(lambda: self._wanted(recovery=recovery)):
+                return
+            await self._attendance.attend(self._kick)
             self._display.see(Phase.STOPPING)
             await self._container.wait_gone(self._kick)
         finally:
             self._container.hang_up()
-            self._turn.end()
-            self._again.at(None)
-            self._idle_since = None
+            self._attendance.end()
             admission.leave(self.ref.id)
+        if self._attendance.progressed:
+            self._quarantine.recovered()
         self._display.status("")
         await self._after_end()
 
-    async def _attend(self) -> None:
-        """Serve the awake container until its doorbell closes or its unit fails."""
-        container = self._container
-        while not container.closed and container.unit.active != "failed":
-            self._kick.clear()
-            if container.ever_active and self.snapshot.phase is Phase.WAKING:
-                self._display.see(Phase.AWAKE)
-                self._watch_turn()
-            if container.rung:
-                container.rung = False
-                await self._drain_awake()
-            else:
-                await self._kick.wait()
-
-    async def _drain_awake(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            drained = await self._drained()
-        except NotNowError:
-            self._locked_since = self._locked_since or loop.time()
-            if loop.time() - self._locked_since > _NOT_NOW_PATIENCE_SECONDS:
-                self._on_broken("it kept outbound.db locked for more than 5 s")
-            else:
-                loop.call_later(_NOT_NOW_RETRY_SECONDS, self._container.look)
-            return
-        except DamagedError as error:
-            self._container.closed = True
-            self._container.end(Ended.FOR_DAMAGE, str(error), kill=True)
-            return
-        self._locked_since = None
-        self._display.sign()
-        if drained:
-            self._progressed = True
-            self._recoveries = 0
-            self._pace.fruitful()
-            self._turn.end()
-            self._watch_turn()
-        elif pause := self._pace.fruitless(loop.time()):
-            await asyncio.sleep(pause)
-        if not self._mailbox.busy:
-            self._idle_since = loop.time()
-            self._restart_if_idle()
-            if self._around.admission.anybody_waits:
-                self._around.admission.make_room()
-
-    async def _drained(self) -> bool:
-        """Deliver and finish all that is there; True when anything was."""
-        progressed = False
-        while True:
-            drained = await self._mailbox.drain()
-            self._claimed = drained.claimed
-            self._again.at(drained.again)
-            if drained.outcomes and drained.claimed:
-                # In the middle of a turn: a tool may wait for what became of its row.
-                self._container.ring()
-            progressed = progressed or bool(drained.finished or drained.delivered)
-            if not drained.more:
-                return progressed
+    def _wanted(self, *, recovery: bool) -> bool:
+        """Tell whether there is something to start a container for."""
+        if self._closed:
+            return False
+        return recovery or self._aftermath.wanted()
 
     async def _after_end(self) -> None:
         """The container has gone: take its last words, then decide what becomes of what it left undone."""
         container = self._container
         if container.ended is Ended.FOR_DAMAGE:
-            await self._quarantine(container.ended_text)
+            await self._quarantine.impose(container.ended_text)
             return
         # A journal that waits for the next container hides what was said last; whatever was not finished by then has
         # used a try all the same, or a container that leaves one at each death would be woken for ever.
         await self._look()
-        if self._quarantine_reason is not None:
+        if self._quarantine.holds:
             return
         await self._mailbox.load()
         if self._closed:
             return
-        if container.ended is Ended.BY_PERSON:
-            victims = self._mailbox.among(self._dropped)
-        else:
-            victims = self._mailbox.among(self._claimed)
-            if not victims and not self._progressed:
-                victims = self._mailbox.due()
-        if victims and not container.ended.blameless:
-            await self._aftermath.settle(victims)
-
-    async def _quarantine(self, reason: str) -> None:
-        log.error("session %s is quarantined: %s", self.ref.id, reason, extra=self._about(Event.SESSION_QUARANTINED))
-        self._quarantine_reason = reason
-        await self._around.database.run(session_rows.set_quarantine, self.ref.id, reason)
-        await self._mailbox.load()
-        await self._refuse()
-
-    async def _refuse(self) -> None:
-        """Answer every waiting message with why nobody will."""
-        self._display.see(Phase.QUARANTINED, reason=self._quarantine_reason or "")
-        await self._aftermath.refuse(
-            "quarantine",
-            f"This conversation is in quarantine: {self._quarantine_reason}."
-            f" The operator can run: ncl sessions reset {self.ref.id}",
-        )
+        await self._aftermath.settle_dropped()
+        undone = self._attendance.undone()
+        if undone and not container.ended.blameless:
+            await self._aftermath.settle(undone)
 
     async def _fall_asleep(self) -> bool:
         """Leave nothing loaded; False when something has come in between."""
         if self._accepting:
-            await self._kick.wait()
+            self._kick.clear()
+            if not self._news.is_set():
+                await self._kick.wait()
             return False
         await self._container.unload()
         next_due = await self.files.read(lambda inbound: inbound.next_due(self._looked_at))
@@ -451,13 +350,13 @@ class SessionActor:
             return False
         identity = await self.files.identity()
         remembered = UNSEEN if self.unseen else None if identity is None else str(identity)
-        if self._news or self._accepting:
+        if self._news.is_set() or self._accepting:
             return False
         # In one breath with the look above: who marks it as awake from here on is after it in the database's queue.
         self.marked = False
         await self._around.database.run(session_rows.mark_asleep, self.ref.id, remembered, next_due)
         await self.files.close()
-        if self._news or self._accepting:
+        if self._news.is_set() or self._accepting:
             return False
         self._display.see(Phase.ASLEEP)
         self._around.slept(next_due)
@@ -471,29 +370,8 @@ class SessionActor:
             self.marked = True
 
     async def _end_locks(self, reason: str) -> None:
-        """A lock was held for too long: end who holds it."""
-        log.error("session %s: %s", self.ref.id, reason, extra=self._about(Event.BOUND_BROKEN))
-        await self._container.end_now(Ended.FOR_BOUND, reason, kill=True)
-
-    def _restart_if_idle(self) -> None:
-        if self._restart_due and not self._mailbox.busy:
-            self._restart_due = False
-            self._container.end(Ended.FOR_RESTART)
-
-    def _watch_turn(self) -> None:
-        # Before it is ready systemd watches its start, with a bound and words of its own.
-        if self._container.ever_active and self._mailbox.busy:
-            self._turn.begin()
-
-    def _about(self, event: Event | None = None) -> dict[str, str]:
-        channel = self.ref.address.channel_type if self.ref.address else None
-        return about(session=self.ref.id, group=self.ref.group, channel=channel, event=event)
-
-    # Events, from the doorbell and the bus.
+        # The files are made before the container, which shows its answers with their help.
+        await self._container.end_locks(reason)
 
     def _changed(self) -> None:
         self._kick.set()
-
-    def _on_broken(self, reason: str) -> None:
-        log.error("session %s broke a bound: %s", self.ref.id, reason, extra=self._about(Event.BOUND_BROKEN))
-        self._container.end(Ended.FOR_BOUND, reason, kill=True)

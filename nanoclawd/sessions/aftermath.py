@@ -1,8 +1,11 @@
 """What becomes of the messages that a container left undone, and what their people are told."""
 
+import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Final
 
+from nanoclawd.errors import Unavailable
 from nanoclawd.journal import Event, about
 from nanoclawd.sessions.container import Container
 from nanoclawd.sessions.ending import Ended, describe, given_up, start_trouble, tries_again
@@ -18,13 +21,31 @@ CLOSED: Final = "This conversation was closed before I could answer this."
 
 
 class Aftermath:
-    """Decides after each end of one session's container."""
+    """Decides after each end of one session's container, and keeps what somebody wants dropped."""
 
     def __init__(self, session: SessionRef, container: Container, mailbox: Mailbox, around: Surroundings) -> None:
         self._session = session
         self._container = container
         self._mailbox = mailbox
         self._around = around
+        self._dropped: frozenset[str] = frozenset()
+        self._dropping = asyncio.Lock()
+
+    def wanted(self) -> bool:
+        """Tell whether there is a message to start a container for."""
+        return any(message.id not in self._dropped for message in self._mailbox.due())
+
+    def drop(self, message_ids: Iterable[str]) -> None:
+        """Start no container for these messages from here on; :meth:`settle_dropped` ends them."""
+        self._dropped |= frozenset(message_ids)
+
+    async def settle_dropped(self) -> None:
+        """End what somebody wants dropped and was not answered after all, whoever ended the container and why."""
+        async with self._dropping:
+            dropped = self._dropped
+            if unanswered := [message.id for message in self._mailbox.among(dropped)]:
+                await self._mailbox.give_up(unanswered, "stopped", STOPPED)
+            self._dropped -= dropped
 
     async def settle(self, victims: list[Pending]) -> None:
         """Give the messages that a container did not finish another try, or end them with a word."""
@@ -40,9 +61,6 @@ class Aftermath:
         )
         everything = [message.id for message in victims]
         match container.ended:
-            case Ended.BY_PERSON:
-                await mailbox.give_up(everything, "stopped", STOPPED)
-                return
             case Ended.BY_OPERATOR:
                 await mailbox.give_up(everything, "stopped", "The operator has stopped me while I worked on this.")
                 return
@@ -74,8 +92,22 @@ class Aftermath:
         else:
             await self._mailbox.deliver_notices()
 
-    async def stumbled(self, text: str) -> None:
-        """Tell who waits of trouble that persists. Never raises: it is the trouble's own kind that would."""
+    async def stumbled(self, error: Exception, *, tell: bool) -> None:
+        """Say of trouble with the session what it is: in the journal, and when it persists to who waits.
+
+        Never raises: it is the trouble's own kind that would.
+        """
+        expected = isinstance(error, Unavailable)
+        log.error(
+            "session %s: %s",
+            self._session.id,
+            error,
+            exc_info=None if expected else error,
+            extra=self._about(Event.SESSION_START_FAILED),
+        )
+        if not tell:
+            return
+        text = error.message if isinstance(error, Unavailable) else "something unexpected went wrong"
         try:
             await self._mailbox.tell(
                 self._mailbox.ids(), "stumbled", f"I can't work at the moment: {text}. I keep trying."

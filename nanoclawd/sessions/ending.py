@@ -24,7 +24,7 @@ class Ended(Enum):
     @property
     def blameless(self) -> bool:
         """Whether the message that it worked on gets its next try for nothing."""
-        return self in (Ended.FOR_RESTART, Ended.FOR_ROOM)
+        return self in (Ended.BY_PERSON, Ended.FOR_RESTART, Ended.FOR_ROOM)
 
 
 @dataclass(frozen=True, slots=True)

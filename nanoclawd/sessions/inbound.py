@@ -16,7 +16,7 @@ import apsw
 from nanoclaw_runner.contract.clock import normalised, now_text, parse, to_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.schema import UNFINISHED, WAITING, apply_session_pragmas
-from nanoclaw_runner.contract.sequence import next_host_seq
+from nanoclaw_runner.contract.sequence import NEXT_HOST_SEQ
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.sessions.received import Received
 
@@ -28,6 +28,11 @@ _WATERMARK = "outbound_watermark"
 # A row for the next container is paused until that begins, so that none that is there can take it (W-70).
 _HELD = "status = 'paused' AND on_wake = 1"
 _OPEN = f"(status = 'pending' OR ({_HELD}))"
+# One statement, which is a transaction of its own: it has the write lock before it reads the highest number. Where
+# twenty agents hear a message, each further one is one more time that twenty threads wait for the interpreter's lock.
+_APPEND = f"""INSERT INTO messages_in (id, series_id, seq, kind, timestamp, status, process_after, trigger,
+  on_wake, channel_type, platform_id, thread_id, platform_message_id, content)
+VALUES (?1, ?1, {NEXT_HOST_SEQ}, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO NOTHING"""
 _ENTRY = f"""SELECT id, tries, trigger, {normalised("process_after")}, timestamp,
   channel_type, platform_id, thread_id, {_HELD}, seq
 FROM messages_in WHERE {WAITING} AND {_OPEN}"""
@@ -168,30 +173,24 @@ class Inbound:
             apsw.FullError: the disk is full; nothing was written.
         """
         process_after = None if message.process_after is None else _one_format(message.process_after)
-        with writing(self._connection) as connection:
-            highest = connection.execute("SELECT coalesce(max(seq), 0) FROM messages_in").get
-            connection.execute(
-                "INSERT INTO messages_in (id, seq, kind, timestamp, status, process_after, series_id, trigger,"
-                " on_wake, channel_type, platform_id, thread_id, platform_message_id, content)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-                (
-                    message.id,
-                    next_host_seq(highest),
-                    message.kind,
-                    now_text(),
-                    "paused" if message.on_wake else "pending",
-                    process_after,
-                    message.id,
-                    int(message.trigger),
-                    int(message.on_wake),
-                    message.address.channel_type,
-                    message.address.platform_id,
-                    message.address.thread_id,
-                    message.platform_message_id,
-                    message.content,
-                ),
-            )
-            return bool(connection.changes())
+        self._connection.execute(
+            _APPEND,
+            (
+                message.id,
+                message.kind,
+                now_text(),
+                "paused" if message.on_wake else "pending",
+                process_after,
+                int(message.trigger),
+                int(message.on_wake),
+                message.address.channel_type,
+                message.address.platform_id,
+                message.address.thread_id,
+                message.platform_message_id,
+                message.content,
+            ),
+        )
+        return bool(self._connection.changes())
 
     def pending(self) -> list[Pending]:
         """Read the unfinished messages, oldest first: of questions the first 1000, of context the last 1000."""

@@ -7,14 +7,16 @@ session gets no other job until the thread has really returned, so two threads n
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 from weakref import WeakValueDictionary
 
 from nanoclawd.errors import Unavailable
 
 DEFAULT_DEADLINE_SECONDS = 5.0
 DEFAULT_THREADS = 24
-"""They wait for the disk, not for a processor: a message that 20 agents hear is 20 commits, which the file system makes
-at the price of one or two where they come together. A thread is made when it is first needed."""
+"""They wait for the disk more than for a processor: a message that 20 agents hear is 20 commits, which cost about five
+when each has a thread, and more with fewer threads. A thread is made when it is first needed."""
 
 
 class SessionJobs:
@@ -43,14 +45,18 @@ class SessionJobs:
         except BaseException:
             turn.release()
             raise
-        job.add_done_callback(lambda _done: turn.release())
-        try:
-            return await asyncio.wait_for(asyncio.shield(job), deadline)
-        except TimeoutError as error:
-            if job.done():
-                raise
-            raise Unavailable(f"session {session_id}: its database did not answer in {deadline:g} s") from error
+        job.add_done_callback(partial(_ended, turn))
+        await asyncio.wait((job,), timeout=deadline)  # which leaves the job alone, whatever becomes of who waits
+        if not job.done():
+            raise Unavailable(f"session {session_id}: its database did not answer in {deadline:g} s")
+        return job.result()
 
     def close(self) -> None:
         """Let the pool's threads end; does not wait."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ended(turn: asyncio.Lock, job: asyncio.Future[Any]) -> None:
+    turn.release()
+    if not job.cancelled():
+        job.exception()  # looked at, though nobody may wait for it any more

@@ -1,5 +1,6 @@
 """A session's unfinished messages, and what its people are told about them."""
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -23,6 +24,8 @@ class Mailbox:
         self._files = files
         self._port = port
         self._drain = Drain(session, files, port, rules)
+        # One delivers at a time, or two would find the same row undelivered.
+        self._delivering = asyncio.Lock()
         self._pending: dict[str, Pending] = {}
         self._unseen: frozenset[tuple[str, str]] = frozenset()
         # What was accepted since the last load began: a load that was under way does not know of it.
@@ -100,7 +103,8 @@ class Mailbox:
             DamagedError: the container's database breaks the contract.
             NotNowError: a write is under way there, or a journal waits for the runner.
         """
-        drained = await self._drain.run(tuple(self._pending))
+        async with self._delivering:
+            drained = await self._drain.run(tuple(self._pending))
         self._unseen = drained.unseen
         for message_id, ack in drained.finished.items():
             if message_id in drained.held:
@@ -115,7 +119,8 @@ class Mailbox:
 
     async def deliver_notices(self) -> None:
         """Deliver the host's own words; the container's database is not touched."""
-        drained = await self._drain.run_notices()
+        async with self._delivering:
+            drained = await self._drain.run_notices()
         self._unseen |= drained.unseen
         await self._finish_late(drained.late)
 

@@ -163,6 +163,11 @@ def of_approval(connection: apsw.Connection, approval_id: str) -> list[HostMessa
     return _some(connection, "WHERE approval_id = ? ORDER BY created_at, rowid", (approval_id,))
 
 
+def outlive(connection: apsw.Connection, message_id: str) -> None:
+    """Have a message stay when its approval is deleted."""
+    connection.execute("UPDATE host_messages SET approval_id = NULL WHERE id = ?", (message_id,))
+
+
 def answer_to(connection: apsw.Connection, channel_type: str, in_reply_to: str) -> HostMessage | None:
     """Return the appliance's last answer to an inbound message of a channel, or None."""
     found = _some(

@@ -42,7 +42,7 @@ class Directory:
         router: Any = _Router()
         service: Any = _Approvals(database)
         questions_service: Any = _Questions(database)
-        self.chats = ChatsBackend(database, self._project, channels.known)
+        self.chats = ChatsBackend(database, self._project, channels.known, self._reach)
         self.wirings = WiringsBackend(database, WiringService(database, channels.capabilities, self._project))
         self.users = UsersBackend(database, self._reach)
         self.roles = RolesBackend(database, self._reach)

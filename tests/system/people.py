@@ -228,7 +228,7 @@ class Person:
                 self._attach()
             except ControlError as error:
                 if error.name == "Unavailable":
-                    time.sleep(0.2)
+                    time.sleep(0.2)  # the daemon is starting: it tells who is attached, and nobody can attach yet
                     continue
                 with self._news:
                     self.error = error
@@ -236,7 +236,7 @@ class Person:
                 return
             except OSError:
                 if not self._leaving:
-                    time.sleep(0.05)
+                    time.sleep(0.05)  # as above
 
     def _attach(self) -> None:
         self._connection = Connection(seconds=None)

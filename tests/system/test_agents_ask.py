@@ -59,6 +59,7 @@ def test_a_groups_admin_allows_what_concerns_the_group_and_nothing_beyond(
     before = len(loop.deliveries)
     assert "Allowed" in loop.click(card, "Allow", sender=admin)
     loop.hears(chat, "echo: [system] Done: ncl members add", after=before)
+    wait_until(lambda: loop.texts(f"dm-{admin}")[0].endswith(": it is done."), "the card says what came of it")
     assert [one["user"] for one in call("Members.List", group=group)["members"]] == ["loopback:guest"]
 
     call("Groups.Update", name=group, cli_scope="global")

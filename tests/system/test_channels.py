@@ -165,7 +165,7 @@ def test_typing_lasts_as_long_as_a_silent_turn_and_ends_with_it(loop: Account, g
     gaps = [later - earlier for earlier, later in zip(times, [*times[1:], answer.at], strict=True)]
     assert max(gaps) < 5.0
     loop.sees("turn", chat)
-    time.sleep(5.0)
+    time.sleep(5.0)  # that nothing comes in the time in which a sign is given again is the subject
     late = [sign for sign in loop.signs if sign.event == "typing" and sign.chat == chat and sign.at > answer.at + 0.5]
     assert late == []
 

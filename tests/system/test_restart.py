@@ -119,6 +119,22 @@ def test_a_deleted_session_row_leaves_no_container_running(person: Person) -> No
     wait_until(lambda: runner(session_of(person.group)) is not None, "the message is taken up again")
 
 
+def test_a_stop_that_meets_a_new_daemon_lasts(person: Person) -> None:
+    """The container is down, and stays down until there is work: taking it over does not start it again."""
+    for number in range(12):
+        assert person.ask(f"message {number}").answers == (f"echo: message {number}",)
+        session = session_of(person.group)
+        starts = appliance.container_starts(session)
+        assert starts == number + 1
+        old = appliance.daemon_pid()
+        run("systemctl", "restart", "--no-block", "nanoclawd.service")
+        wait_until(lambda pid=old: appliance.daemon_pid() not in {0, pid}, "another daemon")
+        call("Sessions.Stop", id=session.id)
+        wait_until(lambda it=session: unit(it.unit)["ActiveState"] == "inactive", "its container is down")
+        wait_until(lambda it=session: appliance.asleep(it), "asleep", 10)
+        assert appliance.container_starts(session) == starts
+
+
 # What keeps the daemon from starting.
 
 

@@ -171,6 +171,9 @@ def test_the_appliance_can_be_told_to_ask_nobody_or_to_take_everybody(town: Town
     public = {"unknown_chats": "public", "unknown_senders": "public", "default_group": town.group}
     with configured(access=public):
         chat = town.room()
+        said = {"channel": "loop", "chat": chat, "sender": town.user("stranger"), "text": "hello"}
+        foretold = call("Routing.Explain", **said)["decision"]
+        assert [(one["group"], one["action"]) for one in foretold["wirings"]] == [(town.group, "engage")]
         town.say(town.loop, chat, "hello", by="stranger")
         town.loop.hears(chat, "echo: hello")
     assert town.asked() == []
@@ -188,3 +191,24 @@ def test_nobody_decided_about_a_chat(town: Town) -> None:
         town.say(town.loop, owners, f"late-{town.tag}", by="owner")
         town.loop.hears(owners, ASKED)
     assert f"late-{town.tag}" not in [one["name"] for one in call("Groups.List")["groups"]]
+
+
+def test_what_is_deleted_while_somebody_is_asked(town: Town) -> None:
+    """Whoever waits is told, and the cards are closed: of a chat that nobody had connected, and of an agent."""
+    town.grant("owner")
+    town.only_on(town.loop, "owner")
+    owners = town.handle("owner")
+    chat = town.room()
+    knock(town, town.loop, chat, "hello")
+    card = town.card("owner")
+    call("Chats.Delete", chat=f"loop:{chat}")
+    town.loop.hears(chat, "This chat is not known here any more, so your message was not passed on.")
+    wait_until(lambda: "→ There is nothing to decide" in town.loop.texts(owners)[0], "the card tells it")
+    assert town.click(card, "Not now", by="owner") == "This card is not open any more."
+    chat, seen = town.chat(town.plain), len(town.loop.deliveries)
+    knock(town, town.plain, chat, "let me in")
+    town.card("owner", after=seen)
+    call("Groups.Delete", name=town.group, force=True, seconds=90)
+    town.plain.hears(chat, "The agent that you wrote to was deleted, so your message was not passed on.")
+    wait_until(lambda: "→ There is nothing to decide" in town.loop.texts(owners)[1], "the other card tells it, too")
+    assert town.asked() == []

@@ -192,8 +192,8 @@ class AgentCalls(ActionHandler):
             approval=approval.id,
         )
 
-    async def finish(self, approval: Approval, *, resumed: bool) -> None:
-        """Do what was allowed, and tell the agent what came of it.
+    async def finish(self, approval: Approval, *, resumed: bool) -> str | None:
+        """Do what was allowed, and tell the agent and who was asked what came of it.
 
         What a session that is closed by now has asked for is done all the same, since somebody has allowed exactly
         this; nobody is left to be told, and the journal has it.
@@ -202,45 +202,53 @@ class AgentCalls(ActionHandler):
             Unavailable: the agent can't be told now.
         """
         command = wording.command_line(approval.payload["method"], approval.payload["parameters"])
+        outcome = None
         if approval.status == "approved":
-            text = await self._carried_out(approval, command, resumed=resumed)
+            text, outcome = await self._carried_out(approval, command, resumed=resumed)
         elif approval.status == "rejected":
             text = f"Refused by somebody with the right to decide: {command}"
         else:
             text = f"Nobody decided in time, so this was not done: {command}"
+        await self._tell(approval, text)
+        return outcome
+
+    async def _tell(self, approval: Approval, text: str) -> None:
+        """Tell the agent that asked, if there is somebody left to be told."""
         if approval.session_id is None or approval.agent_group_id is None:
             return
         try:
             address = await self._place_of(approval.session_id, approval.agent_group_id)
         except NotFound:
-            return  # the session was deleted since then: nobody is left to be told
+            return  # the session was deleted since then
         content = json.dumps({"type": "note", "text": text})
         note = NewMessage(id=f"command-{approval.id}", content=content, address=address, kind="system")
         await self._sessions.deliver_system(approval.session_id, note)
 
-    async def _carried_out(self, approval: Approval, command: str, *, resumed: bool) -> str:
-        """Run an allowed call with what its agent may now; return its outcome in words."""
+    async def _carried_out(self, approval: Approval, command: str, *, resumed: bool) -> tuple[str, str]:
+        """Run an allowed call with what its agent may now; return its outcome in words for the agent and for a card."""
         if resumed:
             return (
                 f"Allowed, but nanoclawd was restarted while it was done; it is not known whether it was: {command}\n"
                 "Look before you ask for it again."
-            )
+            ), "nanoclawd was restarted while it was done; it is not known whether it was."
         try:
             reply = await self._executed(approval)
         except NanoclawError as error:
             log.warning("an allowed command failed: %s: %s", command, error, extra=about(group=approval.group))
             hint = f" ({error.hint})" if error.hint else ""
-            return f"Allowed, but it failed: {command}\n{error.message}{hint}"
+            return f"Allowed, but it failed: {command}\n{error.message}{hint}", _failed(error.message)
         except InvalidParameterError as error:
-            return f"Allowed, but it failed: {command}\nthe parameter {error} is not right any more"
+            why = f"the parameter {error} is not right any more"
+            return f"Allowed, but it failed: {command}\n{why}", _failed(why)
         except Exception:
             log.exception("an allowed command failed: %s", command, extra=about(group=approval.group))
-            return f"Allowed, but it failed by a fault of the appliance, which is in its journal: {command}"
+            why = "it failed by a fault of the appliance, which is in its journal"
+            return f"Allowed, but {why}: {command}", f"{why}."
         log.info("done, as %s allowed: %s", approval.decided_by, command, extra=about(group=approval.group))
         shown = msgspec.json.format(encode_reply(reply)).decode()
         if len(shown) > MAX_RESULT_CHARACTERS:
             shown = f"{shown[:MAX_RESULT_CHARACTERS]}\n(cut here: {len(shown)} characters)"
-        return f"Done: {command}\n{shown}"
+        return f"Done: {command}\n{shown}", "it is done."
 
     async def _executed(self, approval: Approval) -> object:
         name, given = approval.payload["method"], approval.payload["parameters"]
@@ -267,6 +275,10 @@ class AgentCalls(ActionHandler):
         wirings = await self._database.run(chats.wirings_of_agent, agent_group_id)
         shared = [one for one in wirings if one.session_mode == "agent-shared"] or wirings
         return Address(shared[0].channel_type, shared[0].platform_id) if shared else Address("agent", group or "none")
+
+
+def _failed(why: str) -> str:
+    return f"it failed: {wording.visible(why)}"
 
 
 def _judged(

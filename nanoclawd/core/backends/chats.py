@@ -10,6 +10,7 @@ from nanoclawd.control.values import Caller, Chat, ChatSettings
 from nanoclawd.core.backends.words import POLICIES, Project, check_word
 from nanoclawd.errors import InvalidName, NotFound, Refused
 from nanoclawd.journal import about
+from nanoclawd.permissions.withdrawing import withdraw_for_chat
 from nanoclawd.store import chats, destinations, resolve
 from nanoclawd.store.database import Database
 from nanoclawd.store.transaction import together
@@ -20,10 +21,25 @@ log = logging.getLogger(__name__)
 class ChatsBackend:
     """Chats as operators handle them."""
 
-    def __init__(self, database: Database, project: Project, is_channel: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        project: Project,
+        is_channel: Callable[[str], bool],
+        withdrawn: Callable[[], object],
+    ) -> None:
+        """Begin.
+
+        Args:
+            database: the central database.
+            project: has the sessions of an agent group (by id) get its destinations.
+            is_channel: whether there is a channel of a name.
+            withdrawn: has what was written to the people told now: approvals about a chat have gone with it.
+        """
         self._database = database
         self._project = project
         self._is_channel = is_channel
+        self._withdrawn = withdrawn
 
     async def list(self, channel: str | None, group: str | None, limit: int) -> Sequence[Chat]:
         """Return the chats by channel and platform id."""
@@ -55,8 +71,9 @@ class ChatsBackend:
         return changed
 
     async def delete(self, caller: Caller, chat: str) -> None:
-        """Delete a chat with its wirings, and take it out of the address books."""
+        """Delete a chat with its wirings and what waits for a decision about it, and take it out of address books."""
         deleted, books = await self._database.run(_delete, chat)
+        self._withdrawn()
         log.info("%s deleted chat %s", caller.user_id, _spoken(deleted), extra=about(channel=deleted.channel))
         await self._bring(books)
 
@@ -117,6 +134,7 @@ def _delete(connection: apsw.Connection, text: str) -> tuple[Chat, set[str]]:
     with together(connection):
         row = resolve.chat(connection, text)
         view, books = _of(connection, row), _books(connection, row.id)
+        withdraw_for_chat(connection, row.id)
         chats.delete(connection, row.id)
         return view, books
 

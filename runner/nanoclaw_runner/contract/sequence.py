@@ -5,17 +5,13 @@ the container is numbered above everything that it has seen of the host's; the h
 numbers, which are not to be trusted.
 """
 
+from typing import Final
 
-def next_host_seq(highest_in: int) -> int:
-    """Return the next even number above the host's own (first is 2)."""
-    return _after(highest_in, parity=0)
+NEXT_HOST_SEQ: Final = "(SELECT coalesce(max(seq), 0) / 2 * 2 + 2 FROM messages_in)"
+"""SQL of the next even number above the host's own (first is 2): for the statement that uses it, under its lock."""
 
 
 def next_container_seq(highest_in: int, highest_out: int) -> int:
     """Return the next odd number above everything seen in both databases (first is 1)."""
-    return _after(max(highest_in, highest_out), parity=1)
-
-
-def _after(highest: int, *, parity: int) -> int:
-    candidate = max(highest, 0) + 1
-    return candidate if candidate % 2 == parity else candidate + 1
+    highest = max(highest_in, highest_out, 0)
+    return highest + 1 + highest % 2

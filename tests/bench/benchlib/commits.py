@@ -13,7 +13,7 @@ import apsw
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.schema import INBOUND_DDL, OUTBOUND_DDL, apply_session_pragmas, create
 
-_INSERT_IN = """INSERT INTO messages_in (id, seq, kind, timestamp, series_id, channel_type, platform_id,
+INSERT_IN = """INSERT INTO messages_in (id, seq, kind, timestamp, series_id, channel_type, platform_id,
  platform_message_id, content) VALUES (?, ?, 'chat', ?, ?, 'terminal', 'root/bench', ?, ?)"""
 _FINISH_IN = "UPDATE messages_in SET status = 'completed' WHERE id = ?"
 _ACK = """INSERT INTO processing_ack (message_id, status, changed_at) VALUES (?, ?, ?)
@@ -107,7 +107,7 @@ class BareCommits:
         message, reply = f"bench-{seq:019}-000:bench", f"out-{seq:024}"
         content = '{"text": "hello", "sender": "root", "senderId": "terminal:root"}'
         begun = time.perf_counter()
-        self._inbound.execute(_INSERT_IN, (message, seq, now, message, message, content))
+        self._inbound.execute(INSERT_IN, (message, seq, now, message, message, content))
         self._outbound.execute(_ACK, (message, "processing", now))
         with self._outbound:
             self._outbound.execute(_INSERT_OUT, (reply, seq + 1, message, now, '{"text": "echo: hello"}'))

@@ -16,6 +16,7 @@ from typing import Final
 
 import apsw
 
+from benchlib.bare_fan_out import BareFanOut
 from benchlib.progress import step
 from benchlib.results import Of, Result, Target
 from nanoclaw_runner.contract.rows import Address
@@ -42,34 +43,65 @@ from nanoclawd.supervision.user_manager import UserManager
 AGENTS: Final = 20
 MESSAGES: Final = 60
 MOST_RATIO: Final = 2.0
+MOST_OF_BARE: Final = 2.0
 CHANNEL: Final = "bench"
 
 
-def fan_out(state: Path) -> Result:
-    """Route messages to one agent and to twenty, in turns, and return the latter beside the former."""
+class _Times:
+    """Milliseconds for one agent, and for all of them."""
+
+    def __init__(self) -> None:
+        self.alone: list[float] = []
+        self.together: list[float] = []
+
+    def add(self, count: int, begun: float) -> None:
+        """Note how long it took for so many, from a moment until now."""
+        (self.alone if count == 1 else self.together).append((time.perf_counter() - begun) * 1e3)
+
+    def result(self, name: str, target: Target | None, note: str) -> Result:
+        """Return what all took beside what one did; the first ones have made sessions, threads and files."""
+        return Result(name, "ms", tuple(self.together[1:]), median(self.alone[1:]), target, note)
+
+
+def fan_out(state: Path) -> list[Result]:
+    """Route messages to one agent and to twenty, in turns with the bare commits, and hold them against each other."""
     step(f"{MESSAGES} messages to {AGENTS} agents")
     logging.disable(logging.CRITICAL)  # that no bus answers is no news here
     with tempfile.TemporaryDirectory(dir=state) as directory:
-        alone, together = asyncio.run(_measure(Path(directory)))
+        routed, commits, files = asyncio.run(_measure(Path(directory)))
     logging.disable(logging.NOTSET)
-    note = f"one message to {AGENTS} agents whose sessions are there, in ms; the baseline is the median of one to one"
-    return Result("fan-out", "ms", tuple(together), median(alone), Target(Of.RATIO, MOST_RATIO), note)
+    whole = f"one message to {AGENTS} agents whose sessions are there; the baseline is the median of one to one"
+    bare = f"{AGENTS} bare commits side by side, a thread and a database for each; the baseline is the median of one"
+    alone = "the same without SQLite: the writes and syncs of such commits; the baseline is the median of one"
+    least = commits.result("fan-out.bare", None, bare)
+    both = f"fan-out again; the baseline is the median of the {AGENTS} bare commits"
+    return [
+        routed.result("fan-out", Target(Of.RATIO, MOST_RATIO), whole),
+        least,
+        files.result("fan-out.files", None, alone),
+        Result("fan-out.of-bare", "ms", tuple(routed.together[1:]), least.p50, Target(Of.RATIO, MOST_OF_BARE), both),
+    ]
 
 
-async def _measure(root: Path) -> tuple[list[float], list[float]]:
-    alone: list[float] = []
-    together: list[float] = []
+async def _measure(root: Path) -> tuple[_Times, _Times, _Times]:
+    routed, commits, files = _Times(), _Times(), _Times()
+    bare = BareFanOut(root, AGENTS)
     async with _router(root) as router:
         for number in range(MESSAGES + 1):
-            for room, times in (("one", alone), ("many", together)):
+            for room, count in (("one", 1), ("many", AGENTS)):
                 event = InboundEvent(Address(CHANNEL, room), str(number), "hello", Sender(None), is_group=True)
                 begun = time.perf_counter()
-                routed = await router.route(event)
-                times.append((time.perf_counter() - begun) * 1e3)
-                if not all(one.stored for one in routed.stored):
+                outcome = await router.route(event)
+                routed.add(count, begun)
+                if not all(one.stored for one in outcome.stored):
                     raise RuntimeError("a message was not stored")
-    # The first ones have made the sessions.
-    return alone[1:], together[1:]
+            for function, times in ((bare.commits, commits), (bare.file_operations, files)):
+                for count in (1, AGENTS):
+                    begun = time.perf_counter()
+                    function(count)
+                    times.add(count, begun)
+    bare.close()
+    return routed, commits, files
 
 
 @asynccontextmanager

@@ -47,6 +47,7 @@ class Scripted(BaseAdapter):
         self.delivered: list[Outgoing] = []
         self.setup_error: Exception | None = None
         self.typed: list[tuple[float, Address]] = []
+        self.signed = asyncio.Event()
         self.typing_error: Exception | None = None
         self.host: Host | None = None
 
@@ -72,6 +73,7 @@ class Scripted(BaseAdapter):
 
     async def set_typing(self, address: Address) -> None:
         self.typed.append((time.monotonic(), address))
+        self.signed.set()
         if self.typing_error is not None:
             raise self.typing_error
 
@@ -225,7 +227,8 @@ async def test_the_sign_follows_a_session_to_another_chat(stage: Stage):
     await stage.up()
     other = Address("one", "chat", "thread")
     stage.service.working(SESSION, CHAT)
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await stage.adapter.signed.wait()
     stage.service.working(SESSION, other)
     await asyncio.sleep(0.5)
     stage.service.rested(SESSION)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -202,7 +203,7 @@ class _Terminal:
         try:
             piece = os.read(self.descriptor, 65536)
         except BlockingIOError:
-            time.sleep(0.01)
+            select.select([self.descriptor], [], [], 0.1)
             return
         if not piece:
             raise OSError("closed")

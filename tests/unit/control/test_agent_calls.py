@@ -156,6 +156,8 @@ async def test_an_allowed_command_is_done_and_told(stage: AgentStage, caplog: py
         assert part in card.card.text
     assert await stage.database.run(members.every) == []
     assert await stage.allowed_by(ADMIN) == "Allowed by Ada."
+    (shown,) = stage.channels["chat"].texts("dm-admin")
+    assert shown.endswith("→ Allowed by Ada: it is done.")
     (member,) = await stage.database.run(members.every)
     assert (member.user_id, member.group, member.added_by) == ("chat:bob", "home", "agent:home")
     assert stage.note(approval_id).startswith("Done: ncl members add home chat:bob\n")
@@ -257,6 +259,7 @@ async def test_what_was_allowed_is_done_with_the_scope_of_then(stage: AgentStage
     await stage.scope("group")
     await stage.allowed_by(OWNER)
     assert "there is no group 'work'" in stage.note(first)
+    assert "→ Allowed by Olga: it failed: there is no group 'work'" in stage.channels["chat"].texts("dm-owner")[0]
     second = await stage.asked("Members.Add", user="chat:bob")
     await stage.scope("disabled")
     await stage.allowed_by(OWNER)

@@ -59,7 +59,7 @@ async def test_a_frame_that_trickles_in_is_not_waited_for(tmp_path: Path):
         reply = asyncio.ensure_future(client.reply())
         while not reply.done():
             client.writer.write(b" ")
-            await asyncio.sleep(0.01)
+            await asyncio.wait([reply], timeout=0.01)
         assert reply.result()["error"] == MALFORMED
 
 

@@ -47,7 +47,7 @@ def _backend(running: Whole) -> Any:
     database, project = running.database, running.sessions.project_destinations
     backend: Any = Memory(database=database)
     backend.sessions = SessionsBackend(database, running.sessions)
-    backend.chats = ChatsBackend(database, project, running.channels.known)
+    backend.chats = ChatsBackend(database, project, running.channels.known, running.permissions.repost)
     backend.wirings = WiringsBackend(database, WiringService(database, running.channels.capabilities, project))
     backend.users = UsersBackend(database, running.permissions.repost)
     backend.roles = RolesBackend(database, running.permissions.repost)

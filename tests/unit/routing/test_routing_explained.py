@@ -1,9 +1,18 @@
 """What the router says about messages that came and messages that might."""
 
+from pathlib import Path
+
+import pytest
+
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.routing.decision import Action
-from unit.routing.house import House
-from unit.routing.world import CHANNEL, event
+from nanoclawd.channels.adapter import Capabilities
+from nanoclawd.config import Access
+from nanoclawd.routing.decision import Action, EventDecision
+from nanoclawd.store import roles
+from unit.routing.house import House, open_house
+from unit.routing.world import CHANNEL, event, person
+
+PUBLIC = Access(unknown_chats="public", unknown_senders="strict", default_group="main")
 
 
 class TestExplaining:
@@ -34,3 +43,34 @@ class TestExplaining:
         assert await house.run(lambda connection: connection.total_changes()) == before
         assert house.asked.senders == []
         assert house.router.recent("1") == []
+
+    @pytest.mark.parametrize("known", [False, True])
+    @pytest.mark.parametrize("threads", [False, True])
+    @pytest.mark.parametrize("is_group", [False, True])
+    @pytest.mark.parametrize("text", ["hello", "/help", "/clear"])
+    @pytest.mark.parametrize("sender", ["ada", "x", None])
+    async def test_an_unknown_chat_that_would_be_wired(
+        self, tmp_path: Path, known: bool, threads: bool, is_group: bool, text: str, sender: str | None
+    ):
+        """What is said beforehand is what then comes of it, step by step; and nothing is wired by asking."""
+        async with open_house(tmp_path, PUBLIC) as house:
+            await house.group("main")
+            await house.run(roles.grant, person("ada"), "owner")
+            house.abilities[CHANNEL] = Capabilities(threads=threads)
+            place = await house.chat(is_group=is_group) if known else Address(CHANNEL, "new")
+            said = event(place, text, sender, mention=True, is_group=is_group, thread="t")
+            foretold = await house.router.explain(said)
+            assert await house.count("messaging_group_agents") == 0
+            assert await house.count("messaging_groups") == int(known)
+            assert (foretold.chat is not None) == known
+            came = (await house.router.route(said)).decision
+            assert foretold.steps[0].reason.endswith("it is wired to main")
+            assert [one.wiring.id for one in foretold.wirings] == ["new"]
+            assert _told(foretold) == _told(came)
+
+
+def _told(decision: EventDecision) -> list[tuple[object, ...]]:
+    """What is said of a message, without the ids and rules of what was made since then."""
+    steps = [*decision.steps, *(step for one in decision.wirings for step in one.steps)]
+    ends = [(one.group, one.action, one.reason, one.reply, one.session_mode, one.thread_id) for one in decision.wirings]
+    return [(decision.action, decision.reason), *ends, *((one.name, one.outcome, one.reason) for one in steps)]

@@ -106,8 +106,7 @@ class Host:
         thread: str | None = None,
         platform: str | None = "terminal",
     ) -> str:
-        highest = self.inbound.execute("SELECT max(seq) FROM messages_in").get or 0
-        seq = sequence.next_host_seq(highest)
+        seq = self.inbound.execute(f"SELECT {sequence.NEXT_HOST_SEQ}").get
         identifier = identifier or f"in-{seq}"
         self.inbound.execute(
             "INSERT INTO messages_in (id, seq, kind, timestamp, status, process_after, series_id, trigger, on_wake,"

@@ -38,10 +38,18 @@ class Agent:
 
     paths: SessionPaths
     doorbell: socket.socket
+    lasts: bool = False
+    """Whether it outlives the host's end of its doorbell, and waits for another: a new daemon's."""
+    doorbells: asyncio.Queue[socket.socket] = field(default_factory=asyncio.Queue)
 
     async def rung(self) -> bool:
         """Wait for a ring; False when the host has hung up."""
-        return bool(await asyncio.get_running_loop().sock_recv(self.doorbell, 64))
+        while not await asyncio.get_running_loop().sock_recv(self.doorbell, 64):
+            if not self.lasts:
+                return False
+            self.doorbell.close()
+            self.doorbell = await self.doorbells.get()
+        return True
 
     def ring(self) -> None:
         self.doorbell.send(RING)
@@ -126,11 +134,14 @@ class Machine(UserManager):
         self.program = program
         self.broken = False
         """Whether containers end before they are ready."""
+        self.lasting = False
+        """Whether containers that are started outlive the daemon."""
         self.states: dict[str, UnitState] = {}
         self.starts: list[str] = []
         self.reloads = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sockets: dict[str, asyncio.Task[None]] = {}
+        self._agents: dict[str, Agent] = {}
 
     async def running_units(self, pattern: str) -> dict[str, UnitState]:
         return {unit: state for unit, state in self.states.items() if state.running}
@@ -184,28 +195,41 @@ class Machine(UserManager):
 
     async def _listen(self, units: SessionUnits, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                connection, _ = await loop.sock_accept(listening)
-                connection.setblocking(False)
+
+        def accept() -> None:
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            agent = self._agents.get(units.service)
+            if agent is not None and agent.lasts:
+                agent.doorbells.put_nowait(connection)
+            else:
                 self.starts.append(units.session_id)
                 self._tasks[units.service] = asyncio.create_task(self._live(units, connection))
+
+        loop.add_reader(listening, accept)
+        try:
+            await loop.create_future()
         finally:
+            loop.remove_reader(listening)
             listening.close()
             units.doorbell.unlink(missing_ok=True)  # RemoveOnStop=yes
 
     async def _live(self, units: SessionUnits, connection: socket.socket) -> None:
         paths = SessionPaths(self._root / "sessions" / units.group / units.session_id)
         result = "success"
+        agent = self._agents[units.service] = Agent(paths, connection, self.lasting)
         try:
             self._tell(units.service, UnitState("activating", "start"))
             if self.broken:
                 result = "exit-code"
                 return
             self._tell(units.service, UnitState("active", "running"))
-            await self.program(Agent(paths, connection))
+            await self.program(agent)
         finally:
-            connection.close()
+            agent.doorbell.close()
+            while not agent.doorbells.empty():
+                agent.doorbells.get_nowait().close()
+            del self._agents[units.service]
             self._tasks.pop(units.service, None)
             failed = result != "success"
             self._tell(units.service, UnitState("failed" if failed else "inactive", "dead", result, "", int(failed)))
