@@ -103,7 +103,7 @@ class Reader:
         if message.error:
             self._kind = str(message.error)
 
-    def _system(self, subtype: str, data: dict[str, Any]) -> Iterator[base.Event]:
+    def _system(self, subtype: str, data: dict[str, Any]) -> Iterator[base.Event | Outcome]:
         if subtype == "init":
             yield from self._init(data)
         elif subtype == "api_retry":
