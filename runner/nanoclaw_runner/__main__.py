@@ -9,7 +9,7 @@ from types import FrameType
 
 import apsw
 
-from nanoclaw_runner import log, startup
+from nanoclaw_runner import log, reports, startup
 from nanoclaw_runner.contract.agent_config import AgentConfig, from_json
 from nanoclaw_runner.conversation import Conversation
 from nanoclaw_runner.desk import Desk
@@ -35,7 +35,7 @@ def main(places: Places | None = None) -> int:
     try:
         inherited = startup.first_act()
         where = places or Places()
-        config = from_json(where.agent_config.read_text(encoding="utf-8"))
+        config, problem = _configuration(where)
         outbox = Outbox(where.outbound_db)
         dropped = outbox.drop_claims()
     except (startup.StartError, ContractError, OSError, ValueError, apsw.Error) as error:
@@ -45,7 +45,7 @@ def main(places: Places | None = None) -> int:
     if dropped:
         _log.info("%d messages were left unfinished and are taken up again", len(dropped))
     try:
-        asyncio.run(_serve(config, where, outbox, inherited))
+        asyncio.run(_serve(config, where, outbox, inherited, problem))
     except asyncio.CancelledError:
         _log.info("ended by SIGTERM")
     finally:
@@ -53,7 +53,19 @@ def main(places: Places | None = None) -> int:
     return EXIT_OK
 
 
-async def _serve(config: AgentConfig, places: Places, outbox: Outbox, inherited: startup.Inherited) -> None:
+def _configuration(places: Places) -> tuple[AgentConfig, str]:
+    """Return the configuration and what is wrong with it: an agent with the defaults beats one that is dead."""
+    try:
+        return from_json(places.agent_config.read_text(encoding="utf-8")), ""
+    except (OSError, ValueError) as error:
+        problem = f"the configuration cannot be read, and the defaults hold: {error}"
+        _log.warning("%s", problem)
+        return AgentConfig(), problem
+
+
+async def _serve(
+    config: AgentConfig, places: Places, outbox: Outbox, inherited: startup.Inherited, problem: str
+) -> None:
     _end_on_sigterm()
     supervision = Supervision(inherited.notifier, inherited.watchdog_seconds)
     relay = Relay(places.control_socket)
@@ -63,6 +75,9 @@ async def _serve(config: AgentConfig, places: Places, outbox: Outbox, inherited:
     await relay.open(desk)
     doorbell.open()
     supervision.ready()
+    if problem:
+        outbox.add(reports.trouble("configuration", problem, places.agent_config.name), intake.highest_seq())
+        doorbell.ring()
     conversation = Conversation(
         config, places, intake=intake, outbox=outbox, doorbell=doorbell, supervision=supervision, desk=desk
     )

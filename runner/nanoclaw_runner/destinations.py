@@ -73,6 +73,11 @@ class Book:
             return None, None
 
 
+def name_of(known: tuple[Destination, ...], address: Address) -> str:
+    """Return what a place is called by an agent that knows these."""
+    return _named(known, address).name
+
+
 def find(places: tuple[Destination, ...], name: str) -> Destination | None:
     """Return the place that a name means: its own, in any case, or the one that people call it, if only one is."""
     wanted = _folded(name)

@@ -19,6 +19,9 @@ class Places:
     temporary: Path = places.TEMPORARY
     home: Path = places.HOME
     agent_config: Path = places.AGENT_CONFIG
+    agent_memory: Path = places.AGENT_MEMORY
+    group_notes: Path = places.GROUP_NOTES
+    skills: Path = places.SKILLS
     gateway_socket: Path = places.GATEWAY_SOCKET
     control_socket: Path = places.CONTROL_SOCKET
 

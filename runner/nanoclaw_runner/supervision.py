@@ -14,6 +14,7 @@ _log = logging.getLogger(__name__)
 
 MAX_STATUS_CHARACTERS = 200
 STATUS_SPACING_SECONDS = 1.0
+_LONGEST_TIMER_SECONDS = 3600.0
 STATUS_BURST = 4
 """So many lines may follow at once (a turn begins right after the start), then one a second."""
 
@@ -78,7 +79,16 @@ class Supervision:
         """Begin to judge the provider: without a sign for so many seconds the turn has stalled."""
         self._silence_seconds = seconds
         self.sign_of_life()
+        self.stop_watching()
         self._check_silence()
+
+    def allow(self, seconds: float) -> None:
+        """Judge from now on by another bound: while a tool runs, by the tool's; ``inf``: not at all."""
+        self._silence_seconds = seconds
+        self.sign_of_life()
+        if self._silence_timer is not None:
+            self.stop_watching()
+            self._check_silence()
 
     def sign_of_life(self) -> None:
         """Note that the provider did something; its turn's status is shown anew within a second."""
@@ -113,7 +123,8 @@ class Supervision:
     def _check_silence(self) -> None:
         quiet = self._loop.time() - self._last_sign
         if quiet < self._silence_seconds:
-            self._silence_timer = self._loop.call_later(self._silence_seconds - quiet, self._check_silence)
+            wait = min(self._silence_seconds - quiet, _LONGEST_TIMER_SECONDS)
+            self._silence_timer = self._loop.call_later(wait, self._check_silence)
             return
         self._silence_timer = None
         _log.error("stalled: the provider gave no sign for %.0f s", quiet)

@@ -1,28 +1,48 @@
-"""One turn: a query to the provider, the follow-ups that join it, and the rows that come of it."""
+"""One turn: what is asked of the provider, the follow-ups that join it, and the rows that come of it."""
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from nanoclaw_runner import content
+from nanoclaw_runner import reports
+from nanoclaw_runner.addressing import Sorted, correction, misdirected
+from nanoclaw_runner.answering import Answering, Found
 from nanoclaw_runner.contract.doorbell import Partial as PartialFrame
 from nanoclaw_runner.contract.rows import Address
-from nanoclaw_runner.desk import Desk
-from nanoclaw_runner.doorbell import Doorbell
-from nanoclaw_runner.intake import Batch, Intake
-from nanoclaw_runner.prompt import Prompt, from_rows
+from nanoclaw_runner.exchange import Ended, Exchange, Heard
+from nanoclaw_runner.intake import Batch
 from nanoclaw_runner.providers import base
-from nanoclaw_runner.store.outbox import Outbox, Reply
-from nanoclaw_runner.supervision import Supervision
+from nanoclaw_runner.station import Station
+from nanoclaw_runner.store.outbox import Reply
 
 _log = logging.getLogger(__name__)
 
+MAX_REPORTS: Final = 16
+"""Of the troubles of one turn."""
 
-def prompt_of(batch: Batch) -> Prompt:
-    """Return what the provider is asked for a batch."""
-    return from_rows(batch.asked_by.id, batch.rows)
+_MINUTE: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A prompt that the provider has and has not answered.
+
+    Attributes:
+        answering: for the newest batch that an answer answers.
+        batches: all of them.
+        since: the loop's time when the first of them was asked.
+        held: an answer that waits for the agent to say whom it meant: the prompt asks for that.
+        usage: what that answer took.
+    """
+
+    answering: Answering
+    batches: tuple[Batch, ...]
+    since: float
+    held: Sorted | None = None
+    usage: tuple[base.Usage, ...] = ()
 
 
 class Turn:
@@ -30,124 +50,265 @@ class Turn:
 
     Attributes:
         messages: how many rows it has dealt with.
+        unheard: batches that went into a query which had ended before it could hear them.
+        doing: what the provider says that it is doing, for the status.
     """
 
-    def __init__(
-        self, intake: Intake, outbox: Outbox, doorbell: Doorbell, supervision: Supervision, desk: Desk, state_key: str
-    ) -> None:
+    def __init__(self, station: Station, state_key: str) -> None:
         """Prepare a turn.
 
         Args:
-            intake: gives the follow-ups.
-            outbox: takes the replies.
-            doorbell: is rung for each reply.
-            supervision: hears each sign of life.
-            desk: is told what is being answered.
+            station: what it works with.
             state_key: where the provider's continuation is kept.
         """
-        self._intake = intake
-        self._outbox = outbox
-        self._doorbell = doorbell
-        self._supervision = supervision
-        self._desk = desk
+        self._station = station
         self._state_key = state_key
-        self._open: deque[Batch] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._open: deque[_Asked] = deque()
+        self._exchange: Exchange | None = None
+        self._last: Answering | None = None
+        self._moved = asyncio.Event()
+        self._may_be_unheard = False
+        self._own_calls = 0
+        self._troubles: list[Reply] = []
         self.messages = 0
+        self.unheard: tuple[Batch, ...] = ()
+        self.doing = ""
 
-    async def run(self, batch: Batch, query: base.Query) -> None:
+    def begin(self, batch: Batch, *, reused: bool = False) -> None:
+        """Take a batch up, whose prompt the provider is about to be given.
+
+        Args:
+            batch: what is asked.
+            reused: the query was open before this turn: should it prove to have ended, nobody was heard, and a new one
+                is due.
+        """
+        self._may_be_unheard = reused
+        if not self._open:
+            self._station.desk.asked = batch
+            self._count_anew()
+        self._add(batch)
+
+    async def run(self, exchange: Exchange) -> None:
         """Follow the query until every prompt given to it is answered or has failed."""
-        self._open.append(batch)
-        self._desk.asked = batch
+        self._exchange = exchange
         try:
             async with asyncio.TaskGroup() as group:
-                follow_ups = group.create_task(self._push_follow_ups(query))
+                follow_ups = group.create_task(self._push_follow_ups(exchange))
                 try:
-                    await self._answer(query)
+                    await self._until_answered()
                 finally:
                     follow_ups.cancel()
         finally:
-            self._desk.asked = None
-            self._doorbell.forget_partial()
-            await query.close()
+            self._station.watch.nothing_runs()
+            self._station.desk.asked = None
+            self._station.doorbell.forget_partial()
 
     def refuse(self, batch: Batch, reason: str) -> None:
         """Tell the person why there is no answer, and consume what was asked."""
-        self._open.append(batch)
+        self._add(batch)
         self._fail(reason)
+        self._station.desk.asked = None
 
-    async def _push_follow_ups(self, query: base.Query) -> None:
-        while True:
-            await self._intake.changed.wait()
-            if not self._open:
-                # The turn is ending: nobody would answer what is taken now.
-                return
-            batch = self._intake.take(joining=self._open[-1])
-            if batch is None:
-                continue
-            self._open.append(batch)
-            query.push(prompt_of(batch))
-
-    async def _answer(self, query: base.Query) -> None:
-        async with aclosing(_words_for_exceptions(query)) as events:
-            async for event in events:
-                self._supervision.sign_of_life()
-                self._handle(event)
-                if not self._open:
-                    return
-        self._fail("the provider ended without an answer")
-
-    def _handle(self, event: base.Event) -> None:
+    def hear(self, event: Heard) -> None:
+        """Deal with what the provider says; between turns, too."""
+        self._station.supervision.sign_of_life()
+        if not isinstance(event, base.Init | base.Activity | base.Error | base.Concern | Ended):
+            self._may_be_unheard = False
         match event:
             case base.Init(continuation):
                 self._keep(continuation)
             case base.Partial(text):
-                self._doorbell.show(PartialFrame(in_reply_to=self._open[0].asked_by.id, text=text))
-            case base.Result(text, covers):
-                self._reply(text, covers)
-            case base.Error(message):
-                self._fail(message)
-            case base.Activity() | base.Progress() | base.ToolBegan() | base.ToolEnded() | base.Concern():
-                pass
+                self.doing = ""
+                self._show(text)
+            case base.Result(text, covers, usage):
+                self._answered(text, covers, (usage,) if usage is not None else ())
+            case base.Error(message, _, trouble):
+                self._failed(message, trouble)
+            case Ended():
+                self._ended()
+            case _:
+                self._note(event)
+
+    def _note(self, event: base.Event) -> None:
+        """Deal with what is no part of an answer."""
+        match event:
+            case base.Progress(message):
+                self.doing = message
+            case base.ToolBegan(name, timeout):
+                self._own_tool_began(name, timeout)
+            case base.ToolEnded(name):
+                self._station.watch.ended(name)
+            case base.Concern(trouble, subject, message):
+                self._report(reports.trouble(trouble, message, subject))
+            case _:
+                # A sign of life and nothing else.
+                return
+
+    async def _push_follow_ups(self, exchange: Exchange) -> None:
+        while True:
+            await self._station.intake.changed.wait()
+            if not self._open or exchange.over:
+                # The turn is ending: nobody would answer what is taken now.
+                return
+            batch = self._station.intake.take(joining=self._open[-1].answering.batch)
+            if batch is None:
+                continue
+            self._add(batch)
+            exchange.push(self._station.scribe.next(batch))
+
+    async def _until_answered(self) -> None:
+        seconds = self._station.config.turn_seconds
+        while self._open and not self.unheard:
+            self._moved.clear()
+            try:
+                async with asyncio.timeout_at(self._open[0].since + seconds):
+                    await self._moved.wait()
+            except TimeoutError:
+                self._abandon()
+                self._fail(
+                    f"the answer was not complete within {_spoken(seconds)}, and I was stopped. Please ask again."
+                )
+
+    def _add(self, batch: Batch) -> None:
+        station = self._station
+        here = station.intake.reply_address(batch)
+        addressed = station.config.prompt == "addressed"
+        answering = Answering(batch, here, station.desk.book, addressed=addressed)
+        self._open.append(_Asked(answering, (batch,), self._loop.time()))
+
+    def _count_anew(self) -> None:
+        self._station.tools.begin_turn()
+        self._own_calls = 0
+
+    @property
+    def _calls(self) -> int:
+        return self._station.tools.calls + self._own_calls
 
     def _keep(self, continuation: str) -> None:
-        if self._outbox.state(self._state_key) != continuation:
-            self._outbox.set_state(self._state_key, continuation)
+        outbox = self._station.outbox
+        if outbox.state(self._state_key) != continuation:
+            outbox.set_state(self._state_key, continuation)
 
-    def _reply(self, text: str, covers: int) -> None:
-        covered = [self._open.popleft() for _ in range(min(max(covers, 1), len(self._open)))]
-        asked = covered[-1]
+    def _show(self, text: str) -> None:
+        if not self._open or self._open[0].held is not None:
+            return
+        answering = self._open[0].answering
+        shown = answering.so_far(text)
+        if shown.strip():
+            self._station.doorbell.show(PartialFrame(in_reply_to=answering.batch.asked_by.id, text=shown))
+
+    def _own_tool_began(self, name: str, timeout: float | None) -> None:
+        self._station.watch.provider_began(name, timeout)
+        self._own_calls += 1
+        most = self._station.config.max_tool_calls
+        if self._open and self._own_calls > most:
+            self._abandon()
+            self._fail(f"I made more than {most} tool calls without an answer, and was stopped. Please ask again.")
+
+    def _report(self, row: Reply) -> None:
+        """Keep a report for the answer's transaction; between turns it is written at once."""
+        if len(self._troubles) < MAX_REPORTS and all(row.content != one.content for one in self._troubles):
+            self._troubles.append(row)
+        if not self._open:
+            self._write([], ())
+
+    def _answered(self, text: str, covers: int, usage: tuple[base.Usage, ...]) -> None:
+        covered = [self._open.popleft() for _ in range(min(covers, len(self._open)))]
+        answering = covered[-1].answering if covered else self._open[0].answering if self._open else self._last
+        if answering is None:
+            _log.warning("an answer without any question is dropped")
+            return
+        self._last = answering
+        found = answering.found(text)
+        batches = tuple(batch for asked in covered for batch in asked.batches)
+        since = min((asked.since for asked in covered), default=self._loop.time())
+        usage = (*(one for asked in covered for one in asked.usage), *usage)
+        held = [asked.held for asked in covered if asked.held is not None]
+        if covered and not held and not found.is_clear and self._exchange is not None and not self._exchange.over:
+            self._open.append(_Asked(answering, batches, since, found.sorted, usage))
+            words = correction(found.sorted, answering.places())
+            self._exchange.push(self._station.scribe.note(f"{answering.batch.asked_by.id}-named", words))
+            self._moved.set()
+            return
+        rows = _settled(answering, held, found)
+        if usage:
+            seconds = self._loop.time() - since
+            rows.append(reports.usage(answering.batch.asked_by.id, usage, tool_calls=self._calls, seconds=seconds))
+        self._count_anew()
+        self._write(rows, batches)
+
+    def _failed(self, message: str, trouble: base.Trouble) -> None:
+        if not trouble and self._nobody_heard():
+            return
+        if trouble:
+            self._report(reports.trouble(trouble, message))
         if self._open:
-            self._desk.asked = self._open[0]
-        replies = [self._reply_row(asked, content.write(text))] if text.strip() else []
-        self._write(replies, covered)
+            self._fail(message)
+        else:
+            _log.warning("the provider failed while nothing was asked: %s", message)
+
+    def _ended(self) -> None:
+        if self._open and not self._nobody_heard():
+            self._fail("the provider ended without an answer")
+
+    def _nobody_heard(self) -> bool:
+        """Tell whether the query had ended before it was given this turn's prompts; they are for a new one then."""
+        if not self._may_be_unheard or self._calls or not self._open:
+            return False
+        self.unheard = tuple(batch for asked in self._open for batch in asked.batches)
+        self._open.clear()
+        self._moved.set()
+        return True
 
     def _fail(self, reason: str) -> None:
         _log.warning("turn failed: %s", reason)
         failed = list(self._open)
         self._open.clear()
+        rows: list[Reply] = []
         told: dict[Address | None, Reply] = {}
-        for batch in failed:
-            reply = self._reply_row(batch, content.write(f"Error: {reason}", error=True))
-            told[reply.address] = reply
-        self._write(list(told.values()), failed)
+        for asked in failed:
+            if asked.held is not None:
+                # There is an answer, if to nobody in particular: that is worth more than the reason.
+                rows += _settled(asked.answering, [asked.held], Found(Sorted()))
+            else:
+                told[asked.answering.address] = asked.answering.here(f"Error: {reason}", error=True)
+        self._write([*rows, *told.values()], [batch for asked in failed for batch in asked.batches])
 
-    def _reply_row(self, batch: Batch, text: str) -> Reply:
-        return Reply(content=text, in_reply_to=batch.asked_by.id, address=self._intake.reply_address(batch))
+    def _abandon(self) -> None:
+        if self._exchange is not None:
+            self._exchange.abandon()
 
-    def _write(self, replies: list[Reply], covered: list[Batch]) -> None:
-        self._doorbell.forget_partial()
+    def _write(self, rows: Sequence[Reply], covered: Sequence[Batch]) -> None:
+        station = self._station
+        if covered:
+            station.doorbell.forget_partial()
         ids = [identifier for batch in covered for identifier in batch.ids]
         self.messages += len(ids)
-        self._outbox.finish(replies, ids, self._intake.highest_seq())
-        self._doorbell.ring()
+        station.outbox.finish([*rows, *self._troubles], ids, station.intake.highest_seq())
+        self._troubles.clear()
+        station.doorbell.ring()
+        if self._open:
+            station.desk.asked = self._open[0].answering.batch
+        self._moved.set()
 
 
-async def _words_for_exceptions(query: base.Query) -> AsyncGenerator[base.Event]:
-    """Turn a provider's exception into an error event; the database's own exceptions are none of its business."""
-    try:
-        async with aclosing(query.events()) as events:
-            async for event in events:
-                yield event
-    except Exception as error:
-        _log.exception("the provider failed")
-        yield base.Error(str(error) or type(error).__name__)
+def _settled(answering: Answering, held: Sequence[Sorted], found: Found) -> list[Reply]:
+    """Return the rows of an answer; what still names nobody goes to where it was asked rather than nowhere."""
+    rows = [row for one in held for row in answering.rows(one.sent)] + answering.rows(found.sorted.sent)
+    silent = found.thought and found.is_clear
+    corrected = bool(held) and bool(found.sorted.sent or silent)
+    # An agent that was asked whom it meant mostly excuses itself: what it said first is the answer.
+    left = [found.sorted] if corrected or not held else [*held]
+    for one in left:
+        if one.loose:
+            rows.append(answering.here(one.loose))
+        rows += [answering.here(misdirected(name, text)) for name, text in one.unknown]
+    return rows
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:g} seconds"
+    minutes = round(seconds / _MINUTE)
+    return "a minute" if minutes == 1 else f"{minutes} minutes"

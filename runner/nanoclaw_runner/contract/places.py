@@ -9,7 +9,15 @@ OUTBOUND_FILES = Path("/session/out/files")
 WORKSPACE = Path("/workspace")
 TEMPORARY = Path("/tmp")  # noqa: S108  # the container's own tmpfs
 HOME = Path("/home/agent")
-AGENT_CONFIG = Path("/app/agent.json")
+AGENT_CONFIG = Path("/app/agent/agent.json")
+SKILLS = Path("/app/skills")
+"""Beneath it ``shipped`` and ``own``, each with a directory for each skill."""
+AGENT_MEMORY = Path("/app/agent/AGENTS.md")
+"""What every conversation of the agent begins with, composed by the host: shared base and fragments."""
+
+GROUP_NOTES = Path("/workspace/AGENTS.md")
+"""What the agent itself has noted down."""
+
 GATEWAY_SOCKET = Path("/run/nanoclaw-gateway/gateway.sock")
 CONTROL_SOCKET = Path("/run/nanoclaw/control.sock")
 """The runner's own: what the agent's tools ask here is a row for the host."""

@@ -7,6 +7,7 @@ from nanoclaw_runner.providers.base import Provider, UnusableProviderError
 from nanoclaw_runner.workshop import Workshop
 
 MODULES = {
+    "claude": "nanoclaw_runner.providers.claude",
     "openai": "nanoclaw_runner.providers.openai_chat",
     "scripted": "nanoclaw_runner.providers.scripted",
 }

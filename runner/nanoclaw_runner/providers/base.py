@@ -79,7 +79,7 @@ class Result:
 
     Attributes:
         text: what is said; empty means that nothing is.
-        covers: how many of the prompts not answered yet, oldest first, this answers.
+        covers: how many of the prompts not answered yet, oldest first, this answers; 0: it is of background work.
         usage: what it took, None where nobody said.
     """
 
@@ -88,7 +88,7 @@ class Result:
     usage: Usage | None = None
 
 
-type Trouble = Literal["", "credentials", "rate-limit", "overloaded", "network", "refused", "mcp"]
+type Trouble = Literal["", "credentials", "rate-limit", "overloaded", "network", "refused", "mcp", "configuration"]
 
 
 @dataclass(frozen=True, slots=True)

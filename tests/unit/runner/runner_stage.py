@@ -89,7 +89,7 @@ class Host:
         self.inbound.close()
 
     def configure(self, **changes: object) -> None:
-        values = {"provider": "scripted", "idle_seconds": 60.0, **changes}
+        values = {"provider": "scripted", "prompt": "plain", "idle_seconds": 60.0, **changes}
         self.places.agent_config.write_text(to_json(AgentConfig(**values)))  # type: ignore[arg-type]
 
     def insert(

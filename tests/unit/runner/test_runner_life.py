@@ -347,8 +347,6 @@ def test_started_by_hand_it_says_what_is_missing(environment: dict[str, str], co
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (lambda host: host.places.agent_config.write_text("[]"), "agent.json: Expected `object`, got `array`"),
-        (lambda host: host.places.agent_config.unlink(), "agent.json"),
         (lambda host: host.places.outbound_db.unlink(), "unable to open database file"),
         (lambda host: host.places.outbound_db.write_bytes(b"nonsense" * 1000), "not a database"),
     ],
