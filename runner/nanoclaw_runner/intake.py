@@ -179,7 +179,8 @@ class Intake:
 
 
 def _may_join(chosen: Sequence[Candidate], batch: Batch) -> bool:
-    return all(row.place == batch.asked_by.address and not row.command for row in chosen)
+    """Tell whether rows may be answered along with a batch; a task's script runs before a turn, not during one."""
+    return all(row.place == batch.asked_by.address and not row.command and not row.task for row in chosen)
 
 
 def _seconds_until(due: str) -> float:

@@ -22,6 +22,7 @@ class Candidate:
         trigger: the row asks for an answer; others are context.
         on_wake: only a fresh container sees it.
         place: where it was written.
+        task: it asks for a run of a task, whose script may have to be run first.
         command: name of the command that it is, empty for everything else.
         request: id of the request of ours that it answers; such a row is never part of a prompt.
         answers: reference of the question of ours that it answers; part of a prompt only where no tool waits for it.
@@ -32,6 +33,7 @@ class Candidate:
     trigger: bool
     on_wake: bool = False
     place: Address | None = None
+    task: bool = False
     command: str = ""
     request: str = ""
     answers: str = ""

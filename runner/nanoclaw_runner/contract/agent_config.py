@@ -56,6 +56,7 @@ class AgentConfig(msgspec.Struct, frozen=True):
         quiet_seconds: a provider's open query that has nothing to answer is closed after this (F-39).
         turn_seconds: an answer must be complete within this.
         max_tool_calls: tool calls of one turn, at most.
+        task_scripts: whether the scripts of tasks are run; a task that has one fails where they are not.
         may_ask_host: whether the agent may use ``ncl`` and the tools that change itself.
         mcp_servers: MCP servers beside the runner's own tools.
         skills: names of the shared skills that it has; None: all.
@@ -78,6 +79,7 @@ class AgentConfig(msgspec.Struct, frozen=True):
     quiet_seconds: float = DEFAULT_QUIET_SECONDS
     turn_seconds: float = DEFAULT_TURN_SECONDS
     max_tool_calls: int = DEFAULT_MAX_TOOL_CALLS
+    task_scripts: bool = True
     may_ask_host: bool = True
     mcp_servers: tuple[McpServer, ...] = ()
     skills: tuple[str, ...] | None = None

@@ -305,6 +305,7 @@ def _candidate(values: tuple[object, ...]) -> Candidate:
         on_wake=bool(on_wake),
         place=address_of(channel_type, platform_id, thread_id),
         command=command_name(str(kind), row_type, name),
+        task=kind == "task",
         request=str(request or "?") if row_type == CONTROL_REPLY else "",
         answers=str(answers or "") if row_type == QUESTION_RESPONSE else "",
     )

@@ -106,6 +106,13 @@ class Outbox:
         with writing(self._connection):
             self._acknowledge(ids, "processing")
 
+    def release(self, ids: Iterable[str]) -> None:
+        """Take claims back: what was claimed is not worked on yet."""
+        with writing(self._connection):
+            self._connection.executemany(
+                "DELETE FROM processing_ack WHERE message_id = ? AND status = 'processing'", [(one,) for one in ids]
+            )
+
     def finish(
         self, replies: Sequence[Reply], completed: Iterable[str], highest_in: int, *, forget: str | None = None
     ) -> None:

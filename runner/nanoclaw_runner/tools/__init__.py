@@ -5,13 +5,14 @@ from typing import Any
 from nanoclaw_runner.contract.agent_config import AgentConfig
 from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.places import Places
-from nanoclaw_runner.tools import clock, core, interactive
+from nanoclaw_runner.tools import clock, core, interactive, scheduling
 from nanoclaw_runner.tools.base import Tool, Toolbox
 
 
 def toolbox(config: AgentConfig, places: Places, desk: Desk) -> Toolbox:
     """Return the tools of a configured agent."""
     families: list[list[Tool[Any]]] = [clock.tools(config), core.tools(places, desk), interactive.tools(config, desk)]
+    families.append(scheduling.tools(config, desk))
     if config.may_ask_host:
         families += _changing(config, desk)
     return Toolbox([tool for family in families for tool in family], max_calls=config.max_tool_calls)

@@ -1,0 +1,220 @@
+"""A task's script runs before its agent is called, and says whether that is worth it (§7.9 of the reference).
+
+The last line that it prints is JSON: ``{"wakeAgent": true, "data": …}``. The data go into the prompt. Where it says
+false, or can't say anything, the run is over without the agent, and the host is told why.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, InboundRow
+from nanoclaw_runner.contract.text import storable
+from nanoclaw_runner.doorbell import Doorbell
+from nanoclaw_runner.intake import Batch, Intake
+from nanoclaw_runner.store.outbox import Outbox, Reply
+
+_log = logging.getLogger(__name__)
+
+TASK: Final = "task"
+SCRIPT_SECONDS: Final = 30.0
+MAX_OUTPUT_BYTES: Final = 1024 * 1024
+_MAX_REASON_CHARACTERS: Final = 300
+_PIECE_BYTES: Final = 64 * 1024
+
+
+class _ScriptError(Exception):
+    """The script could not say whether the agent is to be called; the message is for whoever wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a script has said."""
+
+    wake: bool
+    data: object = None
+
+
+class Gate:
+    """Lets batches through to the agent, without the tasks whose scripts call nobody."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        outbox: Outbox,
+        doorbell: Doorbell,
+        workspace: Path,
+        *,
+        allowed: bool = True,
+        seconds: float = SCRIPT_SECONDS,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            intake: knows the inbox's last number.
+            outbox: takes the reports, and the acknowledgements of what is over.
+            doorbell: is rung for them.
+            workspace: where scripts run.
+            allowed: whether scripts are run at all.
+            seconds: how long one may take.
+        """
+        self._intake = intake
+        self._outbox = outbox
+        self._doorbell = doorbell
+        self._workspace = workspace
+        self._allowed = allowed
+        self._seconds = seconds
+
+    async def pass_on(self, batch: Batch) -> Batch | None:
+        """Run the scripts of a batch's tasks, one after the other; return what is left of it for the agent.
+
+        What is over is acknowledged and reported at once. Context without a question waits for the next one.
+        """
+        if not any(row.kind == TASK for row in batch.rows):
+            return batch
+        left: list[InboundRow] = []
+        for row in batch.rows:
+            passed = await self._pass(row)
+            if passed is not None:
+                left.append(passed)
+        if any(row.trigger for row in left):
+            return Batch(rows=tuple(left))
+        self._outbox.release(row.id for row in left)
+        return None
+
+    async def _pass(self, row: InboundRow) -> InboundRow | None:
+        content = _content(row)
+        script = content.get("script")
+        if not isinstance(script, str) or not script.strip():
+            return row
+        try:
+            if not self._allowed:
+                raise _ScriptError("scripts of tasks are not run here")
+            said = await run(script, self._workspace, self._seconds)
+            shown = json.dumps({**content, "scriptOutput": said.data}, ensure_ascii=False)
+            if len(storable(shown).encode()) > MAX_CONTENT_BYTES:
+                raise _ScriptError(f"its data are longer than {MAX_CONTENT_BYTES // 1024} KiB")
+        except _ScriptError as error:
+            _log.warning("the script of %s failed: %s", row.id, error)
+            self._finish(row, "failed", f"its script: {error}")
+            return None
+        if not said.wake:
+            self._finish(row, "skipped", "its script says that there is nothing to do")
+            return None
+        return replace(row, content=shown)
+
+    def _finish(self, row: InboundRow, outcome: str, reason: str) -> None:
+        content = {"action": TASK, "row": row.id, "outcome": outcome, "reason": reason[:_MAX_REASON_CHARACTERS]}
+        report = Reply(content=json.dumps(content, ensure_ascii=False), kind="system")
+        self._outbox.finish([report], [row.id], self._intake.highest_seq())
+        self._doorbell.ring()
+
+
+async def run(script: str, workspace: Path, seconds: float = SCRIPT_SECONDS) -> _Said:
+    """Run a script by bash and return what its last line says; all of its processes have ended then.
+
+    Raises:
+        _ScriptError: it failed, took too long, printed too much, or its last line says nothing.
+    """
+    path = await asyncio.to_thread(_write, script)
+    try:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "bash",
+                path,
+                cwd=workspace,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _ScriptError(f"it can't be started: {error}") from None
+        try:
+            output, errors = await _followed(process, seconds)
+        finally:
+            _end(process.pid)
+    finally:
+        await asyncio.to_thread(Path(path).unlink, missing_ok=True)
+    if process.returncode:
+        last = " ".join(errors.decode(errors="replace").split())[-_MAX_REASON_CHARACTERS // 2 :]
+        raise _ScriptError(f"it ended with {process.returncode}{f': {last}' if last else ''}")
+    return _read(output)
+
+
+async def _followed(process: asyncio.subprocess.Process, seconds: float) -> tuple[bytes, bytes]:
+    """Wait for a script, and return what it printed; what it leaves behind is ended, and prints no more."""
+    async with asyncio.TaskGroup() as group:
+        output = group.create_task(_bounded(process.stdout, process.pid))
+        errors = group.create_task(_bounded(process.stderr, process.pid))
+        timed_out = False
+        try:
+            async with asyncio.timeout(seconds):
+                await process.wait()
+        except TimeoutError:
+            timed_out = True
+        _end(process.pid)
+        await process.wait()
+    if timed_out:
+        raise _ScriptError(f"it was ended after {seconds:g} seconds")
+    printed, complained = output.result(), errors.result()
+    if printed is None or complained is None:
+        raise _ScriptError(f"it was ended because it printed more than {MAX_OUTPUT_BYTES // 1024} KiB")
+    return printed, complained
+
+
+async def _bounded(stream: asyncio.StreamReader | None, pid: int) -> bytes | None:
+    """Read a stream to its end; None where it was more than may be printed, and whoever prints was ended for it."""
+    found = bytearray()
+    while stream is not None and (piece := await stream.read(_PIECE_BYTES)):
+        if len(found) + len(piece) > MAX_OUTPUT_BYTES:
+            _end(pid)
+            return None
+        found += piece
+    return bytes(found)
+
+
+def _end(group: int) -> None:
+    """End a script and whatever it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _write(script: str) -> str:
+    """Write a script to a file that nobody else reads (mkstemp: 0600, and the owner may run it)."""
+    descriptor, path = tempfile.mkstemp(prefix="task-script-", suffix=".sh")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(storable(script))
+        os.fchmod(file.fileno(), 0o700)
+    return path
+
+
+def _read(output: bytes) -> _Said:
+    lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
+    if not lines:
+        raise _ScriptError("it printed nothing")
+    try:
+        found = json.loads(lines[-1])
+    except (ValueError, RecursionError):
+        raise _ScriptError("its last line is no JSON") from None
+    if not isinstance(found, dict) or not isinstance(found.get("wakeAgent"), bool):
+        raise _ScriptError('its last line has no "wakeAgent": true or false')
+    return _Said(found["wakeAgent"], found.get("data"))
+
+
+def _content(row: InboundRow) -> dict[str, object]:
+    if row.kind != TASK:
+        return {}
+    try:
+        found = json.loads(row.content)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
