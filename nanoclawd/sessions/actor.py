@@ -155,10 +155,30 @@ class SessionActor:
         self.nudge()
         return stopped
 
-    async def restart_after_turn(self) -> bool:
-        """End the container when it has answered what it was asked; False where there is none."""
-        if not await self._container.running():
-            return False
+    async def restart(self, note: NewMessage | None = None) -> bool:
+        """End the container, which is nobody's fault; False where there is none, and then nothing has changed.
+
+        A note is stored before, for the next container alone: that begins once this one is really gone, at once.
+
+        Raises:
+            Unavailable: the note could not be stored; the container goes on.
+        """
+        with self.accepting():
+            if not await self._container.running():
+                return False
+            if note is not None:
+                await self.store(note)
+            await self._container.end_now(Ended.FOR_RESTART)
+        self.nudge()
+        return True
+
+    async def restart_after_turn(self, note: NewMessage | None = None) -> bool:
+        """End the container when it has answered what it was asked; as :meth:`restart` in all else."""
+        with self.accepting():
+            if not await self._container.running():
+                return False
+            if note is not None:
+                await self.store(note)
         self._attendance.restart_when_idle()
         return True
 
@@ -297,8 +317,10 @@ class SessionActor:
             await self.project(destinations)
             if found:
                 await self._container.adopt()
-            elif not await self._container.wake(lambda: self._wanted(recovery=recovery)):
-                return
+            else:
+                await self._mailbox.release()
+                if not await self._container.wake(lambda: self._wanted(recovery=recovery)):
+                    return
             await self._attendance.attend(self._kick)
             self._display.see(Phase.STOPPING)
             await self._container.wait_gone(self._kick)

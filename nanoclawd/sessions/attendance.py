@@ -126,7 +126,7 @@ class Attendance:
     def undone(self) -> list[Pending]:
         """Return what a container that has gone left undone: what it began, or all if it never did anything."""
         begun = self._mailbox.among(self._claimed)
-        return begun if begun or self.progressed else self._mailbox.due()
+        return begun if begun or self.progressed else self._mailbox.due(held=False)
 
     async def _drain_awake(self) -> None:
         loop = asyncio.get_running_loop()

@@ -70,14 +70,20 @@ class Mailbox:
             process_after=message.process_after,
             timestamp=now_text(),
             address=message.address,
+            held=message.on_wake,
         )
         self._fresh[message.id] = self._pending[message.id] = entry
         return True
 
-    def due(self) -> list[Pending]:
-        """Return the messages that may be answered now."""
+    def due(self, *, held: bool = True) -> list[Pending]:
+        """Return the messages that may be answered now, unless said otherwise with those that wait for a new container.
+
+        Args:
+            held: whether what no container that is there now can see is among them.
+        """
         moment = now_text()
-        return [message for message in self._pending.values() if message.trigger and message.due(moment)]
+        waiting = [message for message in self._pending.values() if message.trigger and message.due(moment)]
+        return [message for message in waiting if held or not message.held]
 
     def among(self, message_ids: frozenset[str]) -> list[Pending]:
         """Return the messages with these ids."""
@@ -95,6 +101,12 @@ class Mailbox:
         """Return where a message was written; the session's own chat for one that is not known any more."""
         message = self._pending.get(message_id)
         return (message.address if message else None) or self._session.address
+
+    async def release(self) -> None:
+        """Let the container that begins now see what was kept for it."""
+        if any(message.held for message in self._pending.values()):
+            await self._files.write(lambda inbound: inbound.release())
+            await self.load()
 
     async def drain(self) -> Drained:
         """Deliver what the agent has said; what is finished is told after its answers were delivered.
@@ -152,7 +164,7 @@ class Mailbox:
     def _asked(self) -> Iterator[str]:
         moment = now_text()
         for message in self._pending.values():
-            if message.trigger and (message.tries or message.due(moment)):
+            if message.trigger and not message.held and (message.tries or message.due(moment)):
                 yield message.id
 
     async def _report(self, problems: Iterable[Problem]) -> None:
