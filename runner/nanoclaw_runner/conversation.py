@@ -21,6 +21,7 @@ from nanoclaw_runner.places import Places
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import base, load
 from nanoclaw_runner.scribe import Scribe
+from nanoclaw_runner.scripts import Gate
 from nanoclaw_runner.selection import CLEAR
 from nanoclaw_runner.station import Station
 from nanoclaw_runner.store.outbox import Outbox, Reply
@@ -58,6 +59,7 @@ class Conversation:
         self._doorbell = doorbell
         self._supervision = supervision
         self._desk = desk
+        self._gate = Gate(intake, outbox, doorbell, places.workspace, allowed=config.task_scripts)
         watch = ToolWatch(supervision, outbox, config.silence_seconds)
         tools = toolbox(config, places, desk)
         tools.watcher = watch
@@ -86,7 +88,9 @@ class Conversation:
         while True:
             batch = self._intake.take()
             if batch is not None:
-                await self._answer(batch, group)
+                passed = await self._gate.pass_on(batch)
+                if passed is not None:
+                    await self._answer(passed, group)
                 idle_since = loop.time()
                 if self._intake.more:
                     continue
