@@ -3,7 +3,7 @@
 import apsw
 
 from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, Address
-from nanoclaw_runner.desk import Desk
+from nanoclaw_runner.desk import OUTCOME_SECONDS, Desk
 from nanoclaw_runner.destinations import find
 from nanoclaw_runner.store.inbox import Outcome
 from nanoclaw_runner.tools.base import ToolError
@@ -64,7 +64,7 @@ async def told(desk: Desk, key: str, number: int, done: str) -> str:
     Raises:
         ToolError: the host refused it, or could not deliver it for good.
     """
-    outcome = await desk.outcome(key)
+    outcome = await desk.outcome(key, OUTCOME_SECONDS)
     match outcome:
         case Outcome("delivered"):
             return done

@@ -10,19 +10,20 @@ from runner_stage import Host, desk_of
 
 from nanoclaw_runner import desk as desk_module
 from nanoclaw_runner.contract.agent_config import AgentConfig
-from nanoclaw_runner.contract.rows import InboundRow
+from nanoclaw_runner.contract.rows import Address, InboundRow
 from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.intake import Batch
 from nanoclaw_runner.tool_error import HostError, ToolError
-from nanoclaw_runner.tools import toolbox
+from nanoclaw_runner.tools import outcome, toolbox
 
 METHOD = "io.nanoclaw.Tasks.Create"
 CHANGING = {"create_agent", "install_packages", "add_mcp_server"}
 
 
 def asking(desk: Desk, *identifiers: str) -> None:
-    rows = tuple(InboundRow(one, 2 * n, "chat", "", "{}") for n, one in enumerate(identifiers, start=1))
-    desk.asked = Batch(rows)
+    here = Address("cli", "terminal")
+    rows = (InboundRow(one, 2 * n, "chat", "", "{}", address=here) for n, one in enumerate(identifiers, start=1))
+    desk.asked = Batch(tuple(rows))
 
 
 async def answered(host: Host, desk: Desk, reply: dict[str, object], call: Awaitable[Any]) -> tuple[Any, Any]:
@@ -102,6 +103,27 @@ def test_a_repeated_turns_call_is_not_made_twice(host: Host):
         assert len(host.contents("system")) == 1
         asking(desk, "in-4")
         assert desk.key("schedule_task", {"prompt": "x"}) != key
+
+    play(host, scene)
+
+
+def test_parallel_calls_of_tools_and_of_ncl_share_one_sequence(host: Host, monkeypatch: pytest.MonkeyPatch):
+    """W-12, W-13, W-17, F-77: one writer gives all numbers; each row is whole, in order, and answers the message."""
+    monkeypatch.setattr(desk_module, "CALL_SECONDS", 0.1)
+    monkeypatch.setattr(outcome, "OUTCOME_SECONDS", 0.1)
+
+    async def scene(desk: Desk) -> None:
+        host.insert("hello", identifier="in-2")
+        asking(desk, "in-2")
+        box = toolbox(AgentConfig(), host.places, desk)
+        said = (box.call("send_message", {"text": f"m{number}"}) for number in range(40))
+        asked = (desk.call(METHOD, {"number": number}) for number in range(4))
+        await asyncio.gather(*said, *asked, return_exceptions=True)
+        rows = host.outbound("SELECT seq, kind, in_reply_to FROM messages_out ORDER BY rowid")
+        numbers = [int(str(row[0])) for row in rows]
+        assert numbers == list(range(3, 3 + 2 * 44, 2))
+        assert [row[2] for row in rows if row[1] == "chat"] == ["in-2"] * 40
+        assert [one["text"] for one in host.contents("chat")] == [f"m{number}" for number in range(40)]
 
     play(host, scene)
 
