@@ -25,6 +25,7 @@ from nanoclaw_runner.store.outbox import Outbox, Reply
 from nanoclaw_runner.tool_error import HostError, ToolError
 
 CONTROL: Final = "control"
+MAX_FRAME_BYTES: Final = 64 * 1024
 MAX_CALLS: Final = 4
 """Calls of the host at once; more wait for one of these to be answered, within their own time."""
 
@@ -142,6 +143,9 @@ class Desk:
         """
         given = {name: value for name, value in parameters.items() if value is not None}
         frame = json.dumps({"method": method, "parameters": given}, ensure_ascii=False)
+        size = len(frame.encode(errors="replace"))
+        if size > MAX_FRAME_BYTES:
+            raise ToolError(f"this is too long: the call has {size} bytes, {MAX_FRAME_BYTES} fit")
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 reply = await self.exchange(frame, key)

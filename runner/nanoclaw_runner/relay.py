@@ -13,11 +13,10 @@ from typing import Final
 
 import apsw
 
-from nanoclaw_runner.desk import CALL_SECONDS, Desk
+from nanoclaw_runner.desk import CALL_SECONDS, MAX_FRAME_BYTES, Desk
 
 _log = logging.getLogger(__name__)
 
-MAX_FRAME_BYTES: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 32
 _MAX_PASSED_OVER: Final = 64
 """Pieces of a frame's length; who writes still more is hung up on."""

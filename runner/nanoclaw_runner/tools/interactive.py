@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from nanoclaw_runner.contract import cards
 from nanoclaw_runner.contract.agent_config import AgentConfig
 from nanoclaw_runner.desk import Desk
+from nanoclaw_runner.destinations import AGENT
 from nanoclaw_runner.tools.base import Tool, ToolError
 from nanoclaw_runner.tools.outcome import address_of, told, write
 
@@ -82,8 +83,11 @@ class _Interactive:
             raise ToolError(
                 f"this turn has time to wait {max(left, 0)} seconds for an answer: ask with a shorter timeout"
             )
-        if self._desk.here() is None:
+        here = self._desk.here()
+        if here is None:
             raise ToolError("this turn was asked nowhere: there is nobody to ask")
+        if here.channel_type == AGENT:
+            raise ToolError("another agent asks in this turn: there is nobody to choose; ask it in words")
         key = self._desk.key("ask_user_question", arguments)
         content = _question(arguments, key)
         try:

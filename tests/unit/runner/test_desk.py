@@ -11,7 +11,7 @@ from runner_stage import Host, desk_of
 from nanoclaw_runner import desk as desk_module
 from nanoclaw_runner.contract.agent_config import AgentConfig
 from nanoclaw_runner.contract.rows import Address, InboundRow
-from nanoclaw_runner.desk import Desk
+from nanoclaw_runner.desk import MAX_FRAME_BYTES, Desk
 from nanoclaw_runner.intake import Batch
 from nanoclaw_runner.tool_error import HostError, ToolError
 from nanoclaw_runner.tools import outcome, toolbox
@@ -82,6 +82,28 @@ def test_a_host_that_says_nothing_is_an_error_in_time(host: Host, monkeypatch: p
         with pytest.raises(ToolError, match=r"did not answer within 0\.1 seconds"):
             await desk.call(METHOD, {})
         assert not desk._intake.waiting._waiting
+
+    play(host, scene)
+
+
+def test_a_call_that_is_too_long_is_refused_before_any_row(host: Host):
+    async def scene(desk: Desk) -> None:
+        with pytest.raises(ToolError, match="too long"):
+            await desk.call(METHOD, {"script": "x" * MAX_FRAME_BYTES})
+        assert host.contents("system") == []
+
+    play(host, scene)
+
+
+def test_nobody_is_asked_where_an_agent_asks(host: Host):
+    """A card needs somebody who can choose: another agent is told so."""
+
+    async def scene(desk: Desk) -> None:
+        desk.asked = Batch((InboundRow("in-2", 2, "chat", "", "{}", address=Address("agent", "helper")),))
+        question = {"title": "Yes?", "question": "Or no?", "options": ["Yes"]}
+        with pytest.raises(ToolError, match="another agent asks"):
+            await toolbox(AgentConfig(), host.places, desk).call("ask_user_question", question)
+        assert host.contents("card") == []
 
     play(host, scene)
 

@@ -20,8 +20,8 @@ from runner_stage import PATIENCE_SECONDS, Host, desk_of
 
 from nanoclaw_runner import relay
 from nanoclaw_runner.contract import doorbell
-from nanoclaw_runner.desk import MAX_CALLS
-from nanoclaw_runner.relay import MAX_CONNECTIONS, MAX_FRAME_BYTES, Relay
+from nanoclaw_runner.desk import MAX_CALLS, MAX_FRAME_BYTES
+from nanoclaw_runner.relay import MAX_CONNECTIONS, Relay
 from nanoclawd.supervision import runner_tree
 
 CALL = b'{"method": "io.nanoclaw.Groups.List", "parameters": {}}'
