@@ -24,7 +24,9 @@ FARTHEST: Final = timedelta(days=366 * 50)
 TOLERANCE: Final = timedelta(seconds=60)
 """A time that has just gone by counts as now: whoever wrote it took a moment."""
 
+_MINUTE: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
+_EVENING: Final = 21
 _ALL_HOURS: Final = frozenset(range(24))
 _FIELDS: Final = "minute hour day-of-month month day-of-week"
 _CLOCK = re.compile(r"(?:(today|tomorrow)(?:\s+at)?\s+|at\s+)?(\d{1,2}):(\d\d)", re.IGNORECASE)
@@ -73,13 +75,9 @@ def next_after(expression: str, zone: ZoneInfo, after: datetime) -> datetime | N
 
 def upcoming(expression: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
     """Yield a pattern's occurrences after a moment, in UTC, without end where it has none. Raises as above."""
-    local = after.astimezone(zone)
-    walls = CronSim(expression, local.replace(tzinfo=None))
+    walls = CronSim(expression, after.astimezone(zone).replace(tzinfo=None))
     if walls.hours == _ALL_HOURS:
-        fields = expression.split()
-        # A star makes the library count moments, and not times of day.
-        fields[1] = "*"
-        found = (moment.astimezone(UTC) for moment in CronSim(" ".join(fields), local))
+        found = _moments(walls, zone, after)
     else:
         # Times of day never go back while moments go on: what is not after the local time is not after the moment.
         found = (instant(wall, zone) for wall in walls)
@@ -158,6 +156,22 @@ def shown(moment: datetime, zone: ZoneInfo) -> str:
     """
     local = moment.astimezone(zone)
     return f"{local:%Y-%m-%d %H:%M:%S %Z}" if local.second else f"{local:%Y-%m-%d %H:%M %Z}"
+
+
+def _moments(pattern: CronSim, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
+    """Yield the moments at which the clock shows a minute of the pattern, on its days, at whatever hour."""
+    moment = after.astimezone(UTC).replace(second=0, microsecond=0) + _MINUTE
+    last = moment + FARTHEST
+    while moment < last:
+        wall = moment.astimezone(zone)
+        if wall.month not in pattern.months or not pattern.match_day(wall.date()):
+            # On to the evening, then hour by hour: a day may begin at one o'clock.
+            hours = _EVENING - wall.hour if wall.hour < _EVENING else 1
+            moment += timedelta(minutes=60 * hours - wall.minute)
+            continue
+        if wall.minute in pattern.minutes:
+            yield moment
+        moment += _MINUTE
 
 
 def _relative(words: str, zone: ZoneInfo, now: datetime) -> datetime | None:
