@@ -166,9 +166,7 @@ class Turn:
                     await self._moved.wait()
             except TimeoutError:
                 self._abandon()
-                self._fail(
-                    f"the answer was not complete within {_spoken(seconds)}, and I was stopped. Please ask again."
-                )
+                self._fail(f"I was not done within {_spoken(seconds)}, and was stopped. Please ask again.")
 
     def _add(self, batch: Batch) -> None:
         station = self._station

@@ -186,6 +186,7 @@ def test_a_blocked_loop_starves_the_watchdog(host: Host):
 
 
 def test_a_silent_provider_triggers_the_watchdog(host: Host):
+    """F-43: a turn without a sign of life is seen to be one."""
     host.configure(silence_seconds=0.5)
     host.insert("!stall")
     host.start_ready()
@@ -194,6 +195,7 @@ def test_a_silent_provider_triggers_the_watchdog(host: Host):
 
 
 def test_a_slow_provider_that_gives_signs_is_not_stalled(host: Host):
+    """F-38, F-43, W-72: any event is a sign, however long the turn takes."""
     host.configure(silence_seconds=0.6)
     host.start_ready()
     connection = host.connect()
