@@ -90,9 +90,11 @@ def test_an_acknowledgement_of_nothing_is_nothing(inbound: Inbound):
 
 
 def test_an_answer_is_found_by_its_question(inbound: Inbound, paths: SessionPaths):
-    """F-30: while it is pending; F-207: no descriptor is left behind by a look."""
-    content = json.dumps({"type": "question_response", "questionId": "q1", "selectedOption": "yes"})
-    inbound.append(message("chat", content=json.dumps({"text": "questionId q1", "questionId": "q1"})))
+    """F-30: by the agent's own name for it, also once it was seen; F-207: no descriptor is left behind by a look."""
+    content = json.dumps({"type": "question_response", "reference": "q1", "value": "yes"})
+    other = {"type": "question_response", "text": "reference q1", "reference": "q1"}
+    inbound.append(message("chat", content=json.dumps(other)))
+    inbound.append(message("note", kind="system", content=json.dumps({**other, "type": "note"})))
     inbound.append(message("broken", kind="system", content="q1"))
     inbound.append(message("answer", kind="system", content=content))
     inbox = Inbox(paths.inbound_db)
@@ -104,7 +106,7 @@ def test_an_answer_is_found_by_its_question(inbound: Inbound, paths: SessionPath
     assert inbox.answer("q") is None
     assert inbox.answer("%") is None
     inbound.record((), acks={"answer": "completed"})
-    assert inbox.answer("q1") is None
+    assert inbox.answer("q1") == found
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
