@@ -233,7 +233,8 @@ class Turn:
         if usage:
             seconds = self._loop.time() - since
             rows.append(reports.usage(answering.batch.asked_by.id, usage, tool_calls=self._calls, seconds=seconds))
-        self._count_anew()
+        if covered:
+            self._count_anew()
         self._write(rows, batches)
 
     def _failed(self, message: str, trouble: base.Trouble) -> None:

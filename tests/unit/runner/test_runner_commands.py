@@ -94,7 +94,7 @@ def test_a_conversation_of_another_provider_is_forgotten_too(host: Host, endpoin
 
 
 def test_clear_acts_between_two_messages(host: Host):
-    """Also when all of it was written before the runner looked."""
+    """W-66: wherever it stands among what was written before the runner looked, it is a command."""
     for text in ("!remember blue", "!recall"):
         host.insert(text)
     host.command("clear")
