@@ -23,19 +23,25 @@ from nanoclawd.tasks.occurrences import (
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MINUTE = timedelta(minutes=1)
+
+
+def day(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
 # Each zone with a day on which its clocks are set: forward, back, at midnight, by half an hour, by a whole day.
 CHANGES = [
-    ("Europe/Berlin", datetime(2026, 3, 29)),
-    ("Europe/Berlin", datetime(2026, 10, 25)),
-    ("America/New_York", datetime(2026, 3, 8)),
-    ("America/New_York", datetime(2026, 11, 1)),
-    ("Australia/Lord_Howe", datetime(2026, 4, 5)),
-    ("Australia/Lord_Howe", datetime(2026, 10, 4)),
-    ("Asia/Beirut", datetime(2026, 3, 29)),
-    ("Asia/Beirut", datetime(2026, 10, 25)),
-    ("Pacific/Apia", datetime(2011, 12, 30)),
-    ("Asia/Kolkata", datetime(2026, 3, 29)),
-    ("UTC", datetime(2026, 3, 29)),
+    ("Europe/Berlin", day("2026-03-29")),
+    ("Europe/Berlin", day("2026-10-25")),
+    ("America/New_York", day("2026-03-08")),
+    ("America/New_York", day("2026-11-01")),
+    ("Australia/Lord_Howe", day("2026-04-05")),
+    ("Australia/Lord_Howe", day("2026-10-04")),
+    ("Asia/Beirut", day("2026-03-29")),
+    ("Asia/Beirut", day("2026-10-25")),
+    ("Pacific/Apia", day("2011-12-30")),
+    ("Asia/Kolkata", day("2026-03-29")),
+    ("UTC", day("2026-03-29")),
 ]
 
 
@@ -77,7 +83,9 @@ def clock(name: str, first: datetime, last: datetime) -> tuple[tuple[datetime, d
     return tuple(minutes())
 
 
-def oracle(name: str, minutes: frozenset[int], hours: frozenset[int], first: datetime, last: datetime) -> list[datetime]:
+def oracle(
+    name: str, minutes: frozenset[int], hours: frozenset[int], first: datetime, last: datetime
+) -> list[datetime]:
     """What runs after the first moment until the last: looked up on the wall, minute by minute."""
     seen = clock(name, first - timedelta(days=2), last)
     runs: set[datetime] = set()
@@ -108,10 +116,10 @@ def test_a_pattern_runs_when_the_clock_on_the_wall_says_so(
     change: tuple[str, datetime], pattern: tuple[str, frozenset[int], frozenset[int]], start: int
 ):
     """W-41: over a change of the clocks each time of day runs once; what each hour has runs at each real hour."""
-    name, day = change
+    name, changed = change
     expression, minutes, hours = pattern
     zone = ZoneInfo(name)
-    base = (day - timedelta(days=1)).replace(tzinfo=zone).astimezone(UTC).replace(second=0)
+    base = (changed - timedelta(days=1)).replace(tzinfo=zone).astimezone(UTC).replace(second=0)
     base -= timedelta(minutes=base.minute)
     first, last = base + timedelta(minutes=start), base + timedelta(days=4)
     expected = oracle(name, minutes, hours, first, last)
@@ -127,7 +135,7 @@ def test_a_pattern_runs_when_the_clock_on_the_wall_says_so(
 
 
 @pytest.mark.parametrize(
-    ("expression", "day", "expected"),
+    ("expression", "date", "expected"),
     [
         ("30 2 * * *", "2026-03-29", ["03:00 CEST"]),
         ("0,30 2 * * *", "2026-03-29", ["03:00 CEST"]),
@@ -139,8 +147,8 @@ def test_a_pattern_runs_when_the_clock_on_the_wall_says_so(
         ("0 9 L * *", "2026-10-25", []),
     ],
 )
-def test_days_on_which_the_clocks_are_set(expression: str, day: str, expected: list[str]):
-    first = datetime.fromisoformat(day).replace(tzinfo=BERLIN).astimezone(UTC)
+def test_days_on_which_the_clocks_are_set(expression: str, date: str, expected: list[str]):
+    first = day(date).replace(tzinfo=BERLIN).astimezone(UTC)
     found = between(expression, BERLIN, first - MINUTE, first + timedelta(hours=24) - MINUTE)
     assert [f"{moment.astimezone(BERLIN):%H:%M %Z}" for moment in found] == expected
 
@@ -238,13 +246,15 @@ def test_a_time_that_can_not_be_planned_is_refused_with_the_reason(text: str, re
 
 
 @settings(max_examples=200, deadline=None)
-@given(wall=st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1)), name=st.sampled_from([one for one, _ in CHANGES]))
+@given(wall=st.datetimes(day("2000-01-01"), day("2040-01-01")), name=st.sampled_from([one for one, _ in CHANGES]))
 def test_a_local_time_is_the_first_moment_that_shows_it_or_the_gaps_end(wall: datetime, name: str):
     zone, wall = ZoneInfo(name), wall.replace(microsecond=0)
     moment = instant(wall, zone)
     shows = moment.astimezone(zone).replace(tzinfo=None)
     assert shows >= wall
-    assert (moment - timedelta(seconds=1)).astimezone(zone).replace(tzinfo=None) < wall or moment.astimezone(zone).fold == 0
+    assert (moment - timedelta(seconds=1)).astimezone(zone).replace(tzinfo=None) < wall or moment.astimezone(
+        zone
+    ).fold == 0
 
 
 def test_what_people_read_has_the_zone():
