@@ -66,7 +66,9 @@ async def _run(config: Config, paths: StatePaths) -> int:
     appliance = Appliance(config, paths)
     backend = Backend(appliance)
     appliance.serve_agents(
-        agent_calls(appliance.database, backend, appliance.approvals, appliance.sessions, appliance.agents)
+        agent_calls(
+            appliance.database, backend, appliance.approvals, appliance.sessions, appliance.agents, appliance.outfit
+        )
     )
     server = ControlServer(backend)
     try:

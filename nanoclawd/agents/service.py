@@ -8,19 +8,23 @@ from typing import Final
 
 import apsw
 
+from nanoclaw_runner.contract.skills import is_skill_name
 from nanoclaw_runner.contract.transaction import writing
+from nanoclawd.agents.notes import note_to
 from nanoclawd.agents.provision import Provisioner, Published, trees_of
 from nanoclawd.config import Config
 from nanoclawd.errors import AlreadyExists, InvalidName, Refused, Unavailable
 from nanoclawd.journal import about
 from nanoclawd.paths import StatePaths
-from nanoclawd.sessions.ending import Ended
+from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.sessions.registry import Sessions
-from nanoclawd.store import agent_groups, chats
+from nanoclawd.store import agent_groups, chats, group_configuration
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.database import Database
+from nanoclawd.store.group_configuration import GroupConfiguration
 from nanoclawd.store.names import check_group_name
+from nanoclawd.store.schema_groups import EFFORTS
 from nanoclawd.store.sessions import Session
 from nanoclawd.supervision.quadlets import UnitFiles
 from nanoclawd.supervision.user_manager import UserManager
@@ -32,6 +36,8 @@ SCOPES: Final = ("disabled", "group", "global")
 """What an agent may ask of ``ncl``: nothing, what concerns its own group, or everything."""
 
 DEFAULT_SCOPE: Final = "group"
+MAX_MESSAGES: Final = 100
+"""In one prompt."""
 
 
 type Ending = Callable[[apsw.Connection, str], None]
@@ -69,9 +75,9 @@ class AgentService:
     async def publish(self, published: Published) -> None:
         """Use another runner tree or image from each session's next start on; also repairs what was lost."""
         self._published = published
-        groups = await self._database.run(agent_groups.every)
+        groups, configurations = await self._all()
         async with self._writing:
-            changed = await asyncio.to_thread(self._write_all, groups)
+            changed = await asyncio.to_thread(self._write_all, groups, configurations)
             if changed or await asyncio.to_thread(self._units.unread):
                 await self._reload()
 
@@ -102,7 +108,7 @@ class AgentService:
         try:
             # What an agent of the same name has left is not the new one's to read.
             await asyncio.to_thread(self._provisioner.set_aside, folder)
-            await self._write(group)
+            await self.write(group)
         except Exception as error:
             await self._database.run(agent_groups.delete, group.id)
             async with self._writing:
@@ -122,8 +128,13 @@ class AgentService:
         model: str | None = None,
         instructions: str | None = None,
         cli_scope: str | None = None,
+        effort: str | None = None,
+        max_messages: int | None = None,
+        skills: str | None = None,
     ) -> AgentGroup:
-        """Change settings: None leaves one as it is, an empty text brings its default back.
+        """Change settings: None leaves one as it is, an empty text (of a number 0) brings its default back.
+
+        Running containers go on with what they have started with (F-216).
 
         Raises:
             NotFound: there is no such group, or the model's endpoint is not in the configuration.
@@ -133,6 +144,8 @@ class AgentService:
         """
         self._check(provider, model, cli_scope)
         group = await self._database.run(agent_groups.by_folder, folder)
+        configuration = await self._database.run(group_configuration.load, group.id)
+        settings = settings_with(configuration, effort=effort, max_messages=max_messages, skills=skills)
         changed = replace(
             group,
             name=group.name if name is None else name or folder,
@@ -141,27 +154,52 @@ class AgentService:
             instructions=group.instructions if instructions is None else instructions,
             cli_scope=group.cli_scope if cli_scope is None else cli_scope or DEFAULT_SCOPE,
         )
-        group = await self._database.run(agent_groups.update, changed)
-        await self._write(group)
+        group = await self._database.run(_update, changed, settings)
+        await self.write(group)
         return group
 
-    async def restart(self, folder: str) -> int:
-        """End a group's running containers; they come back with its present settings when there is work (F-217…219)."""
+    async def restart(self, folder: str, message: str | None = None) -> int:
+        """End a group's running containers; return how many there were (F-217, F-218).
+
+        They come back with its present settings when there is work (F-219), or at once with a message: no container
+        that runs by now sees it, each new one does (F-220).
+
+        Raises:
+            NotFound: there is no such group.
+            Unavailable: a message could not be stored; that session goes on as it was.
+        """
         group = await self._database.run(agent_groups.by_folder, folder)
         rows = await self._database.run(session_rows.of_group, group.id)
+        notes = {row.id: await self._database.run(note_to, row, message) for row in rows} if message else {}
         actors = [actor for row in rows if (actor := self._sessions.living(row.id)) is not None]
-        stopped = await asyncio.gather(*(actor.stop(Ended.FOR_RESTART) for actor in actors))
-        return sum(stopped)
+        restarting = (actor.restart(notes.get(actor.ref.id)) for actor in actors)
+        outcomes = await asyncio.gather(*restarting, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return sum(outcome is True for outcome in outcomes)
 
-    async def restart_session(self, session_id: str) -> bool:
+    async def restart_session(self, session_id: str, note: NewMessage | None = None) -> bool:
         """Restart one session with its group's present settings, after the turn that it is in (W-29).
 
         An agent that asks for this in a turn would otherwise be asked the same again, and ask for it again.
 
+        Args:
+            session_id: which.
+            note: what its next container is told, woken for it; also where it has none now.
+
         False: it has no container, and will have its present settings when it wakes.
         """
         actor = self._sessions.living(session_id)
-        return actor is not None and await actor.restart_after_turn()
+        if actor is not None and await actor.restart_after_turn(note):
+            return True
+        if note is not None:
+            await self._sessions.deliver_system(session_id, note)
+        return False
+
+    def image_of(self, provider: str) -> str:
+        """Return the image in use that a provider needs: what a group's own image is built on."""
+        return self._published.image_of(provider)
 
     async def delete(self, folder: str, *, force: bool) -> None:
         """Delete a group with its sessions, units and files.
@@ -192,8 +230,8 @@ class AgentService:
             async with self._writing:
                 self._units.remove_group(folder)
                 await self._reload()
-                groups = await self._database.run(agent_groups.every)
-                await asyncio.to_thread(self._provisioner.publish_agents, groups)
+                groups, configurations = await self._all()
+                await asyncio.to_thread(self._provisioner.publish_agents, groups, configurations)
             await self._remove_files(folder)
         finally:
             self._leaving.discard(folder)
@@ -217,20 +255,30 @@ class AgentService:
         if model:
             self._config.resolve_model(model)
 
-    async def _write(self, group: AgentGroup) -> None:
-        groups = await self._database.run(agent_groups.every)
+    async def write(self, group: AgentGroup) -> None:
+        """Write a group's files as its row and its configuration say now; no container is touched.
+
+        Raises:
+            Unavailable: they could not be written; the next start of the daemon writes them.
+        """
         async with self._writing:
+            # Read with the lock: of two changes the later one is written last.
+            groups, configurations = await self._all()
+            configuration = configurations.get(group.id, group_configuration.DEFAULT)
             try:
-                changed = await asyncio.to_thread(self._provisioner.write, group, self._published)
-                await asyncio.to_thread(self._provisioner.publish_agents, groups)
+                changed = await asyncio.to_thread(self._provisioner.write, group, self._published, configuration)
+                await asyncio.to_thread(self._provisioner.publish_agents, groups, configurations)
             except OSError as error:
                 raise _unwritable(error) from error
             if changed:
                 await self._reload()
 
-    def _write_all(self, groups: list[AgentGroup]) -> bool:
-        changed = [self._provisioner.write(group, self._published) for group in groups]
-        self._provisioner.publish_agents(groups)
+    async def _all(self) -> tuple[list[AgentGroup], dict[str, GroupConfiguration]]:
+        return await self._database.run(_everything)
+
+    def _write_all(self, groups: list[AgentGroup], configurations: dict[str, GroupConfiguration]) -> bool:
+        changed = [self._provisioner.write(group, self._published, configurations[group.id]) for group in groups]
+        self._provisioner.publish_agents(groups, configurations)
         gone = self._units.groups() - {group.folder for group in groups}
         removed = [self._units.remove_group(folder) for folder in sorted(gone)]
         return any(changed) or any(removed)
@@ -248,6 +296,59 @@ class AgentService:
         )
         if result != "done":
             log.warning("the files of group %s could not be removed (%s)", folder, result, extra=about(group=folder))
+
+
+def settings_with(
+    configuration: GroupConfiguration, *, effort: str | None, max_messages: int | None, skills: str | None
+) -> GroupConfiguration:
+    """Return a configuration with other settings: None leaves one as it is, an empty text or 0 is its default.
+
+    Raises:
+        InvalidName: a value is none that there can be.
+    """
+    if effort and effort not in EFFORTS:
+        raise InvalidName(f"there is no effort {effort[:40]!r}; there are: {', '.join(EFFORTS)}")
+    if max_messages is not None and not 0 <= max_messages <= MAX_MESSAGES:
+        raise InvalidName(f"a prompt has 1 to {MAX_MESSAGES} messages at most (0: the default)")
+    return replace(
+        configuration,
+        effort=configuration.effort if effort is None else effort or None,
+        max_messages=configuration.max_messages if max_messages is None else max_messages or None,
+        skills=configuration.skills if skills is None else selection(skills),
+    )
+
+
+def selection(text: str) -> tuple[str, ...] | None:
+    """Return the skills that a text names: ``all`` (None), ``none``, or names with commas between them.
+
+    A skill need not be there yet.
+
+    Raises:
+        InvalidName: a name breaks the rule.
+
+    >>> selection("b, a")
+    ('a', 'b')
+    """
+    if text in {"", "all"}:
+        return None
+    names = set() if text == "none" else {name.strip() for name in text.split(",")}
+    for name in names:
+        if not is_skill_name(name):
+            raise InvalidName(
+                f"{name[:40]!r} can't name a skill: a-z, 0-9 and '-'; all, none, or names with commas between them",
+                hint="ncl skills list",
+            )
+    return tuple(sorted(names))
+
+
+def _update(connection: apsw.Connection, group: AgentGroup, settings: GroupConfiguration) -> AgentGroup:
+    with writing(connection):
+        group_configuration.set_settings(connection, group.id, settings)
+        return agent_groups.update(connection, group)
+
+
+def _everything(connection: apsw.Connection) -> tuple[list[AgentGroup], dict[str, GroupConfiguration]]:
+    return agent_groups.every(connection), group_configuration.every(connection)
 
 
 def _unwritable(error: OSError) -> Unavailable:

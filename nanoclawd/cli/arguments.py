@@ -129,7 +129,8 @@ def _completed(words: Sequence[str]) -> list[str]:
 
 def given_options(verb: Verb, given: argparse.Namespace) -> list[Parameter]:
     """Return the options of a command that were given a value."""
-    return [one for one in verb.parameters if one.option and getattr(given, one.name) not in {None, False}]
+    options = [(one, getattr(given, one.name)) for one in verb.parameters if one.option]
+    return [one for one, value in options if value is not None and value is not False]
 
 
 def _command(commands: "argparse._SubParsersAction[Parser]", command: Command) -> None:
@@ -173,6 +174,9 @@ def _add(made: Any, parameter: Parameter) -> None:
     settings: dict[str, Any] = {"help": parameter.help.replace("%", "%%")}
     if parameter.kind == "flag":
         settings["action"] = "store_true"
+    elif parameter.kind == "list":
+        settings["action"] = "append"
+        settings["metavar"] = parameter.metavar
     elif parameter.kind == "switch":
         settings["action"] = argparse.BooleanOptionalAction
     else:

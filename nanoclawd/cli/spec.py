@@ -5,9 +5,10 @@ Named tuples and nothing else, because ``ncl --help`` imports this.
 
 from typing import Literal, NamedTuple
 
-type Kind = Literal["text", "file", "count", "number", "seconds", "flag", "switch"]
+type Kind = Literal["text", "file", "count", "number", "seconds", "flag", "switch", "list"]
 """How a parameter is written. file: a text, or @ and the name of a file that holds it; count: a number from 0; number:
-any whole number; flag: stands or does not; switch: ``--x``, ``--no-x``, or neither."""
+any whole number; flag: stands or does not; list: an option
+that may stand several times, each with a text; switch: ``--x``, ``--no-x``, or neither."""
 
 type Form = Literal["text", "ago", "size", "yes", "list", "place", "doing", "card", "kind", "local", "short"]
 """How a column shows its field; see :mod:`nanoclawd.cli.forms`."""
@@ -85,6 +86,7 @@ class Verb(NamedTuple):
         changes: at least one of the options must be given.
         about: sentences for the manual and ``--help``, more than ``help`` says.
         examples: command lines with what they do.
+        patience: how many seconds its reply may take; 0: as many as any other's.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Verb(NamedTuple):
     changes: bool = False
     about: str = ""
     examples: tuple[tuple[str, str], ...] = ()
+    patience: float = 0.0
 
 
 class Resource(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from nanoclawd.cli import forms, outcome, show
 from nanoclawd.cli.catalogue.common import DEFAULT_LIMIT
 from nanoclawd.cli.clean import clean_line
-from nanoclawd.cli.client import Client, socket_path
+from nanoclawd.cli.client import CALL_SECONDS, Client, socket_path
 from nanoclawd.cli.outcome import CommandError
 from nanoclawd.cli.spec import Command, Resource, Verb
 
@@ -18,7 +18,7 @@ def run(given: argparse.Namespace) -> int:
     """Call the command's method and print the reply."""
     command: Command = given.command
     parameters = wire(command.verb, given)
-    with Client(socket_path(given.socket)) as client:
+    with Client(socket_path(given.socket), command.verb.patience or CALL_SECONDS) as client:
         reply = client.call(command.verb.methods[0], **parameters)
     tell(command, parameters, reply, as_json=given.json)
     return outcome.OK

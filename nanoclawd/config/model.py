@@ -20,6 +20,8 @@ from nanoclawd.config.values import (
     Connections,
     ContextTokens,
     CredentialName,
+    DailyCost,
+    DailyTokens,
     DiskSize,
     EndpointName,
     GroupName,
@@ -29,6 +31,8 @@ from nanoclawd.config.values import (
     MemorySize,
     ModelSpec,
     NetworkName,
+    PeerHops,
+    PeerRate,
     Policy,
     PromptStyle,
     Seconds,
@@ -133,6 +137,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         session_tasks: processes and threads of one session's container.
         min_free_disk: below this much free disk no message is accepted.
         tool_calls: tool calls of one turn.
+        peer_hops: messages from agent to agent that may follow a message of a person or task (W-23).
+        peer_rate: messages of two agents' sessions to each other in ten minutes.
+        daily_tokens: tokens of one agent group in a day of the owner's zone; 0: no bound. A group may have its own.
+        daily_cost: the same in dollars, as providers tell their prices.
     """
 
     max_awake: Awake = msgspec.field(default_factory=default_awake)
@@ -141,6 +149,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_tasks: Tasks = 256
     min_free_disk: DiskSize = 500 * MIB
     tool_calls: ToolCalls = DEFAULT_MAX_TOOL_CALLS
+    peer_hops: PeerHops = 12
+    peer_rate: PeerRate = 30
+    daily_tokens: DailyTokens = 0
+    daily_cost: DailyCost = 0.0
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -287,6 +299,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             known = ", ".join(sorted(self.endpoints))
             raise NotFound(f"no model endpoint {endpoint!r} in the configuration; there are: {known}")
         return ModelChoice(endpoint, model)
+
+    def endpoint_of(self, spec: str) -> str:
+        """Return the endpoint that a model's name means, also where it is not in the configuration any more.
+
+        An empty name is that of the default model.
+        """
+        return (spec or self.model).partition("/")[0]
 
     def problems(self) -> list[tuple[str, str]]:
         """Return what is wrong between keys, each as the key and the fault."""

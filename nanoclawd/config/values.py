@@ -105,6 +105,10 @@ type Policy = Annotated[
 type PromptStyle = Annotated[Literal["addressed", "plain"], Meta(description="addressed or plain")]
 type ContextTokens = Annotated[int, Meta(ge=1024, le=10_000_000, description="an integer ≥ 1024")]
 type ToolCalls = Annotated[int, Meta(ge=1, le=10_000, description="an integer from 1 to 10000")]
+type PeerHops = Annotated[int, Meta(ge=1, le=1000, description="an integer from 1 to 1000")]
+type PeerRate = Annotated[int, Meta(ge=1, le=10_000, description="an integer from 1 to 10000")]
+type DailyTokens = Annotated[int, Meta(ge=0, le=10**12, description="a number of tokens; 0: no bound")]
+type DailyCost = Annotated[float, Meta(ge=0, le=1_000_000, description="dollars, like 2.50; 0: no bound")]
 type PlainValue = Annotated[
     bool | int | float | str | None, Meta(description="true, false, a number, a text or nothing; quote what is a text")
 ]

@@ -1,5 +1,10 @@
 """io.nanoclaw.Groups: the agents."""
 
+from dataclasses import replace
+from typing import Annotated
+
+import msgspec
+
 from nanoclaw_runner.contract.rows import MAX_MESSAGE_BYTES
 from nanoclawd.control.api import GroupsBackend
 from nanoclawd.control.methods import Listing, Methods, Name, Parameters, Unary, Word
@@ -7,6 +12,10 @@ from nanoclawd.control.values import Caller, GroupSettings
 from nanoclawd.errors import TooLarge
 
 INTERFACE = "io.nanoclaw.Groups"
+
+
+type Count = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
+type Skills = Annotated[str, msgspec.Meta(max_length=8192)]
 
 
 class _Named(Parameters, frozen=True):
@@ -19,6 +28,17 @@ class _Settings(_Named, frozen=True):
     instructions: str | None = None
     display_name: Word | None = None
     cli_scope: Word | None = None
+
+
+class _Update(_Settings, frozen=True):
+    effort: Word | None = None
+    max_messages: Count | None = None
+    skills: Skills | None = None
+
+
+class _Restart(_Named, frozen=True):
+    rebuild: bool | None = None
+    message: str | None = None
 
 
 class _Delete(_Named, frozen=True):
@@ -37,23 +57,29 @@ def methods(backend: GroupsBackend) -> Methods:
     async def create(caller: Caller, call: _Settings) -> object:
         return {"group": await backend.create(caller, call.name, _settings(call))}
 
-    async def update(caller: Caller, call: _Settings) -> object:
-        return {"group": await backend.update(caller, call.name, _settings(call))}
+    async def update(caller: Caller, call: _Update) -> object:
+        settings = replace(_settings(call), effort=call.effort, max_messages=call.max_messages, skills=call.skills)
+        return {"group": await backend.update(caller, call.name, settings)}
 
     async def delete(caller: Caller, call: _Delete) -> object:
         await backend.delete(caller, call.name, force=bool(call.force))
         return {}
 
-    async def restart(caller: Caller, call: _Named) -> object:
-        return {"restarted": await backend.restart(caller, call.name)}
+    async def restart(caller: Caller, call: _Restart) -> object:
+        if call.message is not None and len(call.message.encode()) > MAX_MESSAGE_BYTES:
+            raise TooLarge(f"a message is {MAX_MESSAGE_BYTES // 1024} KiB at most")
+        restarted, rebuilt = await backend.restart(
+            caller, call.name, rebuild=bool(call.rebuild), message=call.message or None
+        )
+        return {"restarted": restarted, "rebuilt": rebuilt}
 
     return {
         f"{INTERFACE}.List": Unary(Listing, list_all),
         f"{INTERFACE}.Get": Unary(_Named, get),
         f"{INTERFACE}.Create": Unary(_Settings, create),
-        f"{INTERFACE}.Update": Unary(_Settings, update),
+        f"{INTERFACE}.Update": Unary(_Update, update),
         f"{INTERFACE}.Delete": Unary(_Delete, delete),
-        f"{INTERFACE}.Restart": Unary(_Named, restart),
+        f"{INTERFACE}.Restart": Unary(_Restart, restart),
     }
 
 

@@ -25,6 +25,10 @@ INTERFACES = (
     "Channels",
     "Routing",
     "Tasks",
+    "Packages",
+    "Mcp",
+    "Skills",
+    "Mounts",
 )
 
 

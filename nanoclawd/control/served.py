@@ -1,6 +1,18 @@
 """All methods that the control socket serves, of all interfaces."""
 
-from nanoclawd.control import appliance, approvals, chat, chats, groups, images, people, routing, sessions, tasks
+from nanoclawd.control import (
+    appliance,
+    approvals,
+    chat,
+    chats,
+    groups,
+    images,
+    outfit,
+    people,
+    routing,
+    sessions,
+    tasks,
+)
 from nanoclawd.control.api import Backend
 from nanoclawd.control.bounds import Bounds
 from nanoclawd.control.methods import Methods
@@ -13,6 +25,10 @@ def methods_of(backend: Backend, bounds: Bounds) -> Methods:
         **groups.methods(backend.groups),
         **sessions.methods(backend.sessions),
         **images.methods(backend.images),
+        **outfit.packages(backend.packages),
+        **outfit.mcp(backend.mcp),
+        **outfit.skills(backend.skills),
+        **outfit.mounts(backend.mounts),
         **chat.methods(backend.chat, bounds),
         **chats.chats(backend.chats),
         **chats.wirings(backend.wirings),

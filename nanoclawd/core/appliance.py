@@ -5,6 +5,7 @@ import logging
 import os
 from pathlib import Path
 
+from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
 from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.adapter import ChannelPlaces
@@ -18,13 +19,18 @@ from nanoclawd.delivery.service import DeliveryService
 from nanoclawd.doctor.finding import Severity
 from nanoclawd.doctor.run import run_host_checks
 from nanoclawd.errors import NanoclawError
+from nanoclawd.images.group_images import GroupImages
 from nanoclawd.images.service import ImageService
 from nanoclawd.paths import CHANNELS_DIRECTORY, SHARE, StatePaths
+from nanoclawd.peers.making import AgentMaking
+from nanoclawd.peers.planning import Bounds as PeerBounds
+from nanoclawd.peers.service import PeerService
 from nanoclawd.permissions.gate import Permissions
 from nanoclawd.permissions.withdrawing import withdraw_for_group
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.router import Router
 from nanoclawd.routing.wirings import WiringService
+from nanoclawd.scheduling.background import Background
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import OutboundReader
 from nanoclawd.sessions.registry import Sessions
@@ -38,6 +44,10 @@ from nanoclawd.supervision.user_manager import UserManager
 from nanoclawd.tasks.clock_sync import SYSTEM_BUS, clock_is_right
 from nanoclawd.tasks.dispatcher import Dispatcher
 from nanoclawd.tasks.service import TaskService
+from nanoclawd.usage.limits import Limits as DayLimits
+from nanoclawd.usage.limits import micros
+from nanoclawd.usage.service import UsageService
+from nanoclawd.usage.telling import Telling
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +74,10 @@ class Appliance:
         self.outbox = HostOutbox(self.database, self.delivery)
         units = UnitFiles(share / "quadlets", paths)
         self.images = ImageService(config, paths, self.database, self.manager, units, share)
-        self.agents = AgentService(
-            config, paths, self.database, self.sessions, self.manager, units, Provisioner(paths, units, config)
-        )
+        self.provisioner = Provisioner(paths, units, config, share)
+        self.agents = AgentService(config, paths, self.database, self.sessions, self.manager, units, self.provisioner)
+        group_images = GroupImages(config, paths, self.manager, units)
+        self.outfit = Outfit(config, self.database, self.agents, group_images, self.provisioner)
         self.permissions = Permissions(
             self.database,
             self.outbox,
@@ -81,6 +92,7 @@ class Appliance:
         self.approvals = self.permissions.approvals
         self.questions = self.permissions.questions
         self.files = IncomingFiles(paths.staging, self.channels.adapter)
+        self._background = Background(log, "building groups' images")
         self.router = Router(
             self.database,
             self.sessions,
@@ -101,6 +113,17 @@ class Appliance:
         )
         self.tasks.changed = self.dispatcher.look
         self.delivery.turn_ended = self.dispatcher.ended
+        self._telling = Telling(self.database, self.permissions.direct_messages, self.outbox)
+        limits_of_day = DayLimits(limits.daily_tokens, micros(limits.daily_cost))
+        self.usage = UsageService(
+            self.database, limits_of_day, local_timezone(), self._telling, config.endpoint_of
+        )
+        self.router.refusal = self.dispatcher.refusal = self.usage.refusal
+        bounds = PeerBounds(limits.peer_hops, limits.peer_rate)
+        self.delivery.peers = PeerService(
+            self.database, self.sessions, self.outbox, paths.staging, bounds, self.usage.refusal
+        )
+        self.making = AgentMaking(self.database, self.agents, self.sessions.project_destinations)
         self._requests: Requests | None = None
         self._jobs = SessionJobs()
         self._runner = ""
@@ -119,12 +142,13 @@ class Appliance:
             raise RuntimeError("Appliance.serve_agents() comes first")
         await self._say_what_is_missing()
         await self.database.open()
+        await self.usage.start()
         await asyncio.to_thread(self.files.clear)
         await self.manager.start()
         await self.manager.wait_connected(_BUS_PATIENCE_SECONDS)
         self._runner = await asyncio.to_thread(runner_tree.publish, self.paths.runner_trees)
         await self.images.write_units()
-        self.images.published = self.publish
+        self.images.published = self._image_built
         await self.publish()
         self.sessions.bind(
             Surroundings(
@@ -136,9 +160,9 @@ class Appliance:
                 port=self.delivery,
                 timeouts=self.config.timeouts,
                 runtime_directory=self.runtime_directory,
-                missing_image=self.images.missing,
+                missing_image=self._missing_image,
                 slept=self.sessions.slept,
-                rules=AgentRules(self.database, self.questions, self._requests, self.dispatcher),
+                rules=AgentRules(self.database, self.questions, self._requests, self.dispatcher, self.usage),
             )
         )
         await self.outbox.start()
@@ -158,11 +182,21 @@ class Appliance:
         image, by_provider = await self.images.reference("agent"), await self.images.by_provider()
         await self.agents.publish(Published(self._runner, image, by_provider))
 
+    async def _image_built(self) -> None:
+        """Use the new image; groups with packages of their own keep their images until those are built on it."""
+        await self.publish()
+        self._background.spawn(self.outfit.rebuild_all())
+
+    async def _missing_image(self, group: str) -> str:
+        """Return the command that builds a group's image where it is missing, else an empty text."""
+        return await self.outfit.missing_image(group) or await self.images.missing(group)
+
     async def stop(self) -> None:
         """Let everything go; containers and conversations go on."""
         await self.dispatcher.close()
         await self.channels.stop()
         await self.permissions.close()
+        await self._telling.close()
         await self.outbox.close()
         self.delivery.close()
         await self.router.close()

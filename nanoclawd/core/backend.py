@@ -9,6 +9,7 @@ from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
 from nanoclawd.core.backends.groups import GroupsBackend
 from nanoclawd.core.backends.images import ImagesBackend
+from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.sessions import SessionsBackend
@@ -22,9 +23,14 @@ class Backend:
     def __init__(self, appliance: Appliance) -> None:
         database, sessions, channels = appliance.database, appliance.sessions, appliance.channels
         self.appliance = ApplianceBackend(appliance)
-        self.groups = GroupsBackend(database, appliance.agents, sessions, appliance.config)
+        self.groups = GroupsBackend(database, appliance.agents, appliance.outfit, sessions, appliance.config)
         self.sessions = SessionsBackend(database, sessions)
         self.images = ImagesBackend(appliance.images)
+        outfit = (database, appliance.outfit, appliance.agents, appliance.provisioner)
+        self.packages = PackagesBackend(*outfit)
+        self.mcp = McpBackend(*outfit)
+        self.skills = SkillsBackend(*outfit)
+        self.mounts = MountsBackend(*outfit)
         self.chat = ChatBackend(database, appliance.router, sessions, appliance.terminal)
         self.chats = ChatsBackend(database, sessions.project_destinations, channels.known, appliance.approvals.repost)
         self.wirings = WiringsBackend(database, appliance.wirings)

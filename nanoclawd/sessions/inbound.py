@@ -31,14 +31,22 @@ _OPEN = f"(status = 'pending' OR ({_HELD}))"
 # One statement, which is a transaction of its own: it has the write lock before it reads the highest number. Where
 # twenty agents hear a message, each further one is one more time that twenty threads wait for the interpreter's lock.
 _APPEND = f"""INSERT INTO messages_in (id, series_id, seq, kind, timestamp, status, process_after, trigger,
-  on_wake, channel_type, platform_id, thread_id, platform_message_id, content)
-VALUES (?1, ?1, {NEXT_HOST_SEQ}, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO NOTHING"""
+  on_wake, channel_type, platform_id, thread_id, platform_message_id, source_session_id, content)
+VALUES (?1, ?1, {NEXT_HOST_SEQ}, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO NOTHING"""
 _ENTRY = f"""SELECT id, tries, trigger, {normalised("process_after")}, timestamp,
   channel_type, platform_id, thread_id, {_HELD}, seq
 FROM messages_in WHERE {WAITING} AND {_OPEN}"""
 # As the runner looks at them: no number of context rows hides a question.
 _PENDING = f"""SELECT * FROM ({_ENTRY} AND trigger = 1 ORDER BY seq LIMIT 1000)
 UNION ALL SELECT * FROM ({_ENTRY} AND trigger = 0 ORDER BY seq DESC LIMIT 1000) ORDER BY seq"""
+
+# What began it: the newest word of a person, or task, and what other agents have said since. Of a long conversation only
+# the end is looked at; whatever began before that has as many hops as its newest message.
+_RECENT = "(SELECT * FROM messages_in ORDER BY seq DESC LIMIT 1000)"
+_BEGUN = f"""SELECT seq, channel_type, platform_id, thread_id FROM {_RECENT}
+WHERE trigger = 1 AND source_session_id IS NULL AND kind IN ('chat', 'task', 'webhook') ORDER BY seq DESC LIMIT 1"""
+_SAID_BY_AGENTS = f"""SELECT id, platform_id, source_session_id, seq FROM {_RECENT}
+WHERE source_session_id IS NOT NULL AND kind = 'chat' ORDER BY seq DESC"""
 
 
 def backoff_seconds(tries: int) -> int:
@@ -50,7 +58,8 @@ def backoff_seconds(tries: int) -> int:
 class NewMessage:
     """A message to store for the agent. ``content`` is JSON; ``process_after`` any ISO or SQLite form of a time.
 
-    ``files`` are put in place before the row is written, and named in its content.
+    ``files`` are put in place before the row is written, and named in its content. ``source_session_id`` is set where
+    another agent says it: what answers goes back to exactly that session.
     """
 
     id: str
@@ -62,6 +71,7 @@ class NewMessage:
     process_after: str | None = None
     platform_message_id: str | None = None
     files: tuple[Received, ...] = ()
+    source_session_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,23 @@ class Heard:
     address: Address | None
     status: str
     trigger: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """What a message of an agent's to another agent follows from.
+
+    Attributes:
+        origin: where the newest person or task spoke; None: nowhere that is remembered.
+        answered: the session from which the message came that this one answers, where an agent said that.
+        newest: the session from which the other agent spoke last.
+        earlier: ids of the agents' messages since the newest person or task that this one may follow from.
+    """
+
+    origin: Address | None
+    answered: str | None
+    newest: str | None
+    earlier: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +214,7 @@ class Inbound:
                 message.address.platform_id,
                 message.address.thread_id,
                 message.platform_message_id,
+                message.source_session_id,
                 message.content,
             ),
         )
@@ -315,6 +343,28 @@ class Inbound:
         ).fetchone()
         return None if row is None else Heard(row[0], _address(row[1], row[2], row[3]), row[4], bool(row[5]))
 
+    def ancestry(self, in_reply_to: str | None, other: str) -> Ancestry:
+        """Find what a message to another agent follows from.
+
+        The container says what it answers, and may say so wrongly: what is newest counts as well.
+
+        Args:
+            in_reply_to: id of the message that it is said to answer.
+            other: the other agent's folder.
+        """
+        begun = self._connection.execute(_BEGUN).fetchone()
+        since = 0 if begun is None else int(begun[0])
+        heard = self._connection.execute(_SAID_BY_AGENTS).fetchall()
+        of_other = [row for row in heard if row[1] == other]
+        answered = next((row for row in heard if row[0] == in_reply_to), None)
+        candidates = [*of_other[:1], answered or (heard[0] if heard else None)]
+        return Ancestry(
+            origin=None if begun is None else _address(*begun[1:]),
+            answered=answered[2] if answered is not None and answered[1] == other else None,
+            newest=of_other[0][2] if of_other else None,
+            earlier=tuple(dict.fromkeys(row[0] for row in candidates if row is not None and row[3] > since)),
+        )
+
     def watermark(self) -> int:
         """Return the seq up to which every outbound row has its final outcome."""
         row = self._connection.execute("SELECT value FROM host_state WHERE key = ?", (_WATERMARK,)).fetchone()
@@ -407,9 +457,7 @@ class Inbound:
                     connection.execute(f"ALTER TABLE delivered ADD COLUMN {column} TEXT")
 
     def _finish(self, message_id: str, status: str) -> None:
-        self._connection.execute(
-            f"UPDATE messages_in SET status = ? WHERE id = ? AND {_OPEN}", (status, message_id)
-        )
+        self._connection.execute(f"UPDATE messages_in SET status = ? WHERE id = ? AND {_OPEN}", (status, message_id))
 
     def _set_state(self, key: str, value: str) -> None:
         self._connection.execute(

@@ -15,7 +15,9 @@ from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
+from nanoclawd.store.schema_peers import PEERS
 from nanoclawd.store.schema_tasks import TASKS
+from nanoclawd.store.schema_usage import USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("people-and-permissions", PEOPLE),
     Migration("group-configuration", GROUP_CONFIGURATION),
     Migration("tasks", TASKS),
+    Migration("peers", PEERS),
+    Migration("usage", USAGE),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

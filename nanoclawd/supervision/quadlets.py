@@ -20,15 +20,19 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 _PATH: Final = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@+-]+)+")
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@:-]*")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MOUNT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 _RULES: Final[Mapping[str, re.Pattern[str]]] = {
     "base_image": _IMAGE,
     "context": _PATH,
+    "directory": _PATH,
     "file_bytes": _NUMBER,
     "group": re.compile(r"[a-z0-9-]+"),
     "idle_seconds": _NUMBER,
     "image": _IMAGE,
     "memory_bytes": _NUMBER,
+    "mounts": re.compile(rf"(Volume=({_PATH.pattern}):/mnt/{_MOUNT_NAME.pattern}:(ro|rw)\n)*"),
     "network": _WORD,
+    "packages": _PATH,
     "ready_seconds": _NUMBER,
     "runner": re.compile(r"[0-9a-f]+"),
     "share": _PATH,
@@ -49,6 +53,15 @@ MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class MountedDirectory:
+    """A directory of the machine, and where a session sees it: ``/mnt/<name>``."""
+
+    path: Path
+    name: str
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SessionTemplate:
     """What a group's session quadlet says. Seconds and bytes."""
 
@@ -61,6 +74,20 @@ class SessionTemplate:
     ready_seconds: int
     memory_bytes: int
     tasks: int
+    share: Path
+    mounts: tuple[MountedDirectory, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupImageBuild:
+    """What the build quadlet of a group's own image says."""
+
+    group: str
+    tag: str
+    directory: Path
+    wheels: Path
+    packages: Path
+    network: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +132,11 @@ class UnitFiles:
             "memory_bytes": str(template.memory_bytes),
             "tasks": str(template.tasks),
             "file_bytes": str(MAX_FILE_BYTES),
+            "share": str(template.share),
+            "mounts": "".join(
+                f"Volume={mount.path}:/mnt/{mount.name}:{'rw' if mount.writable else 'ro'}\n"
+                for mount in template.mounts
+            ),
         }
         name = f"nanoclaw-{template.group}@"
         container = self._write("session.container", self._state.quadlets / f"{name}.container", values)
@@ -114,7 +146,11 @@ class UnitFiles:
     def remove_group(self, group: str) -> bool:
         """Remove a group's unit files."""
         name = f"nanoclaw-{group}@"
-        paths = (self._state.quadlets / f"{name}.container", self._state.user_units / f"{name}.socket")
+        paths = (
+            self._state.quadlets / f"{name}.container",
+            self._state.user_units / f"{name}.socket",
+            self._state.quadlets / f"nanoclaw-image-group-{group}.build",
+        )
         found = any(path.exists() for path in paths)
         if found:
             self._state.unread_units.touch()
@@ -162,12 +198,34 @@ class UnitFiles:
         }
         return self._write("image.build", self._state.quadlets / f"nanoclaw-image-{build.stage}.build", values)
 
+    def write_group_build(self, build: GroupImageBuild) -> bool:
+        """Write the build quadlet of a group's own image; it is started as :func:`group_build_unit`.
+
+        Raises:
+            InvalidName: a value has a character that a unit file would not keep literal.
+        """
+        values = {
+            "group": check_group_name(build.group),
+            "tag": build.tag,
+            "directory": str(build.directory),
+            "wheels": str(build.wheels),
+            "packages": str(build.packages),
+            "network": build.network,
+        }
+        target = self._state.quadlets / f"nanoclaw-image-group-{build.group}.build"
+        return self._write("group-image.build", target, values)
+
     def _write(self, template: str, target: Path, values: Mapping[str, str]) -> bool:
         text = render((self._templates / template).read_text(encoding="utf-8"), values)
         if holds(target, text):
             return False
         self._state.unread_units.touch()
         return write_atomically(target, text)
+
+
+def group_build_unit(group: str) -> str:
+    """Return the name of the unit that builds a group's own image."""
+    return f"nanoclaw-image-group-{group}-build.service"
 
 
 def render(template: str, values: Mapping[str, str]) -> str:

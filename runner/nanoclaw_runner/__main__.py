@@ -9,7 +9,7 @@ from types import FrameType
 
 import apsw
 
-from nanoclaw_runner import log, reports, startup
+from nanoclaw_runner import log, reports, skills, startup
 from nanoclaw_runner.contract.agent_config import AgentConfig, from_json
 from nanoclaw_runner.conversation import Conversation
 from nanoclaw_runner.desk import Desk
@@ -75,6 +75,7 @@ async def _serve(
     await relay.open(desk)
     doorbell.open()
     supervision.ready()
+    skills.link(skills.available(places.skills, config.skills), places.home / ".claude" / "skills")
     if problem:
         outbox.add(reports.trouble("configuration", problem, places.agent_config.name), intake.highest_seq())
         doorbell.ring()

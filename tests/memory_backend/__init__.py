@@ -67,7 +67,7 @@ class Memory:
         self.peers: list[Caller] = []
         self.screens: dict[str, list[ChatScreen]] = {}
         self.screens_changed = asyncio.Event()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.running: set[asyncio.Task[None]] = set()
         self.quarantined = True
         self.closed: set[str] = set()
         self.appliance = _Appliance(self)
@@ -87,6 +87,10 @@ class Memory:
         self.channels = self.directory.channels
         self.routing = self.directory.routing
         self.tasks = self.directory.tasks
+        self.packages = self.directory.packages
+        self.mcp = self.directory.mcp
+        self.skills = self.directory.skills
+        self.mounts = self.directory.mounts
 
     async def open(self) -> None:
         await self.database.open()
@@ -125,8 +129,8 @@ class Memory:
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
 
 
 @dataclass
@@ -183,6 +187,8 @@ class _Groups(_Part):
         given = {key: value for key, value in asdict(settings).items() if value is not None}
         if "display_name" in given:
             given["name"] = given.pop("display_name")
+        for kept in ("effort", "max_messages", "skills"):
+            given.pop(kept, None)
         return _view(await self.all.database.run(agent_groups.update, replace(await self.all.group(name), **given)))
 
     async def delete(self, caller: Caller, name: str, *, force: bool) -> None:
@@ -191,9 +197,9 @@ class _Groups(_Part):
             raise Refused(f"{name} has sessions", hint=f"ncl groups delete {name} --force")
         await self.all.database.run(agent_groups.delete, group.id)
 
-    async def restart(self, caller: Caller, name: str) -> int:
+    async def restart(self, caller: Caller, name: str, *, rebuild: bool, message: str | None) -> tuple[int, bool]:
         await self.all.group(name)
-        return 1
+        return 1, False
 
 
 def _view(group: AgentGroup) -> Group:
@@ -204,6 +210,10 @@ def _view(group: AgentGroup) -> Group:
         group.model or "embedded/smollm2",
         group.instructions,
         group.cli_scope,
+        "",
+        10,
+        "all",
+        "",
         STARTED,
     )
 

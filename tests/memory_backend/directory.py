@@ -1,6 +1,7 @@
 """The part of the backend that is the daemon's own, over a real database; channels and the router are played."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -8,12 +9,16 @@ import apsw
 from nanoclaw_runner.contract.cards import Option
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.skills import Skill
+from nanoclawd.agents.outfit import Outfit
 from nanoclawd.channels.adapter import Capabilities, Conversation, Health, HealthState
 from nanoclawd.channels.keeper import ChannelState
+from nanoclawd.config import Config
 from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
 from nanoclawd.core.backends.channels import ChannelsBackend
 from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
+from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.tasks import TasksBackend
@@ -23,8 +28,10 @@ from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, Wir
 from nanoclawd.routing.event import InboundEvent, Sender
 from nanoclawd.routing.wirings import WiringService
 from nanoclawd.store import approvals, chats, dropped, questions, sessions
+from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.approvals import Approval, NewApproval
 from nanoclawd.store.database import Database
+from nanoclawd.store.group_configuration import Mount
 from nanoclawd.store.questions import Question
 from nanoclawd.tasks.service import TaskService
 
@@ -52,6 +59,13 @@ class Directory:
         self.questions = QuestionsBackend(database, questions_service)
         self.channels = ChannelsBackend(database, channels)
         self.routing = RoutingBackend(database, router, channels.known)
+        agents: Any = _Agents()
+        provisioner: Any = _Provisioner()
+        images: Any = None
+        outfit = Outfit(Config(), database, agents, images, provisioner)
+        given = (database, outfit, agents, provisioner)
+        self.packages, self.mcp = PackagesBackend(*given), McpBackend(*given)
+        self.skills, self.mounts = SkillsBackend(*given), MountsBackend(*given)
         self.tasks = TasksBackend(database, TaskService(database, "Europe/Berlin"))
 
     async def _project(self, agent_group_id: str) -> None:
@@ -59,6 +73,33 @@ class Directory:
 
     def _reach(self) -> None:
         self.reached += 1
+
+
+class _Agents:
+    """Writes no files, restarts nothing."""
+
+    async def write(self, group: AgentGroup) -> None:
+        del group
+
+    async def restart(self, folder: str) -> int:
+        del folder
+        return 1
+
+
+class _Provisioner:
+    """A machine on which everything may be given."""
+
+    def skills(self, selected: Collection[str] | None) -> list[Skill]:
+        del selected
+        return [Skill("welcome", "Shows a new person round.", Path("/usr/share/nanoclawd/skills/welcome"), "shipped")]
+
+    def judge_mount(self, path: str, *, writable: bool) -> Path:
+        del writable
+        return Path(path)
+
+    def mount_problem(self, mount: Mount) -> str:
+        del mount
+        return ""
 
 
 class _Channels:

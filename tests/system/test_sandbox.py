@@ -53,7 +53,7 @@ def test_identity_has_nothing_to_lose(person: Person) -> None:
         "/session/in/new",
         "/session/in/files/new",
         "/app/new",
-        "/app/agent.json",
+        "/app/agent/agent.json",
         "/app/runner/nanoclaw_runner/__main__.py",
         "/app/runner/new.py",
         "/new",
@@ -234,7 +234,7 @@ def test_its_mounts_are_the_contracts(probed: dict[str, str]) -> None:
         "/home/agent",
         "/workspace",
         "/app/runner",
-        "/app/agent.json",
+        "/app/agent/agent.json",
     } | (ours & {"/run/secrets", "/run/podman-init", "/etc/passwd", "/etc/group", "/run/notify/notify.sock"})
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from nanoclawd.cli.catalogue import agents, appliance, people, tasks, traffic
+from nanoclawd.cli.catalogue import agents, appliance, outfit, people, tasks, traffic
 from nanoclawd.cli.spec import Command, Resource, Verb
 
 TOP: tuple[Verb | Resource, ...] = (
     *appliance.VERBS,
     *agents.RESOURCES,
+    *outfit.RESOURCES,
     *tasks.RESOURCES,
     *traffic.RESOURCES,
     *people.RESOURCES,

@@ -1,6 +1,7 @@
 """Agents: their groups, sessions and images."""
 
 from nanoclawd.cli.catalogue.common import GROUP, LIMIT, OF_GROUP, SESSION, SOME_IMAGE
+from nanoclawd.cli.catalogue.outfit import BUILD_SECONDS
 from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
 
 _NAME = GROUP._replace(name="name")
@@ -18,6 +19,15 @@ _SETTINGS = (
     ),
     Parameter("display_name", "the name that people see", "--display-name", value="TEXT"),
     Parameter("cli_scope", "what the agent may ask of the appliance by ncl", "--cli-scope", choices=_SCOPES),
+)
+
+_UPDATED = (
+    *_SETTINGS,
+    Parameter("effort", "how much the model is to think: low, medium, high, xhigh or max", "--effort", value="WORD"),
+    Parameter(
+        "max_messages", "messages in one prompt at most; 0: the default", "--max-messages", value="N", kind="count"
+    ),
+    Parameter("skills", "all, none, or names with commas between them", "--skills", value="NAMES"),
 )
 
 GROUPS = Resource(
@@ -47,7 +57,7 @@ GROUPS = Resource(
             "update",
             "change a group's settings; an empty value goes back to the default",
             ("Groups.Update",),
-            (_NAME, *_SETTINGS),
+            (_NAME, *_UPDATED),
             changes=True,
             about="Running sessions keep what they started with until the group is restarted.",
         ),
@@ -75,9 +85,21 @@ GROUPS = Resource(
             "restart",
             "restart a group's running sessions",
             ("Groups.Restart",),
-            (_NAME,),
+            (
+                _NAME,
+                Parameter("rebuild", "build the group's own image first", "--rebuild", kind="flag"),
+                Parameter(
+                    "message",
+                    "told to each restarted session, which begins again at once; @FILE reads a file",
+                    "--message",
+                    value="TEXT",
+                    kind="file",
+                ),
+            ),
             "words",
             says="{restarted:running session} restarted",
+            about="Sessions that sleep are left alone. Where the image can't be built, nothing is restarted.",
+            patience=BUILD_SECONDS,
         ),
     ),
     "no groups yet; try: ncl setup",

@@ -1,7 +1,7 @@
 """Which methods an agent may call, and how each is kept to the agent's own group. What is not here is refused."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -43,6 +43,8 @@ class Rule:
         free_at_home: what changes the agent's own group is done at once; what reaches beyond it needs somebody's word.
         even_disabled: agents without ncl may call it, too, as those of scope ``group`` may.
         here: where it names no session, it is about the one that calls.
+        renews: where it has been done the session that asked is restarted, and its next container told this. Doing it
+            again does no harm.
     """
 
     access: Access
@@ -58,6 +60,7 @@ class Rule:
     free_at_home: bool = False
     even_disabled: bool = False
     here: bool = False
+    renews: str = ""
 
 
 _OPEN: Final = Rule(Access.OPEN)
@@ -117,6 +120,38 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             "Sessions.Close": _own(Access.APPROVAL, "A session is ended for good.", session="id"),
             "Sessions.Reset": _own(Access.APPROVAL, "A session is released from quarantine.", session="id"),
             "Images.List": _OPEN,
+            "Packages.List": _own(Access.OPEN, group="group"),
+            "Packages.Add": _own(
+                Access.APPROVAL, "Packages are noted for the next build of the agent's image.", group="group"
+            ),
+            "Packages.Remove": _own(
+                Access.APPROVAL, "Packages are left out of the next build of the agent's image.", group="group"
+            ),
+            "Packages.Install": replace(
+                _own(
+                    Access.APPROVAL,
+                    "The agent's own image is built anew with exactly these packages more and what they depend on, from"
+                    " the sources that the appliance is set to. The session that asks is restarted, and no other.",
+                    group="group",
+                ),
+                renews="You run in the new image now. Verify that what you asked for works, and report.",
+            ),
+            "Mcp.List": _own(Access.OPEN, group="group"),
+            "Mcp.Add": _own(
+                Access.APPROVAL, "The agent's sessions have this MCP server from their next start on.", group="group"
+            ),
+            "Mcp.Remove": _own(Access.APPROVAL, "The agent's sessions lose an MCP server.", group="group"),
+            "Mcp.Install": replace(
+                _own(
+                    Access.APPROVAL,
+                    "The agent's sessions have this MCP server from their next start on, in place of one that has its"
+                    " name. A command is run in the agent's container. Only the session that asks is restarted.",
+                    group="group",
+                ),
+                renews="You have the MCP server now. Verify that its tools work, and report.",
+            ),
+            "Skills.List": _own(Access.OPEN, group="group"),
+            "Mounts.List": _own(Access.OPEN, group="group"),
             "Chats.List": _OPEN,
             "Chats.Get": _OPEN,
             "Chats.Create": _beyond("A chat is made known."),
@@ -191,4 +226,4 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     }
 )
 """Not here, and so refused to every agent: deciding approvals and answering questions (an agent would allow itself),
-claiming ownership, building images, the operator's chat."""
+claiming ownership, building images, giving directories of the machine, the operator's chat."""

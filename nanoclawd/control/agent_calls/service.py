@@ -11,6 +11,7 @@ import msgspec
 
 from nanoclaw_runner.contract.rows import Address, OutboundRow
 from nanoclawd.control.agent_calls import wording
+from nanoclawd.control.agent_calls.rules import RULES
 from nanoclawd.control.agent_calls.scope import AgentCaller, Judged, caller_of, judge
 from nanoclawd.control.calls import (
     Call,
@@ -59,8 +60,15 @@ class AgentSessions(Protocol):
         """Hand a session a row of the host's own, once; False where it has it or is closed."""
 
 
-type Restart = Callable[[str], Awaitable[bool]]
-"""Have a session's container start anew after the turn that it is in; False where there is none."""
+class Restart(Protocol):
+    """Has a session's container start anew after the turn that it is in; False where there is none."""
+
+    async def __call__(self, session_id: str, note: NewMessage | None = None) -> bool:
+        """Restart it; the note is for its next container, which begins for it in any case."""
+
+
+type Rebuild = Callable[[str], Awaitable[bool]]
+"""Build a group's own image; False where it has none."""
 
 
 class _Request(msgspec.Struct, frozen=True, rename="camel"):
@@ -82,6 +90,7 @@ class AgentCalls(ActionHandler):
         approvals: ApprovalService,
         sessions: AgentSessions,
         restart: Restart,
+        rebuild: Rebuild,
     ) -> None:
         """Begin; registers itself with the approvals, so before they are started."""
         self._database = database
@@ -90,6 +99,7 @@ class AgentCalls(ActionHandler):
         self._approvals = approvals
         self._sessions = sessions
         self._restart = restart
+        self._rebuild = rebuild
         approvals.register(ACTION, self)
 
     async def request(self, session: SessionRef, row: OutboundRow) -> None:
@@ -202,18 +212,18 @@ class AgentCalls(ActionHandler):
             Unavailable: the agent can't be told now.
         """
         command = wording.command_line(approval.payload["method"], approval.payload["parameters"])
-        outcome = None
+        outcome, renewed = None, ""
         if approval.status == "approved":
-            text, outcome = await self._carried_out(approval, command, resumed=resumed)
+            text, outcome, renewed = await self._carried_out(approval, command, resumed=resumed)
         elif approval.status == "rejected":
             text = f"Refused by somebody with the right to decide: {command}"
         else:
             text = f"Nobody decided in time, so this was not done: {command}"
-        await self._tell(approval, text)
+        await self._tell(approval, f"{text}\n{renewed}" if renewed else text, afresh=bool(renewed))
         return outcome
 
-    async def _tell(self, approval: Approval, text: str) -> None:
-        """Tell the agent that asked, if there is somebody left to be told."""
+    async def _tell(self, approval: Approval, text: str, *, afresh: bool) -> None:
+        """Tell the agent that asked, if there is somebody left to be told; where it begins afresh, only then."""
         if approval.session_id is None or approval.agent_group_id is None:
             return
         try:
@@ -221,36 +231,51 @@ class AgentCalls(ActionHandler):
         except NotFound:
             return  # the session was deleted since then
         content = json.dumps({"type": "note", "text": text})
-        note = NewMessage(id=f"command-{approval.id}", content=content, address=address, kind="system")
-        await self._sessions.deliver_system(approval.session_id, note)
+        note = NewMessage(id=f"command-{approval.id}", content=content, address=address, kind="system", on_wake=afresh)
+        if afresh:
+            await self._restart(approval.session_id, note)
+        else:
+            await self._sessions.deliver_system(approval.session_id, note)
 
-    async def _carried_out(self, approval: Approval, command: str, *, resumed: bool) -> tuple[str, str]:
-        """Run an allowed call with what its agent may now; return its outcome in words for the agent and for a card."""
-        if resumed:
+    async def _carried_out(self, approval: Approval, command: str, *, resumed: bool) -> tuple[str, str, str]:
+        """Run an allowed call with what its agent may now.
+
+        Returns:
+            Its outcome in words for the agent and for a card, and what the agent's next container is told where the
+            call has it begin afresh.
+        """
+        rule = RULES.get(approval.payload["method"])
+        renews = rule.renews if rule is not None else ""
+        if resumed and not renews:
             return (
-                f"Allowed, but nanoclawd was restarted while it was done; it is not known whether it was: {command}\n"
-                "Look before you ask for it again."
-            ), "nanoclawd was restarted while it was done; it is not known whether it was."
+                (
+                    f"Allowed, but nanoclawd was restarted while it was done; it is not known whether it was: {command}\n"
+                    "Look before you ask for it again."
+                ),
+                "nanoclawd was restarted while it was done; it is not known whether it was.",
+                "",
+            )
         try:
-            reply = await self._executed(approval)
+            reply, message = await self._executed(approval)
         except NanoclawError as error:
             log.warning("an allowed command failed: %s: %s", command, error, extra=about(group=approval.group))
             hint = f" ({error.hint})" if error.hint else ""
-            return f"Allowed, but it failed: {command}\n{error.message}{hint}", _failed(error.message)
+            return f"Allowed, but it failed: {command}\n{error.message}{hint}", _failed(error.message), ""
         except InvalidParameterError as error:
             why = f"the parameter {error} is not right any more"
-            return f"Allowed, but it failed: {command}\n{why}", _failed(why)
+            return f"Allowed, but it failed: {command}\n{why}", _failed(why), ""
         except Exception:
             log.exception("an allowed command failed: %s", command, extra=about(group=approval.group))
             why = "it failed by a fault of the appliance, which is in its journal"
-            return f"Allowed, but {why}: {command}", f"{why}."
+            return f"Allowed, but {why}: {command}", f"{why}.", ""
         log.info("done, as %s allowed: %s", approval.decided_by, command, extra=about(group=approval.group))
         shown = msgspec.json.format(encode_reply(reply)).decode()
         if len(shown) > MAX_RESULT_CHARACTERS:
             shown = f"{shown[:MAX_RESULT_CHARACTERS]}\n(cut here: {len(shown)} characters)"
-        return f"Done: {command}\n{shown}", "it is done."
+        return f"Done: {command}\n{shown}", "it is done.", message or renews
 
-    async def _executed(self, approval: Approval) -> object:
+    async def _executed(self, approval: Approval) -> tuple[object, str]:
+        """Return what it replies, and what an agent that restarts itself wants to be told afterwards."""
         name, given = approval.payload["method"], approval.payload["parameters"]
         session = SessionRef(approval.session_id or "", approval.group or "", None, approval.agent_group_id or "")
         caller, judged = await self._database.run(_judged, session, name, given, True)
@@ -260,10 +285,14 @@ class AgentCalls(ActionHandler):
         if not isinstance(method, Unary):
             raise Refused(f"{name} is not for agents")
         if judged.restarts_self:
+            _decoded(judged, method)
+            rebuilt = judged.parameters.get("rebuild") is True and await self._rebuild(caller.group)
+            if message := str(judged.parameters.get("message") or ""):
+                return {"restarted": 1, "rebuilt": rebuilt}, message
             # A session without a container, or one that is closed, has nothing to restart.
             restarted = approval.session_id is not None and await self._restart(approval.session_id)
-            return {"restarted": int(restarted)}
-        return await self._guarded(caller, method, _decoded(judged, method))
+            return {"restarted": int(restarted), "rebuilt": rebuilt}, ""
+        return await self._guarded(caller, method, _decoded(judged, method)), ""
 
     async def _place_of(self, session_id: str, agent_group_id: str) -> Address:
         """Return where a session talks: its own chat, or the first that its agent hears."""

@@ -84,6 +84,8 @@ def _name(method: str, command: Command | None) -> str:
 def _option(option: str, value: object) -> list[str]:
     if value is True:
         return [option]
+    if isinstance(value, list):
+        return [word for one in value for word in _option(option, one)]
     if value is False:
         return [option.replace("--", "--no-", 1)]
     text = _value(value)

@@ -16,6 +16,7 @@ from nanoclawd.control.api.directory import (
     WiringsBackend,
 )
 from nanoclawd.control.api.machine import ApplianceBackend, GroupsBackend, ImagesBackend, SessionsBackend
+from nanoclawd.control.api.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.control.api.tasks import TasksBackend
 from nanoclawd.control.api.traffic import ApprovalsBackend, ChannelsBackend, QuestionsBackend, RoutingBackend
 
@@ -31,11 +32,15 @@ __all__ = [
     "DestinationsBackend",
     "GroupsBackend",
     "ImagesBackend",
+    "McpBackend",
     "MembersBackend",
+    "MountsBackend",
+    "PackagesBackend",
     "QuestionsBackend",
     "RolesBackend",
     "RoutingBackend",
     "SessionsBackend",
+    "SkillsBackend",
     "TasksBackend",
     "UsersBackend",
     "WiringsBackend",
@@ -60,6 +65,22 @@ class Backend(Protocol):
     @property
     def images(self) -> ImagesBackend:
         """Behind io.nanoclaw.Images."""
+
+    @property
+    def packages(self) -> PackagesBackend:
+        """Behind io.nanoclaw.Packages."""
+
+    @property
+    def mcp(self) -> McpBackend:
+        """Behind io.nanoclaw.Mcp."""
+
+    @property
+    def skills(self) -> SkillsBackend:
+        """Behind io.nanoclaw.Skills."""
+
+    @property
+    def mounts(self) -> MountsBackend:
+        """Behind io.nanoclaw.Mounts."""
 
     @property
     def chat(self) -> ChatBackend:

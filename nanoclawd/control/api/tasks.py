@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from nanoclawd.control.values import Caller, TaskRun, Task, TaskPlace, TaskSettings, TaskStatus
+from nanoclawd.control.values import Caller, Task, TaskPlace, TaskRun, TaskSettings, TaskStatus
 
 
 class TasksBackend(Protocol):

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import apsw
 
+from nanoclaw_runner.contract.agent_config import DEFAULT_MAX_MESSAGES_PER_PROMPT
+from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.service import AgentService
 from nanoclawd.config import Config
 from nanoclawd.control.values import Caller, Group, GroupSettings
@@ -13,10 +15,11 @@ from nanoclawd.core.backends.words import CLI_SCOPES, check_word
 from nanoclawd.journal import about
 from nanoclawd.sessions.registry import Sessions
 from nanoclawd.sessions.state import Phase
-from nanoclawd.store import agent_groups, resolve
+from nanoclawd.store import agent_groups, group_configuration, resolve
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.database import Database
+from nanoclawd.store.group_configuration import GroupConfiguration
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +27,12 @@ log = logging.getLogger(__name__)
 class GroupsBackend:
     """Agent groups as operators handle them."""
 
-    def __init__(self, database: Database, agents: AgentService, sessions: Sessions, config: Config) -> None:
+    def __init__(
+        self, database: Database, agents: AgentService, outfit: Outfit, sessions: Sessions, config: Config
+    ) -> None:
         self._database = database
         self._agents = agents
+        self._outfit = outfit
         self._sessions = sessions
         self._config = config
 
@@ -63,6 +69,9 @@ class GroupsBackend:
             model=settings.model,
             instructions=settings.instructions,
             cli_scope=settings.cli_scope,
+            effort=settings.effort,
+            max_messages=settings.max_messages,
+            skills=settings.skills,
         )
         log.info("%s changed group %s: %s", caller.user_id, folder, _spoken(settings), extra=about(group=folder))
         return await self.get(folder)
@@ -73,17 +82,18 @@ class GroupsBackend:
         await self._agents.delete(folder, force=force)
         log.info("%s deleted group %s", caller.user_id, folder, extra=about(group=folder))
 
-    async def restart(self, caller: Caller, name: str) -> int:
-        """Restart a group's running sessions."""
+    async def restart(self, caller: Caller, name: str, *, rebuild: bool, message: str | None) -> tuple[int, bool]:
+        """Restart a group's running sessions, with its image built before (F-221)."""
         folder = await self._folder(name)
-        restarted = await self._agents.restart(folder)
+        rebuilt = rebuild and await self._outfit.rebuild(folder)
+        restarted = await self._agents.restart(folder, message)
         log.info("%s restarted %d sessions of %s", caller.user_id, restarted, folder, extra=about(group=folder))
-        return restarted
+        return restarted, rebuilt
 
     async def _folder(self, name: str) -> str:
         return (await self._database.run(resolve.group, name)).folder
 
-    def _views(self, found: Iterable[tuple[AgentGroup, int]]) -> Sequence[Group]:
+    def _views(self, found: Iterable[tuple[AgentGroup, GroupConfiguration, int]]) -> Sequence[Group]:
         awake = Counter(actor.ref.group for actor in self._sessions.actors if actor.snapshot.phase is Phase.AWAKE)
         return [
             Group(
@@ -93,22 +103,33 @@ class GroupsBackend:
                 model=group.model or self._config.model,
                 instructions=group.instructions,
                 cli_scope=group.cli_scope,
+                effort=configuration.effort or "",
+                max_messages=configuration.max_messages or DEFAULT_MAX_MESSAGES_PER_PROMPT,
+                skills=_selection(configuration.skills),
+                image=configuration.image_tag or "",
                 created_at=group.created_at,
                 sessions=sessions,
                 awake=awake[group.folder],
             )
-            for group, sessions in found
+            for group, configuration, sessions in found
         ]
 
 
-def _list(connection: apsw.Connection, limit: int) -> list[tuple[AgentGroup, int]]:
+def _list(connection: apsw.Connection, limit: int) -> list[tuple[AgentGroup, GroupConfiguration, int]]:
     found = sorted(agent_groups.every(connection), key=lambda group: group.folder)[:limit]
-    return [(group, session_rows.count(connection, group.id)) for group in found]
+    return [_known(connection, group) for group in found]
 
 
-def _get(connection: apsw.Connection, text: str) -> tuple[AgentGroup, int]:
-    group = resolve.group(connection, text)
-    return group, session_rows.count(connection, group.id)
+def _get(connection: apsw.Connection, text: str) -> tuple[AgentGroup, GroupConfiguration, int]:
+    return _known(connection, resolve.group(connection, text))
+
+
+def _known(connection: apsw.Connection, group: AgentGroup) -> tuple[AgentGroup, GroupConfiguration, int]:
+    return group, group_configuration.load(connection, group.id), session_rows.count(connection, group.id)
+
+
+def _selection(skills: tuple[str, ...] | None) -> str:
+    return "all" if skills is None else ",".join(skills) or "none"
 
 
 def _spoken(settings: GroupSettings) -> str:
@@ -118,6 +139,9 @@ def _spoken(settings: GroupSettings) -> str:
         "provider": settings.provider,
         "model": settings.model,
         "cli_scope": settings.cli_scope,
+        "effort": settings.effort,
+        "max_messages": settings.max_messages,
+        "skills": settings.skills,
     }
     words = [f"{name}={value!r}" for name, value in given.items() if value is not None]
     return ", ".join([*words, *(["instructions"] if settings.instructions is not None else [])]) or "nothing"

@@ -425,7 +425,7 @@ def probe() -> None:
     attempt("outbound lease", lambda: fcntl.fcntl(OUT.open("rb"), fcntl.F_SETLEASE, fcntl.F_RDLCK))
     attempt("app write", lambda: Path("/app/runner/nanoclaw_runner/__main__.py").open("ab"))
     attempt("app create", lambda: Path("/app/runner/new.py").touch())
-    attempt("agent.json", lambda: Path("/app/agent.json").open("ab"))
+    attempt("agent.json", lambda: Path("/app/agent/agent.json").open("ab"))
     attempt("root", lambda: Path("/new").touch())
     attempt("etc", lambda: Path("/etc/passwd").open("ab"))
     attempt("usr", lambda: Path("/usr/bin/new").touch())

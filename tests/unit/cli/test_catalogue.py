@@ -17,7 +17,7 @@ BY_THEMSELVES = {"chat", "setup", "sessions logs"}
 """Need more than replies: an agent, a terminal, the journal. Tested beside this."""
 
 DASHES = "mg-0a1b-2c3d-no"
-WORDS = {"count": "3", "number": "-2", "seconds": "1", "text": DASHES, "file": DASHES}
+WORDS = {"count": "3", "number": "-2", "seconds": "1", "text": DASHES, "file": DASHES, "list": DASHES}
 VALUES: dict[str, Any] = {
     "count": 3,
     "number": -2,
@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
     "file": DASHES,
     "flag": True,
     "switch": True,
+    "list": [DASHES],
 }
 
 

@@ -54,7 +54,7 @@ def test_the_shipped_files_commented_lines_are_true(tmp_path: Path):
     examples_gone = "\n".join(line for line in text.splitlines() if "# example" not in line)
     assert read(tmp_path, examples_gone) == Config()
     with_examples = read(tmp_path, text)
-    assert set(with_examples.endpoints) == {"embedded", "ollama", "vllm", "openai"}
+    assert set(with_examples.endpoints) == {"embedded", "ollama", "vllm", "openai", "anthropic", "subscription"}
     assert (with_examples.images.wheels, with_examples.images.build_network) == ("/srv/wheels", "host")
     # The two-line examples of the head.
     for model in ("ollama/llama3.2", "openai/gpt-4o-mini"):
@@ -96,7 +96,7 @@ log_level: [debug]
         "13: limits.session_memory: stands here twice",
         (
             "14: limits.color: unknown key; known here: max_awake, memory_budget, session_memory, session_tasks,"
-            " min_free_disk"
+            " min_free_disk, tool_calls, peer_hops, peer_rate, daily_tokens, daily_cost"
         ),
         "15: timeouts.idle: expected seconds, from 1 to 86400, found .nan",
         "15: timeouts.turn: expected seconds, from 1 to 86400, found true",

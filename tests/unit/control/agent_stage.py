@@ -12,6 +12,7 @@ from nanoclawd.control.agent_calls.service import AgentCalls
 from nanoclawd.control.bounds import Bounds
 from nanoclawd.control.introspection import Introspection
 from nanoclawd.control.served import methods_of
+from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.store import agent_groups, chats
 from nanoclawd.store import sessions as session_rows
@@ -28,6 +29,7 @@ class AgentStage(Stage):
     def __init__(self, path: Path) -> None:
         super().__init__(path, {"chat": Platform("chat", BUTTONS)})
         self.restarted: list[str] = []
+        self.rebuilt: list[str] = []
         self.running = True
         self._numbers = count()
 
@@ -45,6 +47,7 @@ class AgentStage(Stage):
             self.permissions.approvals,
             self.mailboxes,
             self._restart,
+            self._rebuild,
         )
 
     async def _agent(self, folder: str, chat: str, session_id: str) -> tuple[AgentGroup, SessionRef]:
@@ -54,9 +57,15 @@ class AgentStage(Stage):
         await self.database.run(session_rows.create, group.id, made.id, None, session_id)
         return group, SessionRef(session_id, folder, Address("chat", chat), group.id)
 
-    async def _restart(self, session_id: str) -> bool:
+    async def _restart(self, session_id: str, note: NewMessage | None = None) -> bool:
         self.restarted.append(session_id)
+        if note is not None:
+            await self.mailboxes.deliver_system(session_id, note)
         return self.running
+
+    async def _rebuild(self, group: str) -> bool:
+        self.rebuilt.append(group)
+        return True
 
     async def scope(self, scope: str, folder: str = "home") -> None:
         await self.database.run(

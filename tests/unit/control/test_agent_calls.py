@@ -25,8 +25,8 @@ from nanoclawd.store import sessions as session_rows
 from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
 
 NEVER = {
-    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Send", "Images.Build", "Questions.Answer",
-    "Roles.Claim",
+    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Send", "Images.Build", "Mounts.Add", "Mounts.Remove",
+    "Questions.Answer", "Roles.Claim",
 }  # fmt: skip
 
 
@@ -302,7 +302,9 @@ CHOICES: dict[str, object] = {
     "ignored_message_policy": "drop", "role": "admin", "cli_scope": "global",
     "missed": "skip",
 }  # fmt: skip
-SAMPLES: dict[str, object] = {"is_group": False, "priority": -3, "force": True}
+SAMPLES: dict[str, object] = {
+    "is_group": False, "priority": -3, "force": True, "rebuild": True, "max_messages": 3,
+} | {name: [f"it's {name}", "-y"] for name in ("apt", "npm", "pip", "args", "env")}  # fmt: skip
 
 
 @pytest.mark.parametrize("method", sorted(name for name, rule in RULES.items() if rule.access is Access.APPROVAL))

@@ -10,12 +10,14 @@ from session_stage import message
 import nanoclawd
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.agents import provision
+from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.provision import Provisioner, Published
 from nanoclawd.agents.service import AgentService
 from nanoclawd.config import Config
 from nanoclawd.control.values import GroupSettings
 from nanoclawd.core.backends.groups import GroupsBackend
 from nanoclawd.errors import AlreadyExists, InvalidName, NotFound, Refused
+from nanoclawd.images.group_images import GroupImages
 from nanoclawd.store import agent_groups
 from nanoclawd.supervision.quadlets import UnitFiles
 from unit.control.terminal_stage import ROOT
@@ -39,7 +41,9 @@ async def groups(house: House, monkeypatch: pytest.MonkeyPatch) -> GroupsBackend
     provisioner = Provisioner(house.paths, units, config)
     agents = AgentService(config, house.paths, house.database, house.sessions, house.machine, units, provisioner)
     await agents.publish(Published("c0ffee", "localhost/nanoclaw-agent:0123456789ab"))
-    return GroupsBackend(house.database, agents, house.sessions, config)
+    images = GroupImages(config, house.paths, house.machine, units)
+    outfit = Outfit(config, house.database, agents, images, provisioner)
+    return GroupsBackend(house.database, agents, outfit, house.sessions, config)
 
 
 async def test_a_group_by_the_command_can_start(house: House, groups: GroupsBackend):
@@ -52,7 +56,7 @@ async def test_a_group_by_the_command_can_start(house: House, groups: GroupsBack
     await house.until(lambda: house.platform.texts == ["re: m"])
     found = await groups.get("Ada")
     assert (found.name, found.sessions, found.awake) == ("main", 1, 1)
-    assert await groups.restart(ROOT, made.name) == 1
+    assert await groups.restart(ROOT, made.name, rebuild=True, message=None) == (1, False)
     with pytest.raises(Refused):
         await groups.delete(ROOT, "main", force=False)
     await groups.delete(ROOT, "main", force=True)
@@ -75,7 +79,7 @@ async def test_settings_are_checked_and_an_empty_one_is_the_default(groups: Grou
     with pytest.raises(InvalidName, match="cli_scope"):
         await groups.update(ROOT, "main", GroupSettings(cli_scope="grp"))
     with pytest.raises(NotFound):
-        await groups.restart(ROOT, "none")
+        await groups.restart(ROOT, "none", rebuild=False, message=None)
     await groups.create(ROOT, "another", GroupSettings())
     assert [one.name for one in await groups.list(10)] == ["another", "main"]
     assert len(await groups.list(1)) == 1

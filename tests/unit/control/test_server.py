@@ -133,8 +133,8 @@ async def test_messages_of_the_absence_come_at_the_next_attach(running: Running)
     async with running.client() as client:
         await client.call("Groups.Create", {"name": "main"})
         await client.call("Chat.Send", {"group": "main", "text": "one", "client_token": "12345678"})
-        while running.memory.tasks:
-            await asyncio.gather(*running.memory.tasks)
+        while running.memory.running:
+            await asyncio.gather(*running.memory.running)
         client.post("Chat.Attach", {"group": "main"}, more=True)
         seen = [(await client.reply())["parameters"] for _ in range(2)]
     assert [(event["type"], event["text"]) for event in seen] == [("attached", ""), ("message", "echo: one")]

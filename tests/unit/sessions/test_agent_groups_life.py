@@ -208,7 +208,8 @@ async def test_a_name_can_be_used_again(town: Town):
     (workspace / "diary.txt").write_text("secret")
     second = await town.agents.create("main")
     assert second.uid != first.uid
-    assert list(workspace.iterdir()) == []
+    assert sorted(path.name for path in workspace.iterdir()) == ["AGENTS.md", "CLAUDE.md"]
+    assert (workspace / "AGENTS.md").read_text() == ""
     (kept,) = workspace.parent.glob("main.before-*")
     assert (kept / "diary.txt").read_text() == "secret"
 

@@ -20,7 +20,7 @@ import pytest
 
 from nanoclawd.errors import InvalidName
 from nanoclawd.paths import StatePaths
-from nanoclawd.supervision.quadlets import ImageBuild, SessionTemplate, UnitFiles
+from nanoclawd.supervision.quadlets import GroupImageBuild, ImageBuild, MountedDirectory, SessionTemplate, UnitFiles
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = Path(__file__).parent / "golden"
@@ -35,6 +35,11 @@ TEMPLATE = SessionTemplate(
     ready_seconds=20,
     memory_bytes=536870912,
     tasks=256,
+    share=Path("/usr/share/nanoclawd"),
+    mounts=(
+        MountedDirectory(Path("/srv/documents"), "documents", writable=False),
+        MountedDirectory(Path("/srv/shared/team_a"), "team", writable=True),
+    ),
 )
 BUILD = ImageBuild(
     stage="agent",
@@ -42,6 +47,14 @@ BUILD = ImageBuild(
     base_image="docker.io/library/debian:trixie-slim",
     context=Path("/usr/share/nanoclawd"),
     wheels=Path("/var/lib/nanoclaw/images/no-wheels"),
+    network="private",
+)
+GROUP_BUILD = GroupImageBuild(
+    group="a-b",
+    tag="0123456789ab",
+    directory=Path("/var/lib/nanoclaw/images/groups/a-b"),
+    wheels=Path("/var/lib/nanoclaw/images/nothing"),
+    packages=Path("/srv/packages"),
     network="private",
 )
 STATE = "/var/lib/nanoclaw"
@@ -56,6 +69,7 @@ def write_all(home: Path) -> dict[str, str]:
     units.write_group(TEMPLATE)
     units.write_model("localhost/nanoclaw-model:0123456789ab", Path("/usr/share/nanoclawd"), 600)
     units.write_build(BUILD)
+    units.write_group_build(GROUP_BUILD)
     files = [*paths.quadlets.iterdir(), *paths.user_units.iterdir()]
     return {path.name: path.read_text().replace(str(home), STATE) for path in files}
 

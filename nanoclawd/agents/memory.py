@@ -1,0 +1,93 @@
+"""``AGENTS.md`` as the host composes it for each group.
+
+What every agent is to know of its surroundings, what it was given, and what its skills and MCP servers add. It is
+written whole at each change; the group's own notes are another file, and the agent's alone.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from nanoclaw_runner.contract.skills import Skill
+from nanoclawd.store.group_configuration import GroupConfiguration, Mount
+
+NOTES: Final = "AGENTS.md"
+CLAUDES_NOTES: Final = "CLAUDE.md"
+"""Claude's client reads this name."""
+
+_NOTES_MODE: Final = 0o660
+
+_BASE: Final = """\
+# Where you are
+
+You run in a container of your own, without a network. Debian packages are installed read-only; your model is reached
+for you by the appliance.
+
+- `/workspace` is yours and stays. All conversations of this agent share it. `/workspace/AGENTS.md` is your memory: what
+  you write there you are told in every conversation. Keep it short and true; put long things into other files, and say
+  there which.
+- `/workspace/conversations` has earlier conversations as Markdown, once they have become too long to be kept in mind.
+- `/session/in/files` has the files that people have sent in this conversation. `/tmp` is lost when you go to sleep.
+- Send a file by the tool `send_file`; a path in your answer is of no use to anybody.
+- Tools in the image: python3, git, jq, ripgrep (`rg`), file, patch, unzip{more}.
+- Documents as text: `pdftotext -layout FILE -` for PDF (`pdftoppm` makes images of its pages), `docx2txt FILE -` for
+  docx, `xlsx2csv FILE` for xlsx, `odt2txt FILE` for odt, ods and odp, `catdoc`, `xls2csv` and `catppt` for old Office
+  files; pptx is a zip of XML.
+"""
+_ASKING: Final = """
+# What you may ask for
+
+`ncl` is the appliance's own program: `ncl help` tells what it can. What only reads is answered at once; what changes
+something is asked of a person first, and you are told as a message what came of it.
+Packages and MCP servers that you lack: the tools `install_packages` and `add_mcp_server`. Say why.
+"""
+
+
+def compose(
+    configuration: GroupConfiguration, skills: Sequence[Skill], mounts: Sequence[Mount], *, may_ask: bool
+) -> str:
+    """Return the text.
+
+    Args:
+        configuration: of the group.
+        skills: those that it has.
+        mounts: the directories that it really has.
+        may_ask: whether its agent may use ``ncl``.
+    """
+    installed = [name for names in configuration.packages.values() for name in names]
+    parts = [_BASE.format(more="".join(f", {name}" for name in installed))]
+    if mounts:
+        parts.append("# Directories of the machine\n\n" + "\n".join(map(_mounted, mounts)) + "\n")
+    if may_ask:
+        parts.append(_ASKING.lstrip("\n"))
+    told = ((skill.name, skill.instructions().strip()) for skill in skills)
+    parts += [f"# Skill {name}\n\n{text}\n" for name, text in told if text]
+    parts += [
+        f"# MCP server {server.name}\n\n{server.instructions.strip()}\n"
+        for server in configuration.mcp_servers
+        if server.instructions.strip()
+    ]
+    return "\n".join(parts)
+
+
+def begin_notes(workspace: Path) -> None:
+    """Make the group's own notes where there are none; what is there is the agent's, and stays as it is (F-192).
+
+    A link there is the agent's too, and is not followed.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    for name, text in ((NOTES, ""), (CLAUDES_NOTES, f"@{NOTES}\n")):
+        try:
+            descriptor = os.open(workspace / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _NOTES_MODE)
+        except FileExistsError:
+            continue
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), _NOTES_MODE)
+            file.write(text)
+
+
+def _mounted(mount: Mount) -> str:
+    return f"- `/mnt/{mount.name}`" + (" (you may write there)" if mount.writable else " (to be read only)")
