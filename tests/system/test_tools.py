@@ -153,7 +153,7 @@ def test_a_question_is_answered_by_whoever_chooses_first(town: Town) -> None:
     town.click(card, "No", by="bob")
     assert answer(town.loop, chat, "call ask_user_question") == "call ask_user_question: nay"
     closed = town.loop.wait(lambda one: one.kind == "edit" and one.target == card.message, "the card is closed")
-    assert "No (Bob" in closed.text
+    assert "→ No (bob" in closed.text
     town.say(town.loop, chat, "next", by="ann")
     town.loop.hears(chat, "echo: next")
     assert not [text for text in town.loop.texts(chat) if "the answer to your question" in text]
