@@ -16,7 +16,7 @@ import apsw
 import msgspec
 
 from nanoclaw_runner.contract.clock import now, now_text, parse
-from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.rows import TOOL_PATIENCE_SECONDS, TOOL_ROW_PREFIX, Address
 from nanoclaw_runner.destinations import Book
 from nanoclaw_runner.doorbell import Doorbell
 from nanoclaw_runner.intake import QUESTION, Batch, Intake
@@ -30,7 +30,7 @@ MAX_CALLS: Final = 4
 """Calls of the host at once; more wait for one of these to be answered, within their own time."""
 
 CALL_SECONDS: Final = 30.0
-OUTCOME_SECONDS: Final = 10.0
+OUTCOME_SECONDS: Final = TOOL_PATIENCE_SECONDS
 LOOK_SECONDS: Final = 0.05
 """Until the next look at a file that the host is writing just now."""
 
@@ -80,10 +80,11 @@ class Desk:
         turn. Each call of this counts, so a tool asks once.
         """
         if self._asked is None:
-            return f"k-{os.urandom(_KEY_DIGITS // 2).hex()}"
+            return f"{TOOL_ROW_PREFIX}{os.urandom(_KEY_DIGITS // 2).hex()}"
         call = f"{self._reference()}\0{tool}\0{msgspec.json.encode(arguments, order='sorted').decode()}"
         self._made[call] += 1
-        return f"k-{hashlib.sha256(f'{call}\0{self._made[call]}'.encode()).hexdigest()[:_KEY_DIGITS]}"
+        digest = hashlib.sha256(f"{call}\0{self._made[call]}".encode()).hexdigest()
+        return f"{TOOL_ROW_PREFIX}{digest[:_KEY_DIGITS]}"
 
     def here(self) -> Address | None:
         """Return where the present turn was asked, with its thread; between turns the session's own chat."""

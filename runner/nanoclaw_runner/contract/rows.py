@@ -12,6 +12,13 @@ MAX_FIELD_BYTES = 1024
 """Every other text column: ids, addresses, times."""
 
 
+TOOL_ROW_PREFIX = "k-"
+"""Begins the ids of rows whose tool waits for what becomes of them, and tells the agent."""
+
+TOOL_PATIENCE_SECONDS = 10.0
+"""For so long after the row's time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a message belongs: a chat on a channel, and a thread in it where the channel has threads."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 from machine import Agent, House, at
-from session_stage import message, said
+from session_stage import Stage, message, said
 
 from nanoclaw_runner.contract import cards, clock
 from nanoclaw_runner.contract.rows import Address
@@ -94,3 +94,26 @@ async def test_a_card_that_asks_nothing_is_shown_and_no_question_is_kept(house: 
     await house.until(lambda: "done" in house.platform.texts)
     assert house.platform.got[0].body == ShownCard(card, "")
     assert house.rules.questions == {}
+
+
+@pytest.mark.parametrize(("finished", "silent"), [(False, {"k-fresh"}), (True, set())])
+async def test_a_failure_that_a_tool_tells_the_agent_is_not_told_to_people(
+    stage: Stage, finished: bool, silent: set[str]
+):
+    """Who works on it hears it from its tool and can mend it; people hear what nobody mends any more."""
+    written = ("k-fresh", "k-old", "out-1")
+    await stage.files.append(message("one"))
+    with stage.outbox() as outbox:
+        outbox.claim(["one"])
+        if finished:
+            outbox.finish([], ["one"], 2)
+    stage.write_out("k-fresh")
+    stage.write_out("k-old", timestamp=clock.now_text(plus_seconds=-60))
+    stage.write_out("out-1")
+    stage.platform.answer = lambda outgoing: Undelivered(f"no {outgoing.id}", permanent=True)
+    drained = await stage.run("one")
+    known = await stage.files.read(lambda inbound: inbound.deliveries(written))
+    assert [known[row_id].status for row_id in written] == ["failed"] * 3
+    told = {row_id for row_id in written for problem in drained.problems if row_id in problem.text}
+    assert told == {*written} - silent
+    assert drained.outcomes == 3
