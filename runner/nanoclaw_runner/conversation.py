@@ -154,7 +154,7 @@ class Conversation:
         try:
             provider = self._load()
         except base.UnusableProviderError as error:
-            turn.refuse(batch, str(error))
+            turn.refuse(batch, str(error), "configuration")
         else:
             self._supervision.watch_silence(self._config.silence_seconds)
             await self._ask(turn, batch, provider, group)

@@ -150,11 +150,11 @@ def _element(row: InboundRow, line: Line, view: View) -> str:
         known["id"] = str(row.seq)
     if row.address is not None:
         known["from"] = view.named(row.address)
-    time = _time(row, view)
+    time = _shown(row.timestamp, view)
     if row.kind == SYSTEM:
         return _tag("system", _without("from", known) | {"time": time}, note_of(row))
     if row.kind == "task":
-        return _task(row, known | {"time": time}, line.text)
+        return _task(row, known | {"time": time}, line.text, view)
     if row.kind == "webhook":
         found = fields(row.content)
         also = {name: as_text(found.get(name, ""))[:_MAX_NAME_CHARACTERS] for name in ("source", "event")}
@@ -172,9 +172,11 @@ def _element(row: InboundRow, line: Line, view: View) -> str:
     return _wrapped("message", known, parts)
 
 
-def _task(row: InboundRow, known: Mapping[str, str], prompt: str) -> str:
+def _task(row: InboundRow, known: Mapping[str, str], prompt: str, view: View) -> str:
     found = fields(row.content)
     known = dict(known)
+    if isinstance(found.get("occurrence"), str):
+        known["due"] = _shown(found["occurrence"], view)
     if found.get("late"):
         known["late"] = "yes"
     if isinstance(found.get("taskId"), str):
@@ -221,9 +223,10 @@ def _described(one: Attachment) -> str:
     return ", ".join(part for part in (one.name, one.type, size, one.path) if part)
 
 
-def _time(row: InboundRow, view: View) -> str:
+def _shown(time: str, view: View) -> str:
+    """Return a stored time as it is shown, empty for one that is none."""
     try:
-        return shown_time(clock.parse(row.timestamp), view.zone)
+        return shown_time(clock.parse(time), view.zone)
     except ValueError:
         return ""
 

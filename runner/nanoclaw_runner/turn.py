@@ -104,9 +104,17 @@ class Turn:
             self._station.desk.asked = None
             self._station.doorbell.forget_partial()
 
-    def refuse(self, batch: Batch, reason: str) -> None:
-        """Tell the person why there is no answer, and consume what was asked."""
+    def refuse(self, batch: Batch, reason: str, trouble: base.Trouble = "") -> None:
+        """Tell the person why there is no answer, and consume what was asked.
+
+        Args:
+            batch: what was asked.
+            reason: in words.
+            trouble: what the operator is told that it is, empty for nothing.
+        """
         self._add(batch)
+        if trouble:
+            self._report(reports.trouble(trouble, reason, self._station.config.provider))
         self._fail(reason)
         self._station.desk.asked = None
 

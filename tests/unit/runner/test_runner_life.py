@@ -162,6 +162,9 @@ def test_an_unknown_provider_is_told_in_the_chat_and_the_runner_lives(host: Host
         connection.send(doorbell.RING)
         answer = host.await_replies(connection, count)[-1]
         assert answer.startswith("Error: there is no provider 'nonsense'; the providers are ")
+    assert [(one["action"], one["kind"], one["subject"]) for one in host.contents("system")] == [
+        *[("trouble", "configuration", "nonsense")] * 2
+    ]
 
 
 def test_the_watchdog_is_fed_during_a_long_turn(host: Host):

@@ -125,15 +125,16 @@ def test_context_is_marked_as_such():
 
 
 def test_a_task_says_which_it_is_and_what_its_script_found():
-    (task,) = elements(
-        row(4, "task", prompt="Report <briefly>", taskId="t-7", late=True, scriptOutput={"new": 3}, script="x")
-    )
+    """W-25: what it was due at is a moment, told in the owner's zone."""
+    content = {"prompt": "Report <briefly>", "taskId": "t-7", "occurrence": "2026-10-25T01:00:00Z", "late": True}
+    (task,) = elements(row(4, "task", **content, scriptOutput={"new": 3}, script="x"))
     assert task.attrib == {
         "id": "4",
         "from": "family",
         "task": "t-7",
         "late": "yes",
         "time": "Thu 2026-04-16 16:30:00+02:00",
+        "due": "Sun 2026-10-25 02:00:00+01:00",
     }
     assert task[0].tag == "script_output"
     assert json.loads(task[0].text or "") == {"new": 3}
