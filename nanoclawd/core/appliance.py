@@ -115,9 +115,7 @@ class Appliance:
         self.delivery.turn_ended = self.dispatcher.ended
         self._telling = Telling(self.database, self.permissions.direct_messages, self.outbox)
         limits_of_day = DayLimits(limits.daily_tokens, micros(limits.daily_cost))
-        self.usage = UsageService(
-            self.database, limits_of_day, local_timezone(), self._telling, config.endpoint_of
-        )
+        self.usage = UsageService(self.database, limits_of_day, local_timezone(), self._telling, config.endpoint_of)
         self.router.refusal = self.dispatcher.refusal = self.usage.refusal
         bounds = PeerBounds(limits.peer_hops, limits.peer_rate)
         self.delivery.peers = PeerService(

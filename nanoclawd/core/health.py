@@ -1,5 +1,7 @@
 """What only the daemon can see of the appliance's health."""
 
+from typing import Final
+
 import apsw
 
 from nanoclawd.channels.adapter import HealthState
@@ -10,6 +12,14 @@ from nanoclawd.errors import NanoclawError
 from nanoclawd.paths import GATEWAY_DIRECTORY
 from nanoclawd.store import approvals, roles
 from nanoclawd.store import sessions as session_rows
+from nanoclawd.store.troubles import Trouble
+
+_NEXT: Final = {
+    "credentials": "sudo systemctl status nanoclaw-gateway",
+    "mcp": "ncl mcp list --group {group}",
+    "configuration": "ncl groups get {group}",
+}
+"""What to type about a trouble, by its kind; about all others the gateway's journal says most."""
 
 
 async def components(appliance: Appliance) -> list[Component]:
@@ -52,7 +62,21 @@ async def appliance_findings(appliance: Appliance) -> list[Finding]:
         await _quarantine(appliance),
         await _agents(appliance),
         *await appliance.database.run(people_findings),
+        *[trouble_finding(one) for one in await appliance.usage.troubles()],
     ]
+
+
+def trouble_finding(trouble: Trouble) -> Finding:
+    """Say what troubles an agent, and what to look at or do."""
+    about = f" ({trouble.subject})" if trouble.subject else ""
+    often = f"; {trouble.count} times since {trouble.first_at}" if trouble.count > 1 else ""
+    return Finding(
+        f"trouble-{trouble.group}-{trouble.kind}" + (f"-{trouble.subject}" if trouble.subject else ""),
+        Severity.ERROR if trouble.kind == "credentials" else Severity.WARNING,
+        f"Agent {trouble.group}: {trouble.kind}{about}",
+        f"{trouble.message}{often}",
+        _NEXT.get(trouble.kind, "journalctl -u nanoclaw-gateway -n 50").format(group=trouble.group),
+    )
 
 
 def channel_findings(appliance: Appliance) -> list[Finding]:

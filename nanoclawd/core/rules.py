@@ -1,15 +1,18 @@
 """What an agent's rows may do beyond answering in its own chat."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from nanoclaw_runner.contract.cards import Card
 from nanoclaw_runner.contract.rows import Address, OutboundRow
+from nanoclawd.delivery.service import AGENTS
 from nanoclawd.permissions.questions import QuestionService
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.store import destinations
 from nanoclawd.store.database import Database
 from nanoclawd.tasks.dispatcher import Dispatcher
 from nanoclawd.tasks.reports import script_report
+from nanoclawd.usage.service import UsageService
 
 
 class Requests(Protocol):
@@ -23,15 +26,25 @@ class AgentRules:
     """Implements :class:`~nanoclawd.sessions.ports.HostRules`."""
 
     def __init__(
-        self, database: Database, questions: QuestionService, requests: Requests, dispatcher: Dispatcher
+        self,
+        database: Database,
+        questions: QuestionService,
+        requests: Requests,
+        dispatcher: Dispatcher,
+        usage: UsageService,
     ) -> None:
         self._database = database
+        self._usage = usage
         self._dispatcher = dispatcher
         self._questions = questions
         self._requests = requests
 
     async def may_write_to(self, session: SessionRef, address: Address) -> bool:
-        """Tell whether the chat is one of the agent's destinations."""
+        """Tell whether the chat, or the other agent, is one of the agent's destinations (F-76)."""
+        if address.channel_type == AGENTS:
+            return await self._database.run(
+                destinations.may_write_to_agent, session.agent_group_id, address.platform_id
+            )
         return await self._database.run(
             destinations.may_write_to, session.agent_group_id, address.channel_type, address.platform_id
         )
@@ -43,6 +56,10 @@ class AgentRules:
     async def question_failed(self, session: SessionRef, row_id: str) -> None:
         """Forget a question that nobody has seen."""
         await self._questions.failed(session.id, row_id)
+
+    async def reported(self, session: SessionRef, row_id: str, content: Mapping[str, object]) -> None:
+        """Write down what a turn took, or what troubles the agent."""
+        await self._usage.reported(session, row_id, content)
 
     async def request(self, session: SessionRef, row: OutboundRow) -> None:
         """Do what the agent asks of the appliance, or note what it reports of a task's script."""

@@ -17,6 +17,9 @@ from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, SessionRef, 
 log = logging.getLogger(__name__)
 
 DELIVERY_TIMEOUT_SECONDS: Final = 60.0
+AGENTS: Final = "agent"
+"""The channel of an address that is another agent's, by its folder. No configured channel has this name."""
+
 _MAX_ID_CHARACTERS: Final = 1024
 
 
@@ -27,6 +30,13 @@ class TurnEnded(Protocol):
         """Note it; never raises, never waits."""
 
 
+class Peers(Protocol):
+    """Takes what agents say to other agents."""
+
+    async def deliver(self, session: SessionRef | None, outgoing: Outgoing, /) -> Delivered | Undelivered:
+        """Deliver once; bounded in time; never raises."""
+
+
 class DeliveryService:
     """Implements :class:`~nanoclawd.sessions.ports.DeliveryPort` over the channels."""
 
@@ -35,6 +45,7 @@ class DeliveryService:
         self._timeout = timeout
         self._typing = TypingService(channels)
         self.turn_ended: TurnEnded = _nobody
+        self.peers: Peers | None = None
 
     def reachable(self, address: Address) -> bool:
         """Tell whether a delivery can be tried now; an unknown channel fails at once, and visibly (W-21)."""
@@ -43,6 +54,8 @@ class DeliveryService:
     async def deliver(self, session: SessionRef | None, outgoing: Outgoing) -> Delivered | Undelivered:
         """Deliver once; never raises. Without a session it is the host's own message."""
         name = outgoing.address.channel_type
+        if name == AGENTS and self.peers is not None:
+            return await self.peers.deliver(session, outgoing)
         if not self._channels.known(name):
             return Undelivered(f"there is no channel {name[:40]!r}", permanent=True)
         adapter = self._channels.adapter(name)

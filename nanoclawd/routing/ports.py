@@ -52,5 +52,8 @@ type Subscribe = Callable[[Address], Awaitable[None]]
 type AbilitiesOf = Callable[[str], Abilities]
 """A channel's abilities by its name; of an unknown channel, those of one that can nothing."""
 
+type Refusal = Callable[[str, str], str | None]
+"""Why an agent (by its group's id and folder) takes nothing now, in words for whoever asks it; None: it does."""
+
 type Fetch = Callable[[InboundEvent], AbstractAsyncContextManager[tuple[Received, ...]]]
 """Have a message's files at hand while it is stored; one that can't be had is there with the reason. Never raises."""

@@ -23,7 +23,8 @@ from nanoclawd.routing.engage import Patterns
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.facts import Facts, load, said
 from nanoclawd.routing.pipeline import decide, takes_time
-from nanoclawd.routing.ports import AbilitiesOf, Approvals, Fetch, HostWords, Subscribe
+from nanoclawd.routing.ports import AbilitiesOf, Approvals, Fetch, HostWords, Refusal, Subscribe
+from nanoclawd.routing.spent import spared
 from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.sessions.received import Received, entry
 from nanoclawd.sessions.registry import Sessions
@@ -101,6 +102,8 @@ class Router:
         self._access = access
         self._subscribe = subscribe
         self._fetch = fetch
+        self.refusal: Refusal = lambda _group_id, _group: None
+        """Says why an agent takes nothing now."""
         self._drops = Drops(database)
         self._patterns = Patterns()
         # Its own threads: a flood of slow patterns must not keep others' work waiting.
@@ -196,9 +199,12 @@ class Router:
         return await self._judge(event, facts), facts
 
     async def _judge(self, event: InboundEvent, facts: Facts) -> EventDecision:
-        if not takes_time(event, facts):
-            return decide(event, facts, self._patterns)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, decide, event, facts, self._patterns)
+        if takes_time(event, facts):
+            loop = asyncio.get_running_loop()
+            decision = await loop.run_in_executor(self._threads, decide, event, facts, self._patterns)
+        else:
+            decision = decide(event, facts, self._patterns)
+        return spared(decision, self.refusal)
 
     async def _register(self, event: InboundEvent, folder: str) -> None:
         """Wire an unknown chat to the default agent."""

@@ -3,7 +3,7 @@
 A row's content is the container's, therefore hostile: read strictly, and refused with a reason that the agent can act
 on. Of kind ``chat`` there are ``{"text", "files": [name, ...]}``, ``{"operation": "edit", "messageId", "text"}`` and
 ``{"operation": "reaction", "messageId", "emoji"}``; ``card`` rows are :mod:`nanoclaw_runner.contract.cards`'; a
-``system`` row is read by who does what it asks for.
+``system`` row is read by who does what it asks for, or takes its report.
 """
 
 import json
@@ -19,6 +19,8 @@ from nanoclaw_runner.contract.text import storable
 from nanoclawd.sessions.outbound import MAX_SEQ
 
 MAX_EMOJI_CHARACTERS: Final = 64
+REPORTS: Final = frozenset({"usage", "trouble"})
+"""Actions of ``system`` rows that only tell something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,14 @@ class Request:
     """Something that the appliance is to do."""
 
 
-type Meaning = Words | Question | Display | Change | Request
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something that the appliance is told: what a turn took, what troubles the agent. Nothing is to be done for it."""
+
+    content: dict[str, object]
+
+
+type Meaning = Words | Question | Display | Change | Request | Report
 
 
 def read(row: OutboundRow) -> Meaning:
@@ -69,12 +78,15 @@ def read(row: OutboundRow) -> Meaning:
     if row.kind == "card":
         card = cards.from_content(row.content)
         return Question(card) if card.options else Display(card)
-    if row.kind == "system":
-        return Request()
     try:
         found = json.loads(row.content)
     except (ValueError, RecursionError):
+        if row.kind == "system":
+            return Request()
         raise ValueError("its content is no JSON") from None
+    if row.kind == "system":
+        action = found.get("action") if isinstance(found, dict) else None
+        return Report(found) if isinstance(action, str) and action in REPORTS else Request()
     if not isinstance(found, dict):
         raise ValueError("its content is no JSON object")  # noqa: TRY004  # a malformed row, not a caller's mistake
     match found.get("operation"):

@@ -74,7 +74,7 @@ class Courier:
         opened: Opened | None = None
         try:
             match parcel.meaning:
-                case bodies.Request():
+                case bodies.Request() | bodies.Report():
                     return await self._request(parcel.row), None
                 case bodies.Question(card):
                     address = _required(parcel.address)
@@ -96,6 +96,14 @@ class Courier:
         finally:
             if opened is not None:
                 opened.close()
+
+    async def report(self, row_id: str, report: bodies.Report) -> None:
+        """Pass on what an agent reports. It holds nothing up: what can't be taken now is lost and journalled."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._rules.reported(self._session, row_id, report.content)
+        except Exception as error:
+            log.warning("a report of an agent was lost: %s", error or type(error).__name__, extra=self._about(row_id))
 
     async def withdraw(self, parcel: Parcel) -> None:
         """A row has failed for good: nobody will answer a question that was never shown."""

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from nanoclaw_runner.contract.clock import now_text, parse, to_text
-from nanoclaw_runner.contract.rows import Address, OutboundRow
+from nanoclaw_runner.contract.clock import now, now_text, parse, to_text
+from nanoclaw_runner.contract.rows import TOOL_PATIENCE_SECONDS, TOOL_ROW_PREFIX, Address, OutboundRow
 from nanoclawd.journal import Event, about
 from nanoclawd.sessions import bodies
 from nanoclawd.sessions.attachments import Opened
@@ -31,6 +31,9 @@ FIRST_RETRY_SECONDS: Final = 5
 
 LONGEST_RETRY_SECONDS: Final = 3600
 _FINAL: Final = frozenset({"delivered", "failed"})
+_RING_SECONDS: Final = 2.0
+"""An outcome is with the tool by then."""
+
 _CALLED: Final = {"chat": "reply", "card": "question", "system": "request"}
 
 
@@ -190,7 +193,7 @@ class Drain:
     def _parcel(self, row: OutboundRow) -> Parcel:
         meaning = bodies.read(row)
         match meaning:
-            case bodies.Request():
+            case bodies.Request() | bodies.Report():
                 return Parcel(row, meaning, None)
             case bodies.Change():
                 return Parcel(row, meaning, row.address or self._session.address)
@@ -198,7 +201,7 @@ class Drain:
                 return Parcel(row, meaning, row.address)
 
     async def _objection(self, parcel: Parcel, allowed: dict[tuple[str, str], bool]) -> str | None:
-        if isinstance(parcel.meaning, bodies.Request):
+        if isinstance(parcel.meaning, bodies.Request | bodies.Report):
             return None
         if parcel.address is None:
             return "it has no address"
@@ -220,6 +223,11 @@ class Drain:
 
     async def _carry(self, parcel: Parcel, names: Mapping[int, str], done: _Round) -> None:
         row = parcel.row
+        if isinstance(parcel.meaning, bodies.Report):
+            # Written down once however often it is told, so it has no intent of its own.
+            await self._courier.report(row.id, parcel.meaning)
+            done.note(replace(_new(row), status="delivered"))
+            return
         if parcel.address is not None and not self._seen(row, parcel.address, done):
             return
         intent = await self._intend(row, parcel.address, done)
@@ -277,7 +285,8 @@ class Drain:
 
     def _give_up(self, row: OutboundRow | BadRow, text: str, done: _Round) -> None:
         called = _CALLED[row.kind] if isinstance(row, OutboundRow) else "reply"
-        done.failures.append((row, f"A {called} {text}."))
+        if not _awaited(row, done.look):
+            done.failures.append((row, f"A {called} {text}."))
         self._log_failure(row.id, f"a {called} {text}")
 
     async def _problem(self, row: OutboundRow | BadRow, text: str) -> Problem:
@@ -339,6 +348,17 @@ def _outcome(intent: Delivery, result: Delivered | Undelivered) -> Delivery:
         # What the platform asks for; sooner would only make it ask for more.
         wait = min(max(wait, result.retry_after), LONGEST_RETRY_SECONDS)
     return replace(intent, status="pending", next_attempt_at=now_text(plus_seconds=wait), reason=result.reason)
+
+
+def _awaited(row: OutboundRow | BadRow, look: Look) -> bool:
+    """Tell whether a tool of an agent at work waits for what becomes of a row: it is for the agent to mend."""
+    if isinstance(row, BadRow) or row.kind == "system" or not row.id.startswith(TOOL_ROW_PREFIX):
+        return False
+    try:
+        age = (now() - parse(row.timestamp)).total_seconds()
+    except (ValueError, OverflowError):
+        return False
+    return age < TOOL_PATIENCE_SECONDS - _RING_SECONDS and "processing" in look.outbound.acks.values()
 
 
 def _postponed(before: Delivery | None, now: str) -> bool:

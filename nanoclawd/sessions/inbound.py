@@ -40,13 +40,13 @@ FROM messages_in WHERE {WAITING} AND {_OPEN}"""
 _PENDING = f"""SELECT * FROM ({_ENTRY} AND trigger = 1 ORDER BY seq LIMIT 1000)
 UNION ALL SELECT * FROM ({_ENTRY} AND trigger = 0 ORDER BY seq DESC LIMIT 1000) ORDER BY seq"""
 
-# What began it: the newest word of a person, or task, and what other agents have said since. Of a long conversation only
-# the end is looked at; whatever began before that has as many hops as its newest message.
+# What began it: the newest word of a person, or task, and what other agents have said since. Of a long conversation
+# only the end is looked at; whatever began before that has as many hops as its newest message.
 _RECENT = "(SELECT * FROM messages_in ORDER BY seq DESC LIMIT 1000)"
 _BEGUN = f"""SELECT seq, channel_type, platform_id, thread_id FROM {_RECENT}
 WHERE trigger = 1 AND source_session_id IS NULL AND kind IN ('chat', 'task', 'webhook') ORDER BY seq DESC LIMIT 1"""
 _SAID_BY_AGENTS = f"""SELECT id, platform_id, source_session_id, seq FROM {_RECENT}
-WHERE source_session_id IS NOT NULL AND kind = 'chat' ORDER BY seq DESC"""
+WHERE source_session_id IS NOT NULL ORDER BY seq DESC"""
 
 
 def backoff_seconds(tries: int) -> int:
@@ -354,7 +354,10 @@ class Inbound:
         """
         begun = self._connection.execute(_BEGUN).fetchone()
         since = 0 if begun is None else int(begun[0])
-        heard = self._connection.execute(_SAID_BY_AGENTS).fetchall()
+        heard = [
+            (str(row_id), str(agent), str(session), int(seq or 0))
+            for row_id, agent, session, seq in self._connection.execute(_SAID_BY_AGENTS)
+        ]
         of_other = [row for row in heard if row[1] == other]
         answered = next((row for row in heard if row[0] == in_reply_to), None)
         candidates = [*of_other[:1], answered or (heard[0] if heard else None)]

@@ -1,5 +1,6 @@
 """What a session needs from the layers above it: who delivers, who watches it work, and who says what its agent may."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -183,6 +184,13 @@ class HostRules(Protocol):
 
     async def question_failed(self, session: SessionRef, row_id: str) -> None:
         """Forget a question whose card could not be delivered: nobody will answer it."""
+
+    async def reported(self, session: SessionRef, row_id: str, content: Mapping[str, object]) -> None:
+        """Write down what an agent reports; its content is the agent's, and may be anything.
+
+        Raises:
+            NanoclawError: it can't be written down now, or says nothing.
+        """
 
     async def request(self, session: SessionRef, row: OutboundRow) -> None:
         """Do what a row of kind ``system`` asks for; its content is the agent's, and may be anything.

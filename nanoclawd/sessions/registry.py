@@ -19,7 +19,7 @@ from nanoclawd.scheduling.timer import WallTimer
 from nanoclawd.sessions.actor import UNSEEN, SessionActor
 from nanoclawd.sessions.address_book import address_book
 from nanoclawd.sessions.directory import make, outbound_identity, unmake
-from nanoclawd.sessions.inbound import FIRST_BACKOFF_SECONDS, MAX_TRIES, NewMessage
+from nanoclawd.sessions.inbound import FIRST_BACKOFF_SECONDS, MAX_TRIES, Ancestry, NewMessage
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.sessions.surroundings import Surroundings
 from nanoclawd.store import chats
@@ -193,6 +193,20 @@ class Sessions:
         content = await actor.files.read(lambda inbound: inbound.content_of(row_id))
         actor.nudge()
         return content
+
+    async def ancestry(self, session_id: str, in_reply_to: str | None, other: str) -> Ancestry:
+        """Find what a session's message to another agent (its folder) follows from.
+
+        Raises:
+            NotFound: the session has gone.
+            Unavailable: its database can't be read now.
+        """
+        living = self._actors.get(session_id)
+        actor = living or await self.actor(await self._database.run(session_rows.by_id, session_id))
+        found = await actor.files.read(lambda inbound: inbound.ancestry(in_reply_to, other))
+        if living is None:
+            actor.nudge()
+        return found
 
     async def row_status(self, session_id: str, row_id: str) -> str | None:
         """Return what became of a row that a session was handed, also a closed one; None: it has none, or is gone.

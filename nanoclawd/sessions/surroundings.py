@@ -1,7 +1,7 @@
 """What all sessions share, bound once at the daemon's start."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,9 @@ class ClosedRules:
 
     async def question_failed(self, _session: SessionRef, _row_id: str) -> None:
         """Know of no question."""
+
+    async def reported(self, _session: SessionRef, _row_id: str, _content: Mapping[str, object]) -> None:
+        """Note nothing."""
 
     async def request(self, _session: SessionRef, _row: OutboundRow) -> None:
         """Refuse."""

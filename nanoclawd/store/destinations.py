@@ -140,6 +140,16 @@ def may_write_to(connection: apsw.Connection, agent_group_id: str, channel_type:
     return row is not None
 
 
+def may_write_to_agent(connection: apsw.Connection, agent_group_id: str, folder: str) -> bool:
+    """Tell whether an agent's book has another agent; itself it never has."""
+    row = connection.execute(
+        "SELECT 1 FROM agent_groups g JOIN agent_destinations d ON d.target_group_id = g.id"
+        " WHERE g.folder = ?1 AND d.agent_group_id = ?2 AND g.id <> ?2",
+        (folder, agent_group_id),
+    ).fetchone()
+    return row is not None
+
+
 def _add(
     connection: apsw.Connection,
     agent_group_id: str,

@@ -112,6 +112,8 @@ class Dispatcher:
         self._has_threads = has_threads
         self._clock_is_right = clock_is_right
         self._now = now
+        self.refusal: Callable[[str, str], str | None] = lambda _group_id, _group: None
+        """Says why an agent (by its group's id and folder) takes nothing now: its runs are left out for that reason."""
         self._timer: WallTimer | None = None
         self._ready = False
         self._jumped = True
@@ -263,6 +265,10 @@ class Dispatcher:
             parcels: list[_Parcel] = []
             for one in pending[start : start + BATCH]:
                 run = one.run
+                refused = self.refusal(one.task.agent_group_id, one.task.group)
+                if refused is not None:
+                    await self._end(run.task_id, run.occurrence, "skipped", refused)
+                    continue
                 try:
                     session = await self._session(one)
                 except Unavailable as error:

@@ -1,7 +1,7 @@
 """A stage for one session: real databases, the daemon's own readers and writers, the runner's own outbox, and a chat
 platform in memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +82,7 @@ class Rules:
     chats: set[tuple[str, str]] = field(default_factory=set)
     questions: dict[str, tuple[Card, Address]] = field(default_factory=dict)
     requests: list[OutboundRow] = field(default_factory=list)
+    reports: dict[str, Mapping[str, object]] = field(default_factory=dict)
     fails: list[Exception] = field(default_factory=list)
 
     async def may_write_to(self, session: SessionRef, address: Address) -> bool:
@@ -95,6 +96,10 @@ class Rules:
 
     async def question_failed(self, session: SessionRef, row_id: str) -> None:
         self.questions.pop(row_id, None)
+
+    async def reported(self, session: SessionRef, row_id: str, content: Mapping[str, object]) -> None:
+        self.fail()
+        self.reports[row_id] = content
 
     async def request(self, session: SessionRef, row: OutboundRow) -> None:
         self.fail()

@@ -1,0 +1,1 @@
+"""What agents use up, how much of it they may, and what troubles them."""
