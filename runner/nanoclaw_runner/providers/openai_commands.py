@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Final
 
+from nanoclaw_runner.providers.openai_context import KEPT_BY_COMMAND, Meter, Room
 from nanoclaw_runner.providers.openai_history import History
 
 NOTHING_KEPT: Final = "Nothing is kept of a conversation yet."
-KEPT_EXCHANGES: Final = 4
-"""So many stay when a conversation is made compact."""
-
-_BYTES_PER_TOKEN: Final = 4
 _KIB: Final = 1024
 
 
@@ -23,42 +20,55 @@ def clear(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def about(name: str, history: History) -> str | None:
-    """Carry out a command other than ``clear``; None for one that means nothing here."""
+async def compact(room: Room, history: History, title: str) -> str:
+    """Have all but the newest exchanges summarised.
+
+    Args:
+        room: does it.
+        history: of the conversation.
+        title: of the archive, where somebody gave one.
+    """
+    past = history.past()
+    count = len(past.exchanges)
+    if count <= KEPT_BY_COMMAND:
+        return f"There is nothing to make compact: {_exchanges(count)} kept."
+    new, by_model = await room.fold(history, past, KEPT_BY_COMMAND, title)
+    older = count - KEPT_BY_COMMAND
+    kept = f"the last {KEPT_BY_COMMAND} are kept as they are, and all is archived in the workspace's conversations"
+    if not by_model:
+        return (
+            f"{_exchanges(older)} of {count} were made short without the model, which gave no summary: their first"
+            f" words are remembered; {kept}."
+        )
+    size = _size(len(new.summary.encode(errors="replace")))
+    return f"{_exchanges(older)} of {count} were summarised by the model ({size}); {kept}."
+
+
+def about(name: str, history: History, meter: Meter) -> str | None:
+    """Carry out a command that only tells something; None for one that means nothing here."""
     if name == "context":
-        return _context(history)
-    if name == "compact":
-        return _compact(history)
+        return _context(history, meter)
     if name == "cost":
         return _cost(history)
     return None
 
 
-def _context(history: History) -> str:
-    every, recent = history.every(), history.recent()
-    if not every:
+def _context(history: History, meter: Meter) -> str:
+    past = history.past()
+    if not past.exchanges and not past.summary:
         return NOTHING_KEPT
-    kept, given = (sum(exchange.size for exchange in exchanges) for exchanges in (every, recent))
+    count = len(past.exchanges)
+    summary = len(past.summary.encode(errors="replace"))
+    size = sum(exchange.size for exchange in past.exchanges) + summary
+    before = f", and a summary of what was before ({_size(summary)})" if summary else ""
     return (
-        f"{_exchanges(len(every))} of this conversation {'is' if len(every) == 1 else 'are'} kept ({_size(kept)})."
-        f" With the next message the model gets the newest {len(recent)} of them: {_size(given)},"
-        f" roughly {given // _BYTES_PER_TOKEN:,} tokens."
-    )
-
-
-def _compact(history: History) -> str:
-    count = len(history.every())
-    if count <= KEPT_EXCHANGES:
-        return f"There is nothing to make compact: {_exchanges(count)} kept."
-    history.keep_last(KEPT_EXCHANGES)
-    return (
-        f"The last {KEPT_EXCHANGES} of {count} exchanges are kept. What was said before them is forgotten:"
-        " no summary was made of it."
+        f"{_exchanges(count)} of this conversation {'is' if count == 1 else 'are'} kept{before}."
+        f" With the next message the model gets all of it: {_size(size)}, roughly {meter.tokens(size):,} tokens."
     )
 
 
 def _cost(history: History) -> str:
-    counted = [exchange for exchange in history.every() if exchange.tokens_read or exchange.tokens_written]
+    counted = [one for one in history.past().exchanges if one.tokens_read or one.tokens_written]
     if not counted:
         return "The model's endpoint has reported no usage for this conversation."
     read = sum(exchange.tokens_read for exchange in counted)

@@ -82,6 +82,15 @@ class Toolbox:
         """All tools, for a provider that offers them."""
         return tuple(self._tools.values())
 
+    def add(self, tools: Iterable[Tool[Any]]) -> None:
+        """Add tools that only some providers are to have; one of a known name takes its place."""
+        self._tools |= {tool.name: tool for tool in tools}
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Take tools away."""
+        for name in names:
+            self._tools.pop(name, None)
+
     def begin_turn(self) -> None:
         """Count calls anew."""
         self.calls = 0

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -59,8 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"data: {text}\n\n".encode())
         self.wfile.flush()
 
-    def piece(self, text: str | None) -> None:
-        delta, reason = ({}, "stop") if text is None else ({"content": text}, None)
+    def piece(self, text: str | None, ended: str = "stop") -> None:
+        delta, reason = ({}, ended) if text is None else ({"content": text}, None)
         choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
         self.chunk(choices=choices)
 
@@ -72,16 +73,70 @@ class Handler(BaseHTTPRequestHandler):
         self.event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", **fields})
 
 
-def says(*pieces: str, pause: float = 0.0, usage: tuple[int, int] | None = None) -> Behaviour:
+def says(*pieces: str, pause: float = 0.0, usage: tuple[int, int] | None = None, ended: str = "stop") -> Behaviour:
     def behave(handler: Handler) -> None:
         handler.begin_stream()
         for piece in pieces:
             handler.piece(piece)
             time.sleep(pause)
-        handler.piece(None)
+        handler.piece(None, ended)
         if usage is not None:
             handler.usage(*usage)
         handler.event("[DONE]")
+
+    return behave
+
+
+def wants(*calls: tuple[str, str], text: str = "", usage: tuple[int, int] | None = None) -> Behaviour:
+    """Call tools, by name and arguments; the arguments come in pieces, and the calls one between the other."""
+
+    def behave(handler: Handler) -> None:
+        handler.begin_stream()
+        if text:
+            handler.piece(text)
+        for index, (name, _) in enumerate(calls):
+            delta(handler, index, id=f"call-{index}", type="function", function={"name": name, "arguments": ""})
+        for index, (_, arguments) in enumerate(calls):
+            delta(handler, index, function={"arguments": arguments[:3]})
+        for index, (_, arguments) in enumerate(calls):
+            delta(handler, index, function={"arguments": arguments[3:]})
+        handler.piece(None, "tool_calls")
+        if usage is not None:
+            handler.usage(*usage)
+        handler.event("[DONE]")
+
+    def delta(handler: Handler, index: int, **fields: object) -> None:
+        calls = [{"index": index, **fields}]
+        handler.chunk(choices=[{"index": 0, "delta": {"tool_calls": calls}, "finish_reason": None}])
+
+    return behave
+
+
+def sends(body: bytes, content_type: str = "text/event-stream", status: int = 200, **headers: str) -> Behaviour:
+    """Answer with these bytes."""
+
+    def behave(handler: Handler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Type", content_type)
+        handler.send_header("Connection", "close")
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.close_connection = True
+        with suppress(OSError):
+            handler.wfile.write(body)
+
+    return behave
+
+
+def never_ends(piece: str) -> Behaviour:
+    """Say the same again and again, until nobody listens."""
+
+    def behave(handler: Handler) -> None:
+        handler.begin_stream()
+        with suppress(OSError):
+            while True:
+                handler.piece(piece)
 
     return behave
 

@@ -10,7 +10,7 @@ from model_endpoint import Endpoint, breaks_off, is_silent, refuses, says
 from runner_stage import Host
 
 from nanoclaw_runner.contract import doorbell
-from nanoclaw_runner.providers.openai_history import MAX_PROMPT_BYTES, Exchange, History
+from nanoclaw_runner.providers.openai_history import Exchange, History
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_refusal_is_told_in_the_gateways_words(host: Host, endpoint: Endpoint)
     endpoint.behaviours = [refuses(403, "group main may not use the endpoint embedded")]
     host.start_ready()
     answer = ask(host, host.connect(), "hi")
-    expected = "the model embedded/tiny refused (HTTP 403): group main may not use the endpoint embedded"
+    expected = "the model embedded/tiny refused this (HTTP 403): group main may not use the endpoint embedded"
     assert answer == f"Error: {expected}"
 
 
@@ -106,7 +106,7 @@ def test_a_passing_failure_is_tried_again(host: Host, endpoint: Endpoint):
 def test_what_the_gateway_calls_vain_is_not_tried_again(host: Host, endpoint: Endpoint):
     endpoint.behaviours = [refuses(503, "no such model here", x_should_retry="false"), says("never")]
     host.start_ready()
-    assert ask(host, host.connect(), "hi").endswith("no such model here")
+    assert "(no such model here)" in ask(host, host.connect(), "hi")
     assert len(endpoint.requests) == 1
 
 
@@ -147,17 +147,6 @@ def test_a_broken_answer_is_never_passed_off_as_whole(host: Host, endpoint: Endp
     assert words in answer
 
 
-def test_a_conversation_beyond_the_models_memory_loses_its_beginning(host: Host, endpoint: Endpoint):
-    too_long = refuses(400, "the request exceeds the available context size")
-    endpoint.behaviours = [says("one"), says("two"), too_long, too_long, says("three")]
-    host.start_ready()
-    connection = host.connect()
-    ask(host, connection, "1")
-    ask(host, connection, "2")
-    assert ask(host, connection, "3") == "three"
-    assert endpoint.said()[1:] == [("user", "Ada: 3")]
-
-
 def test_no_credential_is_sent(host: Host, endpoint: Endpoint):
     host.start_ready(OPENAI_API_KEY="from-the-environment", HTTP_PROXY="http://127.0.0.1:9")
     ask(host, host.connect(), "hi")
@@ -167,9 +156,9 @@ def test_no_credential_is_sent(host: Host, endpoint: Endpoint):
 def test_a_repeated_turn_does_not_remember_itself(host: Host):
     history = History(host.places.home / "openai" / "x.jsonl")
     history.add(Exchange("in-2", "question", "first try"))
-    assert history.recent(without=["in-2"]) == []
+    assert history.past(without=["in-2"]).exchanges == ()
     history.add(Exchange("in-2", "question", "second try"))
-    assert [exchange.assistant for exchange in history.recent()] == ["second try"]
+    assert [exchange.assistant for exchange in history.past().exchanges] == ["second try"]
 
 
 @given(st.integers(0, 200), st.binary(max_size=40))
@@ -183,14 +172,5 @@ def test_a_torn_file_loses_only_what_was_torn(tmp_path_factory: pytest.TempPathF
     torn = path.read_bytes()
     path.write_bytes(torn[: max(len(kept), len(torn) - 1 - cut)] + garbage.replace(b"\n", b""))
     history.add(Exchange("in-6", "after", "after"))
-    assert history.recent()[0] == whole
-    assert history.recent()[-1] == Exchange("in-6", "after", "after")
-
-
-def test_the_past_is_bounded(host: Host):
-    history = History(host.places.home / "openai" / "x.jsonl")
-    for number in range(150):
-        history.add(Exchange(f"in-{number}", "q" * 5000, "a" * 5000))
-    assert sum(exchange.size for exchange in history.recent()) <= MAX_PROMPT_BYTES
-    assert [exchange.reference for exchange in history.recent()] == ["in-148", "in-149"]
-    assert (host.places.home / "openai" / "x.jsonl").stat().st_size < 1_100_000
+    assert history.past().exchanges[0] == whole
+    assert history.past().exchanges[-1] == Exchange("in-6", "after", "after")
