@@ -246,9 +246,12 @@ def _library() -> Any:
     for path in LIBRARIES[::-1]:
         if path.is_dir() and str(path) not in sys.path:
             sys.path.insert(0, str(path))
+            # msgspec has loaded Debian's, which is too old for the SDK; it keeps what it has taken from there.
+            sys.modules.pop("typing_extensions", None)
     try:
         return import_module("claude_agent_sdk")
     except ImportError as error:
+        _log.exception("the Agent SDK cannot be loaded")
         raise base.UnusableProviderError(
             "this container's image has no Claude client. The operator can run: ncl images build agent-claude"
         ) from error
