@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +21,8 @@ __all__ = [
     "Toolbox",
     "Watcher",
 ]
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_SECONDS: Final = 120.0
 MAX_RESULT_CHARACTERS: Final = 64 * 1024
@@ -114,11 +117,18 @@ class Toolbox:
         self.calls += 1
         decoded = _arguments(tool, arguments)
         self.watcher.began(name, tool.timeout)
+        bound = asyncio.timeout(tool.timeout)
         try:
-            async with asyncio.timeout(tool.timeout):
+            async with bound:
                 return _bounded(await tool.run(decoded))
-        except TimeoutError:
-            raise ToolError(f"{name} was not done within {tool.timeout:g} seconds and was ended") from None
+        except ToolError:
+            raise
+        except Exception as error:
+            if bound.expired():
+                raise ToolError(f"{name} was not done within {tool.timeout:g} seconds and was ended") from None
+            # A tool's fault is no reason to give the turn up: the model can do without.
+            _log.exception("the tool %s failed", name)
+            raise ToolError(f"{name} failed: {str(error) or type(error).__name__}") from error
         finally:
             self.watcher.ended(name)
 
