@@ -1,11 +1,12 @@
 """A machine whose clock stops with it (a Pi without a battery) wakes up in the past: tasks wait until it knows better.
 
 systemd.special(7): ``time-sync.target`` is reached once the clock was set from outside. Only the tasks wait for it, and
-a minute at most: a machine without a network has to work as well.
+until a minute after the machine's start at most: one without a network has to work as well.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,6 +17,8 @@ from nanoclawd.supervision.user_manager import UnitState
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS: Final = 60.0
+"""Since the machine has started: a daemon that is started later has nothing to wait for."""
+
 TARGET: Final = "time-sync.target"
 SYSTEM_BUS: Final = "unix:path=/run/dbus/system_bus_socket"
 _CLOCKS: Final = Path("/sys/class/rtc")
@@ -38,24 +41,29 @@ class Manager(Protocol):
 
 
 async def clock_is_right(
-    manager: Callable[[], Manager], clocks: Path = _CLOCKS, longest: float = LONGEST_WAIT_SECONDS
+    manager: Callable[[], Manager],
+    clocks: Path = _CLOCKS,
+    running: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+    longest: float = LONGEST_WAIT_SECONDS,
 ) -> None:
     """Return when the clock can be trusted, or was waited for long enough.
 
     Args:
         manager: makes a client of the system's manager, on a machine that has no clock of its own only.
         clocks: where the kernel shows the machine's own clocks.
-        longest: how long to wait, in seconds.
+        running: for how many seconds the machine has been running.
+        longest: how long after its start to wait, in seconds.
     """
-    if await asyncio.to_thread(_has_clock, clocks):
+    left = longest - running()
+    if left <= 0 or await asyncio.to_thread(_has_clock, clocks):
         return
     system = manager()
     await system.start()
     try:
-        async with asyncio.timeout(longest):
+        async with asyncio.timeout(left):
             await _reached(system)
     except TimeoutError:
-        log.warning("the clock was not set from outside within %.0f s; tasks run by what it says", longest)
+        log.warning("the clock was not set from outside within %.0f s of the start; tasks run by what it says", longest)
     except NanoclawError as error:
         log.warning("whether the clock was set can't be learned (%s); tasks run by what it says", error)
     finally:

@@ -76,11 +76,9 @@ def next_after(expression: str, zone: ZoneInfo, after: datetime) -> datetime | N
 def upcoming(expression: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
     """Yield a pattern's occurrences after a moment, in UTC, without end where it has none. Raises as above."""
     walls = CronSim(expression, after.astimezone(zone).replace(tzinfo=None))
-    if walls.hours == _ALL_HOURS:
-        found = _moments(walls, zone, after)
-    else:
-        # Times of day never go back while moments go on: what is not after the local time is not after the moment.
-        found = (instant(wall, zone) for wall in walls)
+    # Times of day never go back while moments go on: what is not after the local time is not after the moment.
+    is_real = walls.hours == _ALL_HOURS
+    found = _moments(walls, zone, after) if is_real else (instant(wall, zone) for wall in walls)
     last = after
     for moment in found:
         if moment > last:
