@@ -110,5 +110,6 @@ def _results(content: str | list[dict[str, Any]]) -> list[str]:
             continue
         inner = block.get("content") or ""
         text = inner if isinstance(inner, str) else "\n".join(one.get("text", "") for one in inner)
+        text = _REMINDER.sub("", text).strip()
         found.append(f"error: {text}" if block.get("is_error") else text)
     return found

@@ -1,0 +1,74 @@
+"""The door on the container's loopback that leads to the gateway's socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from nanoclaw_runner.forwarder import Forwarder
+
+
+@pytest.fixture
+async def forwarder(tmp_path: Path) -> AsyncIterator[Forwarder]:
+    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(1024):
+            writer.write(chunk.upper())
+            await writer.drain()
+        writer.write(b"<end>")
+        writer.close()
+
+    server = await asyncio.start_unix_server(shout, tmp_path / "gateway.sock")
+    opened = Forwarder(tmp_path / "gateway.sock")
+    yield opened
+    await opened.close()
+    server.close()
+
+
+async def connect(forwarder: Forwarder) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    address = urlsplit(await forwarder.open())
+    assert address.hostname == "127.0.0.1"
+    return await asyncio.open_connection(address.hostname, address.port)
+
+
+async def test_bytes_go_both_ways_as_they_come(forwarder: Forwarder):
+    reader, writer = await connect(forwarder)
+    for words in (b"one", b"two"):
+        writer.write(words)
+        assert await reader.readexactly(3) == words.upper()
+    writer.write_eof()
+    assert await reader.read() == b"<end>", "what is answered after the caller's last byte arrives too"
+    writer.close()
+
+
+async def test_it_is_opened_once(forwarder: Forwarder):
+    assert await forwarder.open() == await forwarder.open()
+
+
+async def test_many_at_once(forwarder: Forwarder):
+    async def one(number: int) -> bytes:
+        reader, writer = await connect(forwarder)
+        writer.write(b"x" * 100_000 + str(number).encode())
+        writer.write_eof()
+        return await reader.read()
+
+    answers = await asyncio.gather(*map(one, range(8)))
+    assert answers == [b"X" * 100_000 + str(number).encode() + b"<end>" for number in range(8)]
+
+
+async def test_without_a_gateway_the_connection_ends(tmp_path: Path):
+    forwarder = Forwarder(tmp_path / "nobody.sock")
+    reader, writer = await connect(forwarder)
+    assert await reader.read() == b""
+    writer.close()
+    await forwarder.close()
+
+
+async def test_closing_ends_what_is_open(forwarder: Forwarder):
+    reader, writer = await connect(forwarder)
+    writer.write(b"one")
+    await reader.readexactly(3)
+    await forwarder.close()
+    assert await reader.read() == b""
+    writer.close()
