@@ -104,7 +104,8 @@ def open_beneath(root: Path, rest: str) -> tuple[int, int]:
 def copy(source: int, directory: Path, name: str, stopped: Callable[[], bool]) -> str:
     """Copy an open file into a flat directory, as a new file; returns the name that it has there.
 
-    The name gets a number where there is such a file already: that one belongs to a message that is still to go.
+    The name gets a number where there is such a file already: that one belongs to a message that is still to go. The
+    copy has no name before it is whole, so nothing is left of one that was not finished, whatever ended it.
 
     Args:
         source: descriptor of the file.
@@ -113,38 +114,38 @@ def copy(source: int, directory: Path, name: str, stopped: Callable[[], bool]) -
         stopped: tells whether nobody wants it any more.
 
     Raises:
-        FileRefusedError: it has grown over the bound, cannot be read, or there is no room; nothing of it is left.
+        FileRefusedError: it has grown over the bound, cannot be read, or there is no room.
     """
-    target, taken = _create(directory, name)
     try:
-        with os.fdopen(target, "wb") as file:
+        with os.fdopen(os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o660), "wb") as file:
             copied = 0
             while block := os.read(source, _BLOCK_BYTES):
                 copied += len(block)
-                if stopped() or copied > MAX_BYTES:
+                if copied > MAX_BYTES:
                     raise FileRefusedError(f"{name}: it has grown to more than {MAX_BYTES // _MIB} MiB meanwhile")
+                if stopped():
+                    raise FileRefusedError(f"{name}: nobody waits for it any more")
                 file.write(block)
-    except BaseException as error:
-        (directory / taken).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise FileRefusedError(f"{name}: it could not be copied: {error.strerror}") from None
-        raise
-    return taken
+            file.flush()
+            return _named(file.fileno(), directory, name)
+    except OSError as error:
+        raise FileRefusedError(f"{name}: it could not be copied: {error.strerror}") from None
 
 
-def _create(directory: Path, name: str) -> tuple[int, str]:
+def _named(file: int, directory: Path, name: str) -> str:
+    """Give a file without a name a free one."""
     stem, dot, suffix = name.partition(".") if not name.startswith(".") else (name, "", "")
     number = 1
     while True:
         tried = name if number == 1 else f"{stem}-{number}{dot}{suffix}"
         number += 1
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            return os.open(directory / tried, flags, 0o660), tried
+            # linkat(2): the descriptor's own name beneath /proc is the way that needs no capability. Only with a
+            # directory's descriptor, which an absolute path does not use, does Python call it and not link(2).
+            os.link(f"/proc/self/fd/{file}", directory / tried, src_dir_fd=file, follow_symlinks=True)
         except FileExistsError:
             continue
-        except OSError as error:
-            raise FileRefusedError(f"{name}: it could not be copied: {error.strerror}") from None
+        return tried
 
 
 def _openat2(directory: int, path: str) -> int:
