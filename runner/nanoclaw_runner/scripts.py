@@ -158,7 +158,7 @@ async def _followed(process: asyncio.subprocess.Process, seconds: float) -> tupl
         timed_out = False
         try:
             async with asyncio.timeout(seconds):
-                await process.wait()
+                await _exited(process.pid)
         except TimeoutError:
             timed_out = True
         _end(process.pid)
@@ -169,6 +169,21 @@ async def _followed(process: asyncio.subprocess.Process, seconds: float) -> tupl
     if printed is None or complained is None:
         raise _ScriptError(f"it was ended because it printed more than {MAX_OUTPUT_BYTES // 1024} KiB")
     return printed, complained
+
+
+async def _exited(pid: int) -> None:
+    """Wait for a process alone: asyncio's own wait lasts until nobody has its pipes any more."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        loop.add_reader(descriptor, over.set)
+        await over.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 async def _bounded(stream: asyncio.StreamReader | None, pid: int) -> bytes | None:

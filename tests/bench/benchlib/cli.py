@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchlib import conversation, fan_out, keeping, routing, starting
+from benchlib import conversation, fan_out, keeping, routing, starting, tasks
 from benchlib.appliance import GROUP, Appliance
 from benchlib.chat import Chat
 from benchlib.population import Population
@@ -65,4 +65,4 @@ def _measure() -> list[Result]:
     keeping.become(appliance, population, keeping.IDLE_SIZE)
     results += keeping.idle(appliance)
     appliance.close()
-    return [*results, routing.decisions(), *fan_out.fan_out(appliance.state)]
+    return [*results, routing.decisions(), *fan_out.fan_out(appliance.state), *tasks.due_at_once(appliance.state)]

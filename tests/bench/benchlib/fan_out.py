@@ -105,7 +105,10 @@ async def _measure(root: Path) -> tuple[_Times, _Times, _Times]:
 
 
 @asynccontextmanager
-async def _router(root: Path) -> AsyncIterator[Router]:
+async def sessions_without_bus(
+    root: Path, at_once: int
+) -> AsyncIterator[tuple[StatePaths, Database, Sessions, DeliveryService]]:
+    """Yield the product's own sessions below a directory; a wake of one of them ends with its request."""
     paths = StatePaths(root)
     database = Database(paths.central_db)
     await database.open()
@@ -115,7 +118,7 @@ async def _router(root: Path) -> AsyncIterator[Router]:
         Surroundings(
             database=database,
             manager=UserManager(f"unix:path={root}/nobody"),
-            admission=Admission(Bounds(AGENTS + 1, 2**40, 2**20, 0), root),
+            admission=Admission(Bounds(at_once, 2**40, 2**20, 0), root),
             jobs=jobs,
             reader=OutboundReader(),
             port=delivery,
@@ -125,18 +128,26 @@ async def _router(root: Path) -> AsyncIterator[Router]:
             slept=sessions.slept,
         )
     )
-    outbox = HostOutbox(database, delivery)
-    router = Router(database, sessions, _Nobody(), outbox, _abilities, Access(), _subscribe, _no_files)
-    await database.run(_wire)
     try:
-        yield router
+        yield paths, database, sessions, delivery
     finally:
         sessions.close()
         delivery.close()
-        await outbox.close()
-        await router.close()
         jobs.close()
         await database.close()
+
+
+@asynccontextmanager
+async def _router(root: Path) -> AsyncIterator[Router]:
+    async with sessions_without_bus(root, AGENTS + 1) as (_paths, database, sessions, delivery):
+        outbox = HostOutbox(database, delivery)
+        router = Router(database, sessions, _Nobody(), outbox, _abilities, Access(), _subscribe, _no_files)
+        await database.run(_wire)
+        try:
+            yield router
+        finally:
+            await outbox.close()
+            await router.close()
 
 
 def _wire(connection: apsw.Connection) -> None:
