@@ -192,7 +192,7 @@ def _plain(line: Line, row: InboundRow) -> str:
         return line.text
     parts = [_CONTEXT_MARK if line.context else ""]
     if line.sender:
-        parts.append(f"{line.sender}: ")
+        parts.append(f"{_unmarked(line.sender)}: ")
     if line.quote is not None and line.quote.text:
         whose = f" {line.quote.sender}'s" if line.quote.sender else ""
         parts.append(f'[in answer to{whose} "{_unmarked(line.quote.text)}"] ')

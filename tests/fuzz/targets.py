@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import frames, messages
+from fuzz import frames, messages, words
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "control": frames.control,
@@ -19,6 +19,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "command": messages.command,
     "pattern": messages.pattern,
     "shown": messages.shown,
+    "answer": words.answer,
+    "prompt": words.prompt,
 }
 CORPUS = Path(__file__).with_name("corpus")
 WORDS = CORPUS / "words.dict"
