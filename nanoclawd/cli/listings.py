@@ -4,6 +4,7 @@ import argparse
 
 from nanoclawd.cli import forms, outcome, show
 from nanoclawd.cli.catalogue.tasks import RUNS
+from nanoclawd.cli.catalogue.usage import USAGE
 from nanoclawd.cli.client import Client, socket_path
 
 _HEAD = ("chat", "name", "group", "agents")
@@ -41,6 +42,19 @@ def runs(given: argparse.Namespace) -> int:
         show.as_json(found)
     else:
         forms.table(RUNS, found)
+    return outcome.OK
+
+
+def usage(given: argparse.Namespace) -> int:
+    """Print what agents have taken."""
+    wanted = ("group", "session", "days", "by", "limit")
+    parameters = {name: value for name in wanted if (value := getattr(given, name)) is not None}
+    with Client(socket_path(given.socket)) as client:
+        found = client.call("Usage.List", **parameters)["usage"]
+    if given.json:
+        show.as_json(found)
+    else:
+        forms.table(USAGE, found)
     return outcome.OK
 
 

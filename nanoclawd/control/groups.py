@@ -34,6 +34,8 @@ class _Update(_Settings, frozen=True):
     effort: Word | None = None
     max_messages: Count | None = None
     skills: Skills | None = None
+    daily_tokens: Word | None = None
+    daily_cost: Word | None = None
 
 
 class _Restart(_Named, frozen=True):
@@ -58,7 +60,14 @@ def methods(backend: GroupsBackend) -> Methods:
         return {"group": await backend.create(caller, call.name, _settings(call))}
 
     async def update(caller: Caller, call: _Update) -> object:
-        settings = replace(_settings(call), effort=call.effort, max_messages=call.max_messages, skills=call.skills)
+        settings = replace(
+            _settings(call),
+            effort=call.effort,
+            max_messages=call.max_messages,
+            skills=call.skills,
+            daily_tokens=call.daily_tokens,
+            daily_cost=call.daily_cost,
+        )
         return {"group": await backend.update(caller, call.name, settings)}
 
     async def delete(caller: Caller, call: _Delete) -> object:

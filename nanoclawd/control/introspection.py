@@ -29,6 +29,8 @@ INTERFACES = (
     "Mcp",
     "Skills",
     "Mounts",
+    "Usage",
+    "Peers",
 )
 
 

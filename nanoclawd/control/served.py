@@ -12,6 +12,7 @@ from nanoclawd.control import (
     routing,
     sessions,
     tasks,
+    usage,
 )
 from nanoclawd.control.api import Backend
 from nanoclawd.control.bounds import Bounds
@@ -41,4 +42,6 @@ def methods_of(backend: Backend, bounds: Bounds) -> Methods:
         **routing.channels(backend.channels),
         **routing.routing(backend.routing),
         **tasks.methods(backend.tasks),
+        **usage.usage(backend.usage),
+        **usage.peers(backend.peer_links),
     }

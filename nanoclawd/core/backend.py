@@ -14,6 +14,7 @@ from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBa
 from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.sessions import SessionsBackend
 from nanoclawd.core.backends.tasks import TasksBackend
+from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
 
 
@@ -23,7 +24,9 @@ class Backend:
     def __init__(self, appliance: Appliance) -> None:
         database, sessions, channels = appliance.database, appliance.sessions, appliance.channels
         self.appliance = ApplianceBackend(appliance)
-        self.groups = GroupsBackend(database, appliance.agents, appliance.outfit, sessions, appliance.config)
+        self.groups = GroupsBackend(
+            database, appliance.agents, appliance.outfit, sessions, appliance.config, appliance.usage
+        )
         self.sessions = SessionsBackend(database, sessions)
         self.images = ImagesBackend(appliance.images)
         outfit = (database, appliance.outfit, appliance.agents, appliance.provisioner)
@@ -43,3 +46,5 @@ class Backend:
         self.channels = ChannelsBackend(database, channels)
         self.routing = RoutingBackend(database, appliance.router, channels.known)
         self.tasks = TasksBackend(database, appliance.tasks)
+        self.usage = UsageBackend(database, appliance.usage)
+        self.peer_links = PeersBackend(database, appliance.making)

@@ -79,6 +79,16 @@ def count_between(connection: apsw.Connection, one: str, other: str, since: str)
     return int(found)
 
 
+def traffic(connection: apsw.Connection, agent_group_id: str, other_id: str, since: str) -> tuple[int, str | None]:
+    """Return how many messages a group has written to another after a moment, and when the last one was."""
+    row = connection.execute(
+        "SELECT count(*), max(p.created_at) FROM peer_messages p JOIN sessions s ON s.id = p.source_session_id"
+        " WHERE s.agent_group_id = ? AND p.target_group_id = ? AND p.created_at > ?",
+        (agent_group_id, other_id, since),
+    ).fetchone()
+    return (0, None) if row is None else (int(row[0]), row[1])
+
+
 def keep(connection: apsw.Connection, message: PeerMessage) -> None:
     """Write a message down; one that is there gets the new target, and counts once."""
     origin = message.origin

@@ -1,12 +1,17 @@
 """Limits for a group and day: what they are, how much of them is used up, and the words for it."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
+from nanoclawd.errors import InvalidName
 from nanoclawd.store.usage import GroupLimits
 
 WARN_SHARE: Final = 0.8
+MAX_TOKENS: Final = 10**12
+MAX_DOLLARS: Final = 1_000_000
 _MICROS: Final = 1_000_000
+_NUMBER: Final = re.compile(r"[0-9]{1,13}(\.[0-9]{1,6})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,37 @@ def effective(defaults: Limits, own: GroupLimits | None) -> Limits:
     )
 
 
+def changed(own: GroupLimits, tokens: str | None, cost: str | None) -> GroupLimits:
+    """Return a group's own limits with what was said of them: a number, ``none``, or an empty text for the default.
+
+    None leaves a limit as it is.
+
+    Raises:
+        InvalidName: it is no number.
+    """
+    return GroupLimits(
+        own.daily_tokens if tokens is None else _limit(tokens, 1, MAX_TOKENS),
+        own.daily_cost_micros if cost is None else _limit(cost, _MICROS, MAX_DOLLARS),
+    )
+
+
+def _limit(text: str, unit: int, most: int) -> int | None:
+    """Return a limit in its unit.
+
+    >>> _limit("2.50", 1_000_000, 100)
+    2500000
+    """
+    plain = text.strip().lower()
+    if not plain:
+        return None
+    if plain == "none":
+        return 0
+    number = float(plain) if _NUMBER.fullmatch(plain) else -1.0
+    if not 0 <= number <= most or (unit == 1 and not number.is_integer()):
+        raise InvalidName(f"{text[:40]!r} is no limit: a number from 0 to {most}, or none")
+    return round(number * unit)
+
+
 def states(limits: Limits, used: tuple[int, int]) -> list[State]:
     """Return how far a group has come with each limit that it has.
 
@@ -73,7 +109,7 @@ def used_up(group: str, state: State, resets: str) -> str:
     option = "--daily-tokens" if state.kind == "tokens" else "--daily-cost"
     return (
         f"This agent has used up what it may use in a day: {state.words}. It answers again after {resets}."
-        f" The owner can raise the limit: ncl groups update {group} {option} N (0: no limit)."
+        f" The owner can raise the limit: ncl groups update {group} {option} N (none: no limit)."
     )
 
 

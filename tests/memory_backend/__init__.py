@@ -5,6 +5,7 @@ Chats, wirings, people, destinations and approvals are the daemon's own backends
 """
 
 import asyncio
+import base64
 import json
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from memory_backend.directory import Directory, seed
 from nanoclaw_runner.contract.clock import now_text
+from nanoclawd.channels.terminal_files import TerminalFiles
 from nanoclawd.control.api import ChatScreen, ClientGone
 from nanoclawd.control.values import (
     ApplianceStatus,
@@ -22,9 +24,11 @@ from nanoclawd.control.values import (
     BusySession,
     Caller,
     ChatEvent,
+    ChatFile,
     Component,
     ComponentState,
     EventType,
+    FilePart,
     Group,
     GroupSettings,
     Image,
@@ -35,9 +39,12 @@ from nanoclawd.control.values import (
     Session,
     SessionState,
     TurnState,
+    Uploaded,
+    UploadedFile,
 )
 from nanoclawd.doctor.finding import Finding, Severity
 from nanoclawd.errors import InvalidName, NotFound, Refused
+from nanoclawd.sessions.ports import Attachment
 from nanoclawd.store import agent_groups, resolve
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.database import Database
@@ -61,6 +68,8 @@ class Memory:
         self._scratch = None if state_file or database else tempfile.TemporaryDirectory()
         directory = state_file.parent if state_file else Path(self._scratch.name if self._scratch else "")
         self.database = database or Database(directory / "central.db")
+        self.files_directory = directory / "files"
+        self.files = TerminalFiles(self.files_directory)
         self.state = State(images={"agent": ImageState.MISSING, "model": ImageState.PRESENT})
         if state_file and state_file.exists():
             self._load(state_file)
@@ -87,6 +96,7 @@ class Memory:
         self.channels = self.directory.channels
         self.routing = self.directory.routing
         self.tasks = self.directory.tasks
+        self.usage, self.peer_links = self.directory.usage, self.directory.peer_links
         self.packages = self.directory.packages
         self.mcp = self.directory.mcp
         self.skills = self.directory.skills
@@ -187,7 +197,7 @@ class _Groups(_Part):
         given = {key: value for key, value in asdict(settings).items() if value is not None}
         if "display_name" in given:
             given["name"] = given.pop("display_name")
-        for kept in ("effort", "max_messages", "skills"):
+        for kept in ("effort", "max_messages", "skills", "daily_tokens", "daily_cost"):
             given.pop(kept, None)
         return _view(await self.all.database.run(agent_groups.update, replace(await self.all.group(name), **given)))
 
@@ -214,6 +224,8 @@ def _view(group: AgentGroup) -> Group:
         10,
         "all",
         "",
+        0,
+        0.0,
         STARTED,
     )
 
@@ -282,17 +294,37 @@ class _Images(_Part):
 
 
 class _Chat(_Part):
-    async def send(self, peer: Peer, group: str, text: str, client_token: str) -> Sent:
+    async def send(
+        self, peer: Peer, group: str, text: str, client_token: str, files: Sequence[UploadedFile] = ()
+    ) -> Sent:
         await self.all.group(group)
+        shown = await asyncio.to_thread(self._back, peer, client_token, files)
         if text == "!bug":
             raise RuntimeError("a fault of ours")
         if client_token not in self.all.state.sent:
             self.all.state.sent[client_token] = Sent(f"m{len(self.all.state.sent)}")
             self.all.save()
-            self.all.spawn(self._turn(group, text, client_token))
+            self.all.spawn(self._turn(group, text, client_token, shown))
         return self.all.state.sent[client_token]
 
-    async def _turn(self, group: str, text: str, token: str) -> None:
+    async def upload(self, peer: Peer, upload: str, offset: int, part: bytes) -> Uploaded:
+        return Uploaded(await asyncio.to_thread(self.all.files.upload, peer.user_name, upload, offset, part))
+
+    async def download(self, peer: Peer, file: str, offset: int) -> FilePart:
+        part, found = await asyncio.to_thread(self.all.files.download, peer.user_name, file, offset)
+        return FilePart(found.name, found.size, base64.b64encode(part).decode())
+
+    def _back(self, peer: Peer, token: str, files: Sequence[UploadedFile]) -> tuple[ChatFile, ...]:
+        """Send back what came."""
+        shown = []
+        for number, one in enumerate(files):
+            reference, size = self.all.files.reference(peer.user_name, one.upload)
+            with (self.all.files_directory / reference).open("rb") as file:
+                kept = self.all.files.keep(peer.user_name, token, number, Attachment(one.name, size, file))
+            shown.append(ChatFile(kept.id, kept.name, kept.size))
+        return tuple(shown)
+
+    async def _turn(self, group: str, text: str, token: str, files: tuple[ChatFile, ...] = ()) -> None:
         about = self.all.state.sent[token].message_id
         if text == "!hang":
             self._hint(group, ChatEvent(EventType.WAITING, None, about, "for ever", now_text()))
@@ -311,7 +343,8 @@ class _Chat(_Part):
             text = NASTY
         self._hint(group, ChatEvent(EventType.STATUS, text=NASTY, timestamp=now_text()))
         self._hint(group, ChatEvent(EventType.PARTIAL, None, about, "ec", now_text()))
-        await self._deliver(group, ChatEvent(EventType.MESSAGE, f"r-{about}", about, f"echo: {text}", now_text()))
+        answer = ChatEvent(EventType.MESSAGE, f"r-{about}", about, f"echo: {text}", now_text(), files=files)
+        await self._deliver(group, answer)
         await self._finish(group, token, TurnState.COMPLETED)
 
     async def _finish(self, group: str, token: str, state: TurnState) -> None:

@@ -1,6 +1,7 @@
 """The part of the backend that is the daemon's own, over a real database; channels and the router are played."""
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBa
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.tasks import TasksBackend
+from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
 from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.images.group_images import BuildError, Built
+from nanoclawd.peers.making import AgentMaking
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
 from nanoclawd.routing.event import InboundEvent, Sender
 from nanoclawd.routing.wirings import WiringService
@@ -34,6 +38,8 @@ from nanoclawd.store.database import Database
 from nanoclawd.store.group_configuration import Mount
 from nanoclawd.store.questions import Question
 from nanoclawd.tasks.service import TaskService
+from nanoclawd.usage.limits import Limits as DayLimits
+from nanoclawd.usage.service import UsageService
 
 ALLOW, DENY = Option("Allow", "allow", "Allowed"), Option("Deny", "deny", "Denied")
 LATER = "2099-01-01T00:00:00.000Z"
@@ -61,12 +67,16 @@ class Directory:
         self.routing = RoutingBackend(database, router, channels.known)
         agents: Any = _Agents()
         provisioner: Any = _Provisioner()
-        images: Any = None
+        images: Any = _Images()
         outfit = Outfit(Config(), database, agents, images, provisioner)
         given = (database, outfit, agents, provisioner)
         self.packages, self.mcp = PackagesBackend(*given), McpBackend(*given)
         self.skills, self.mounts = SkillsBackend(*given), MountsBackend(*given)
         self.tasks = TasksBackend(database, TaskService(database, "Europe/Berlin"))
+        telling: Any = None
+        ledger = UsageService(database, DayLimits(), "Europe/Berlin", telling, Config().endpoint_of)
+        self.usage = UsageBackend(database, ledger)
+        self.peer_links = PeersBackend(database, AgentMaking(database, agents, self._project))
 
     async def _project(self, agent_group_id: str) -> None:
         self.projected.append(agent_group_id)
@@ -84,6 +94,26 @@ class _Agents:
     async def restart(self, folder: str) -> int:
         del folder
         return 1
+
+    def image_of(self, provider: str) -> str:
+        return f"localhost/nanoclaw-{provider}:0123456789ab"
+
+
+class _Images:
+    """Builds at once, but for packages that are named missing."""
+
+    def __init__(self) -> None:
+        self._building = asyncio.Lock()
+
+    def building(self, group: str) -> asyncio.Lock:
+        del group
+        return self._building
+
+    async def build(self, group: str, stage: str, base: str, packages: Mapping[str, tuple[str, ...]]) -> Built:
+        del group, base
+        if "missing" in packages["apt"]:
+            raise BuildError("the image could not be built (failed). It said:\nE: Unable to locate package missing")
+        return Built(stage, "0123456789ab")
 
 
 class _Provisioner:

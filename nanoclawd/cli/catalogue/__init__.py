@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from nanoclawd.cli.catalogue import agents, appliance, outfit, people, tasks, traffic
+from nanoclawd.cli.catalogue import agents, appliance, outfit, people, tasks, traffic, usage
 from nanoclawd.cli.spec import Command, Resource, Verb
 
 TOP: tuple[Verb | Resource, ...] = (
@@ -10,8 +10,10 @@ TOP: tuple[Verb | Resource, ...] = (
     *agents.RESOURCES,
     *outfit.RESOURCES,
     *tasks.RESOURCES,
+    *usage.RESOURCES,
     *traffic.RESOURCES,
     *people.RESOURCES,
+    *usage.VERBS,
     *appliance.LAST,
 )
 """In the order of the help."""

@@ -28,6 +28,8 @@ _UPDATED = (
         "max_messages", "messages in one prompt at most; 0: the default", "--max-messages", value="N", kind="count"
     ),
     Parameter("skills", "all, none, or names with commas between them", "--skills", value="NAMES"),
+    Parameter("daily_tokens", "tokens that it may use in a day; none: no limit", "--daily-tokens", value="N"),
+    Parameter("daily_cost", "dollars that it may cost in a day; none: no limit", "--daily-cost", value="N"),
 )
 
 GROUPS = Resource(

@@ -110,7 +110,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "name",
                 in_group_scope=True,
                 not_in_group_scope=frozenset({"cli_scope"}),
-                raises_scope=frozenset({"cli_scope"}),
+                raises_scope=frozenset({"cli_scope", "daily_tokens", "daily_cost"}),
             ),
             "Groups.Delete": _beyond("An agent is deleted, with its conversations and its workspace.", group="name"),
             "Groups.Restart": _own(Access.APPROVAL, "The session that asks is restarted, and no other.", group="name"),
@@ -203,6 +203,16 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             "Routing.Explain": _OPEN,
             "Routing.ExplainMessage": _OPEN,
             "Routing.Dropped": _OPEN,
+            "Usage.List": _own(Access.OPEN, group="group", session="session"),
+            "Peers.List": _own(Access.OPEN, group="group"),
+            # An agent that writes to it has its tools and uses up its limits: asked of who decides about all (W-26).
+            "Peers.Create": Rule(
+                Access.APPROVAL,
+                "Another agent is made, with exactly these instructions. The two can write to each other.",
+                "group",
+                in_group_scope=True,
+                beyond=True,
+            ),
             "Tasks.List": _task(Access.OPEN, group="group"),
             "Tasks.Get": _task(Access.OPEN, task="task"),
             "Tasks.Create": Rule(

@@ -6,6 +6,7 @@ Any method may raise a :class:`~nanoclawd.errors.NanoclawError`; the client gets
 
 from typing import Protocol
 
+from nanoclawd.control.api.agents import PeersBackend, UsageBackend
 from nanoclawd.control.api.chat import ChatBackend, ChatScreen, ClientGone
 from nanoclawd.control.api.directory import (
     ChatsBackend,
@@ -36,12 +37,14 @@ __all__ = [
     "MembersBackend",
     "MountsBackend",
     "PackagesBackend",
+    "PeersBackend",
     "QuestionsBackend",
     "RolesBackend",
     "RoutingBackend",
     "SessionsBackend",
     "SkillsBackend",
     "TasksBackend",
+    "UsageBackend",
     "UsersBackend",
     "WiringsBackend",
 ]
@@ -129,3 +132,11 @@ class Backend(Protocol):
     @property
     def tasks(self) -> TasksBackend:
         """Behind io.nanoclaw.Tasks."""
+
+    @property
+    def usage(self) -> UsageBackend:
+        """Behind io.nanoclaw.Usage."""
+
+    @property
+    def peer_links(self) -> PeersBackend:
+        """Behind io.nanoclaw.Peers."""

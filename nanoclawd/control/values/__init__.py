@@ -8,15 +8,26 @@ from nanoclawd.control.values.appliance import ApplianceStatus, BusySession, Com
 from nanoclawd.control.values.approvals import Approval, ApprovalState, CardState, Option, Question
 from nanoclawd.control.values.caller import Caller, Peer
 from nanoclawd.control.values.channels import Channel, ChannelState, Conversation
-from nanoclawd.control.values.chat import ChatEvent, EventType, Sent, TurnState
+from nanoclawd.control.values.chat import (
+    ChatEvent,
+    ChatFile,
+    EventType,
+    FilePart,
+    Sent,
+    TurnState,
+    Uploaded,
+    UploadedFile,
+)
 from nanoclawd.control.values.chats import Chat, ChatSettings, Destination, DestinationType, Wiring, WiringSettings
 from nanoclawd.control.values.groups import Group, GroupSettings
 from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, ImageState
 from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
+from nanoclawd.control.values.peers import PeerLink
 from nanoclawd.control.values.people import Dm, Member, Role, User
 from nanoclawd.control.values.routing import Decision, DroppedSender, Hypothesis, Step, WiringDecision
 from nanoclawd.control.values.sessions import Session, SessionState
 from nanoclawd.control.values.tasks import RunStatus, Task, TaskPlace, TaskRun, TaskSettings, TaskStatus
+from nanoclawd.control.values.usage import UsageBy, UsageSum
 
 __all__ = [
     "ApplianceStatus",
@@ -31,6 +42,7 @@ __all__ = [
     "ChannelState",
     "Chat",
     "ChatEvent",
+    "ChatFile",
     "ChatSettings",
     "Component",
     "ComponentState",
@@ -41,6 +53,7 @@ __all__ = [
     "Dm",
     "DroppedSender",
     "EventType",
+    "FilePart",
     "Group",
     "GroupSettings",
     "Hypothesis",
@@ -53,6 +66,7 @@ __all__ = [
     "Option",
     "Package",
     "Peer",
+    "PeerLink",
     "Question",
     "Role",
     "RunStatus",
@@ -67,6 +81,10 @@ __all__ = [
     "TaskSettings",
     "TaskStatus",
     "TurnState",
+    "Uploaded",
+    "UploadedFile",
+    "UsageBy",
+    "UsageSum",
     "User",
     "Wiring",
     "WiringDecision",

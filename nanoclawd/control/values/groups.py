@@ -20,6 +20,8 @@ class Group:
     max_messages: int
     skills: str
     image: str
+    daily_tokens: int
+    daily_cost: float
     created_at: str
     sessions: int = 0
     awake: int = 0
@@ -37,3 +39,5 @@ class GroupSettings:
     effort: str | None = None
     max_messages: int | None = None
     skills: str | None = None
+    daily_tokens: str | None = None
+    daily_cost: str | None = None

@@ -20,6 +20,8 @@ from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.database import Database
 from nanoclawd.store.group_configuration import GroupConfiguration
+from nanoclawd.usage.limits import changed
+from nanoclawd.usage.service import UsageService
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,15 @@ class GroupsBackend:
     """Agent groups as operators handle them."""
 
     def __init__(
-        self, database: Database, agents: AgentService, outfit: Outfit, sessions: Sessions, config: Config
+        self,
+        database: Database,
+        agents: AgentService,
+        outfit: Outfit,
+        sessions: Sessions,
+        config: Config,
+        usage: UsageService,
     ) -> None:
+        self._usage = usage
         self._database = database
         self._agents = agents
         self._outfit = outfit
@@ -61,7 +70,10 @@ class GroupsBackend:
     async def update(self, caller: Caller, name: str, settings: GroupSettings) -> Group:
         """Change a group's settings."""
         check_word("cli_scope", settings.cli_scope or None, CLI_SCOPES)
-        folder = await self._folder(name)
+        group = await self._database.run(resolve.group, name)
+        folder = group.folder
+        limits = self._usage.own_limits_of(group.id)
+        wanted = changed(limits, settings.daily_tokens, settings.daily_cost)
         await self._agents.update(
             folder,
             name=settings.display_name,
@@ -73,6 +85,8 @@ class GroupsBackend:
             max_messages=settings.max_messages,
             skills=settings.skills,
         )
+        if wanted != limits:
+            await self._usage.set_limits(group.id, wanted)
         log.info("%s changed group %s: %s", caller.user_id, folder, _spoken(settings), extra=about(group=folder))
         return await self.get(folder)
 
@@ -107,6 +121,8 @@ class GroupsBackend:
                 max_messages=configuration.max_messages or DEFAULT_MAX_MESSAGES_PER_PROMPT,
                 skills=_selection(configuration.skills),
                 image=configuration.image_tag or "",
+                daily_tokens=self._usage.limits_of(group.id).tokens,
+                daily_cost=self._usage.limits_of(group.id).cost_micros / 1_000_000,
                 created_at=group.created_at,
                 sessions=sessions,
                 awake=awake[group.folder],
@@ -139,6 +155,8 @@ def _spoken(settings: GroupSettings) -> str:
         "provider": settings.provider,
         "model": settings.model,
         "cli_scope": settings.cli_scope,
+        "daily_tokens": settings.daily_tokens,
+        "daily_cost": settings.daily_cost,
         "effort": settings.effort,
         "max_messages": settings.max_messages,
         "skills": settings.skills,

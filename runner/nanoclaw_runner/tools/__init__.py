@@ -5,7 +5,7 @@ from typing import Any
 from nanoclaw_runner.contract.agent_config import AgentConfig
 from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.places import Places
-from nanoclaw_runner.tools import clock, core, interactive, scheduling, self_change
+from nanoclaw_runner.tools import clock, core, interactive, peers, scheduling, self_change
 from nanoclaw_runner.tools.base import Tool, Toolbox
 
 
@@ -21,4 +21,4 @@ def toolbox(config: AgentConfig, places: Places, desk: Desk) -> Toolbox:
 def _changing(config: AgentConfig, desk: Desk) -> list[list[Tool[Any]]]:
     """Return what has the appliance changed: not even shown to an agent that may not ask for it (W-26)."""
     del config
-    return [self_change.tools(desk)]
+    return [self_change.tools(desk), peers.tools(desk)]

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machine import House, at
@@ -20,6 +21,8 @@ from nanoclawd.errors import AlreadyExists, InvalidName, NotFound, Refused
 from nanoclawd.images.group_images import GroupImages
 from nanoclawd.store import agent_groups
 from nanoclawd.supervision.quadlets import UnitFiles
+from nanoclawd.usage.limits import Limits
+from nanoclawd.usage.service import UsageService
 from unit.control.terminal_stage import ROOT
 
 DEN = Address("irc", "#den")
@@ -43,7 +46,9 @@ async def groups(house: House, monkeypatch: pytest.MonkeyPatch) -> GroupsBackend
     await agents.publish(Published("c0ffee", "localhost/nanoclaw-agent:0123456789ab"))
     images = GroupImages(config, house.paths, house.machine, units)
     outfit = Outfit(config, house.database, agents, images, provisioner)
-    return GroupsBackend(house.database, agents, outfit, house.sessions, config)
+    telling: Any = None
+    usage = UsageService(house.database, Limits(), "UTC", telling, config.endpoint_of)
+    return GroupsBackend(house.database, agents, outfit, house.sessions, config, usage)
 
 
 async def test_a_group_by_the_command_can_start(house: House, groups: GroupsBackend):
