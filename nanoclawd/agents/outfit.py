@@ -38,7 +38,7 @@ MAX_WORDS: Final = 64
 _SERVER: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}", re.ASCII)
 _RESERVED: Final = frozenset({"nanoclaw"})
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
-_URL: Final = re.compile(r"(?P<endpoint>[a-z0-9][a-z0-9-]{0,30})/(?P<path>[A-Za-z0-9._/-]{1,200})", re.ASCII)
+_URL: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,30}/[A-Za-z0-9._/-]{1,200}", re.ASCII)
 
 
 class Outfit:
@@ -149,7 +149,9 @@ class Outfit:
             InvalidName: a part of it is not right.
             TooLarge: it is too much.
         """
-        self._check(server)
+        check_server(server)
+        if server.url:
+            self._check_endpoint(server.url)
         group, _ = await self._database.run(_of, folder)
         await self._database.run(_put_server, group.id, server, replacing)
         await self._agents.write(group)
@@ -200,35 +202,40 @@ class Outfit:
         if before.image_tag not in {None, built.tag}:
             await self._images.remove(group.folder, before.image_tag or "")
 
-    def _check(self, server: McpServer) -> None:
-        if _SERVER.fullmatch(server.name) is None or server.name in _RESERVED:
-            raise InvalidName(
-                f"{server.name[:40]!r} can't be an MCP server's name: 1 to 31 of a-z, 0-9, '_' and '-', not nanoclaw"
-            )
-        if bool(server.command) == bool(server.url):
-            raise InvalidName("an MCP server is a program, or a url, exactly one of them")
-        if server.url and (server.args or server.env):
-            raise InvalidName("args and env belong to a program")
-        words = (server.command, *server.args, *server.env.values(), server.instructions)
-        if len(server.args) + len(server.env) > MAX_WORDS or any(len(word) > MAX_WORD for word in words):
-            raise TooLarge(f"at most {MAX_WORDS} arguments and variables of {MAX_WORD} characters each")
-        if any("\0" in word for word in words) or any(_VARIABLE.fullmatch(name) is None for name in server.env):
-            raise InvalidName("a variable is NAME=VALUE; its name has letters, digits and '_'")
-        if server.url:
-            self._check_url(server.url)
-
-    def _check_url(self, url: str) -> None:
-        found = _URL.fullmatch(url)
-        if found is None:
-            raise InvalidName(
-                f"{url[:80]!r} is not ENDPOINT/PATH: an endpoint of the configuration file, and a path below it"
-            )
-        if found["endpoint"] not in self._config.endpoints:
+    def _check_endpoint(self, url: str) -> None:
+        endpoint = url.partition("/")[0]
+        if endpoint not in self._config.endpoints:
             known = ", ".join(sorted(self._config.endpoints))
             raise NotFound(
-                f"no endpoint {found['endpoint']!r} in the configuration; there are: {known}",
+                f"no endpoint {endpoint!r} in the configuration; there are: {known}",
                 hint="endpoints: in /etc/nanoclawd/config.yaml says what agents may reach",
             )
+
+
+def check_server(server: McpServer) -> None:
+    """Check what can be told of an MCP server by itself.
+
+    Raises:
+        InvalidName: a part of it is not right.
+        TooLarge: it is too much.
+    """
+    if _SERVER.fullmatch(server.name) is None or server.name in _RESERVED:
+        raise InvalidName(
+            f"{server.name[:40]!r} can't be an MCP server's name: 1 to 31 of a-z, 0-9, '_' and '-', not nanoclaw"
+        )
+    if bool(server.command) == bool(server.url):
+        raise InvalidName("an MCP server is a program, or a url, exactly one of them")
+    if server.url and (server.args or server.env):
+        raise InvalidName("args and env belong to a program")
+    words = (server.command, *server.args, *server.env.values(), server.instructions)
+    if len(server.args) + len(server.env) > MAX_WORDS or any(len(word) > MAX_WORD for word in words):
+        raise TooLarge(f"at most {MAX_WORDS} arguments and variables of {MAX_WORD} characters each")
+    if any("\0" in word for word in words) or any(_VARIABLE.fullmatch(name) is None for name in server.env):
+        raise InvalidName("a variable is NAME=VALUE; its name has letters, digits and '_'")
+    if server.url and _URL.fullmatch(server.url) is None:
+        raise InvalidName(
+            f"{server.url[:80]!r} is not ENDPOINT/PATH: an endpoint of the configuration file, and a path below it"
+        )
 
 
 def _of(connection: apsw.Connection, folder: str) -> tuple[AgentGroup, GroupConfiguration]:

@@ -14,6 +14,7 @@ from nanoclawd.agents.notes import note_to
 from nanoclawd.agents.provision import Provisioner, Published, trees_of
 from nanoclawd.config import Config
 from nanoclawd.errors import AlreadyExists, InvalidName, Refused, Unavailable
+from nanoclawd.images.group_images import reference
 from nanoclawd.journal import about
 from nanoclawd.paths import StatePaths
 from nanoclawd.sessions.inbound import NewMessage
@@ -216,6 +217,7 @@ class AgentService:
                 f"group {folder} has {sessions}, to be deleted with all that was said in them",
                 hint=f"ncl groups delete {folder} --force",
             )
+        configuration = await self._database.run(group_configuration.load, group.id)
         self._leaving.add(folder)
         try:
             # The row first: no message finds the group any more, and what is left is only files.
@@ -233,6 +235,12 @@ class AgentService:
                 groups, configurations = await self._all()
                 await asyncio.to_thread(self._provisioner.publish_agents, groups, configurations)
             await self._remove_files(folder)
+            if configuration.image_tag is not None:
+                await self._manager.run_transient(
+                    f"nanoclaw-image-group-{folder}-remove.service",
+                    ["/usr/bin/podman", "image", "rm", "--ignore", reference(folder, configuration.image_tag)],
+                    f"Remove the image of agent group {folder}",
+                )
         finally:
             self._leaving.discard(folder)
         log.info("group %s was deleted", folder, extra=about(group=folder))

@@ -58,10 +58,13 @@ class Unary:
     """A method with one reply: ``run(caller, parameters)`` returns its parameters.
 
     The caller is a Peer; of the methods that an agent may call, any Caller.
+
+    ``check`` raises what is plainly wrong with parameters before anybody is asked to allow the call.
     """
 
     parameters: type[Parameters]
     run: Callable[[Any, Any], Awaitable[object]]
+    check: Callable[[Any], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

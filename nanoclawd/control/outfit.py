@@ -4,9 +4,12 @@ from typing import Annotated
 
 import msgspec
 
+from nanoclawd.agents.outfit import check_server
 from nanoclawd.control.api import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.control.methods import Listing, Methods, Name, Parameters, Reference, Unary, Word
 from nanoclawd.control.values import Caller, McpServer
+from nanoclawd.control.values.outfit import told_to_agents
+from nanoclawd.store.package_names import check_requested
 
 PACKAGES = "io.nanoclaw.Packages"
 MCP = "io.nanoclaw.Mcp"
@@ -55,9 +58,9 @@ def packages(backend: PackagesBackend) -> Methods:
 
     return {
         f"{PACKAGES}.List": Unary(_List, list_all),
-        f"{PACKAGES}.Add": Unary(_Packages, add),
-        f"{PACKAGES}.Remove": Unary(_Packages, remove),
-        f"{PACKAGES}.Install": Unary(_Install, install),
+        f"{PACKAGES}.Add": Unary(_Packages, add, _check_packages),
+        f"{PACKAGES}.Remove": Unary(_Packages, remove, _check_packages),
+        f"{PACKAGES}.Install": Unary(_Install, install, _check_packages),
     }
 
 
@@ -109,9 +112,9 @@ def mcp(backend: McpBackend) -> Methods:
 
     return {
         f"{MCP}.List": Unary(_List, list_all),
-        f"{MCP}.Add": Unary(_Server, add),
+        f"{MCP}.Add": Unary(_Server, add, _check_server),
         f"{MCP}.Remove": Unary(_Named, remove),
-        f"{MCP}.Install": Unary(_InstallServer, install),
+        f"{MCP}.Install": Unary(_InstallServer, install, _check_server),
     }
 
 
@@ -122,6 +125,14 @@ def skills(backend: SkillsBackend) -> Methods:
         return {"skills": await backend.list(call.group, call.bound)}
 
     return {f"{SKILLS}.List": Unary(_List, list_all)}
+
+
+def _check_packages(call: _Packages) -> None:
+    check_requested(call.by_manager())
+
+
+def _check_server(call: _Server) -> None:
+    check_server(told_to_agents(call.server()))
 
 
 class _AddMount(Parameters, frozen=True):

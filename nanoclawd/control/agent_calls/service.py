@@ -153,6 +153,8 @@ class AgentCalls(ActionHandler):
         caller, judged = await self._database.run(_judged, session, call.method, given)
         parameters = _decoded(judged, method)
         if judged.needs_approval:
+            if method.check is not None:
+                method.check(parameters)
             return await self._ask(caller, judged)
         log.debug("%s calls %s", caller.user_id, call.method, extra=about(group=caller.group, session=session.id))
         reply = encode_reply(_fitting(caller, judged, await self._guarded(caller, method, parameters)))
@@ -249,7 +251,8 @@ class AgentCalls(ActionHandler):
         if resumed and not renews:
             return (
                 (
-                    f"Allowed, but nanoclawd was restarted while it was done; it is not known whether it was: {command}\n"
+                    "Allowed, but nanoclawd was restarted while it was done; it is not known whether it was:"
+                    f" {command}\n"
                     "Look before you ask for it again."
                 ),
                 "nanoclawd was restarted while it was done; it is not known whether it was.",

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from nanoclaw_runner.contract import agent_config
+from nanoclawd.errors import InvalidName
+
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -44,3 +47,18 @@ class Mount:
     path: str
     writable: bool
     problem: str | None = None
+
+
+def told_to_agents(server: McpServer) -> agent_config.McpServer:
+    """Return a server as its agent's runner is told of it.
+
+    Raises:
+        InvalidName: a variable is not NAME=VALUE, or there twice.
+    """
+    env: dict[str, str] = {}
+    for entry in server.env:
+        name, equals, value = entry.partition("=")
+        if not equals or name in env:
+            raise InvalidName(f"{entry[:60]!r} is not NAME=VALUE, or is there twice")
+        env[name] = value
+    return agent_config.McpServer(server.name, server.program, tuple(server.args), env, server.url, server.instructions)

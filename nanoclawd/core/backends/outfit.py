@@ -11,7 +11,7 @@ from nanoclawd.agents.provision import Provisioner
 from nanoclawd.agents.service import AgentService
 from nanoclawd.control.agent_calls.scope import AgentCaller
 from nanoclawd.control.values import Caller, McpServer, Mount, Package, Skill
-from nanoclawd.errors import InvalidName
+from nanoclawd.control.values.outfit import told_to_agents
 from nanoclawd.journal import about
 from nanoclawd.store import agent_groups, group_configuration, resolve
 from nanoclawd.store.agent_groups import AgentGroup
@@ -141,21 +141,6 @@ class MountsBackend(_Part):
         folder = await self._folder(group)
         await self._outfit.remove_mount(folder, name)
         log.info("%s took directory %s from %s", caller.user_id, name, folder, extra=about(group=folder))
-
-
-def told_to_agents(server: McpServer) -> agent_config.McpServer:
-    """Return a server as its agent's runner is told of it.
-
-    Raises:
-        InvalidName: a variable is not NAME=VALUE, or there twice.
-    """
-    env: dict[str, str] = {}
-    for entry in server.env:
-        name, equals, value = entry.partition("=")
-        if not equals or name in env:
-            raise InvalidName(f"{entry[:60]!r} is not NAME=VALUE, or is there twice")
-        env[name] = value
-    return agent_config.McpServer(server.name, server.program, tuple(server.args), env, server.url, server.instructions)
 
 
 def _configurations(connection: apsw.Connection, group: str | None) -> list[tuple[AgentGroup, GroupConfiguration]]:
