@@ -14,9 +14,9 @@ from typing import Any
 import apsw
 
 from nanoclawd.channels.adapter import ChannelPlaces
+from nanoclawd.channels.incoming import IncomingFiles
 from nanoclawd.channels.loopback import create
 from nanoclawd.channels.loopback.frames import MAX_FRAME_BYTES
-from nanoclawd.channels.incoming import IncomingFiles
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Access, Channel, Config
 from nanoclawd.core.inbound import ChannelInbound
