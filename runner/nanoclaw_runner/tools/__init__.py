@@ -11,14 +11,13 @@ from nanoclaw_runner.tools.base import Tool, Toolbox
 
 def toolbox(config: AgentConfig, places: Places, desk: Desk) -> Toolbox:
     """Return the tools of a configured agent."""
-    families: list[list[Tool[Any]]] = [clock.tools(config), core.tools(places, desk), interactive.tools(config, desk)]
-    families.append(scheduling.tools(config, desk))
+    tools: list[Tool[Any]] = [
+        *clock.tools(config),
+        *core.tools(places, desk),
+        *interactive.tools(config, desk),
+        *scheduling.tools(config, desk),
+    ]
     if config.may_ask_host:
-        families += _changing(config, desk)
-    return Toolbox([tool for family in families for tool in family], max_calls=config.max_tool_calls)
-
-
-def _changing(config: AgentConfig, desk: Desk) -> list[list[Tool[Any]]]:
-    """Return what has the appliance changed: not even shown to an agent that may not ask for it (W-26)."""
-    del config
-    return [self_change.tools(desk), peers.tools(desk)]
+        # What has the appliance changed is not even shown to an agent that may not ask for it (W-26).
+        tools += [*self_change.tools(desk), *peers.tools(desk)]
+    return Toolbox(tools, max_calls=config.max_tool_calls)

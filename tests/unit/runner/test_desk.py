@@ -171,6 +171,8 @@ def test_each_tools_schema_says_what_it_takes(host: Host):
         box = toolbox(AgentConfig(), host.places, desk)
         assert {tool.name for tool in box.tools} >= {
             *("send_message", "send_file", "edit_message", "add_reaction", "ask_user_question", "send_card"),
+            *("schedule_task", "list_tasks", "update_task", "cancel_task", "pause_task", "resume_task"),
+            *CHANGING,
         }
         for tool in box.tools:
             schema = tool.schema
