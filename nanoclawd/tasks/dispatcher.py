@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 import apsw
 from cronsim import CronSimError
@@ -85,6 +86,11 @@ class _Waiting:
     run: Run
     session: Session | None
 
+    @property
+    def has_session(self) -> bool:
+        """Whether the run can be handed over as it is."""
+        return self.session is not None and self.session.status == "active"
+
 
 class Dispatcher:
     """Runs what is due."""
@@ -118,6 +124,7 @@ class Dispatcher:
         self._ready = False
         self._jumped = True
         self._working = asyncio.Lock()
+        self._places: WeakValueDictionary[tuple[str, Address | None], asyncio.Lock] = WeakValueDictionary()
         self._asked = False
         self._background = Background(log, "running tasks", self._once_more, AGAIN_SECONDS)
 
@@ -260,28 +267,37 @@ class Dispatcher:
     async def _hand_over(self) -> bool:
         """Give the sessions what they don't have yet; tell whether something has to be tried again later."""
         pending = await self._database.run(_waiting)
+        ready = [one for one in pending if one.has_session]
+        others = [one for one in pending if not one.has_session]
+        # Those first that have a session: to make one takes a while.
         again = False
-        for start in range(0, len(pending), BATCH):
-            parcels: list[_Parcel] = []
-            for one in pending[start : start + BATCH]:
-                run = one.run
-                refused = self.refusal(one.task.agent_group_id, one.task.group)
-                if refused is not None:
-                    await self._end(run.task_id, run.occurrence, "skipped", refused)
-                    continue
-                try:
-                    session = await self._session(one)
-                except Unavailable as error:
-                    log.warning("task %s waits: %s", run.task_id, error)
-                    again = True
-                    continue
-                except NanoclawError as error:
-                    await self._end(run.task_id, run.occurrence, "failed", error.message)
-                    continue
-                if session is not None:
-                    parcels.append(_Parcel(one.task, run, session))
-            again |= await self._deliver(parcels)
+        for waiting in (ready, others):
+            for start in range(0, len(waiting), BATCH):
+                found = await asyncio.gather(*(self._parcel(one) for one in waiting[start : start + BATCH]))
+                again |= any(one is True for one in found)
+                again |= await self._deliver([one for one in found if isinstance(one, _Parcel)])
         return again
+
+    async def _parcel(self, one: _Waiting) -> _Parcel | bool:
+        """Find out where a run goes; True: that is to be tried again later, False: nowhere any more."""
+        run = one.run
+        refused = self.refusal(one.task.agent_group_id, one.task.group)
+        if refused is not None:
+            await self._end(run.task_id, run.occurrence, "skipped", refused)
+            return False
+        try:
+            session = await self._session(one)
+        except Unavailable as error:
+            log.warning("task %s waits: %s", run.task_id, error)
+            return True
+        except NanoclawError as error:
+            await self._end(run.task_id, run.occurrence, "failed", error.message)
+            return False
+        except Exception:
+            # One task's trouble is no other's (W-14).
+            log.exception("task %s can't be handed over now", run.task_id)
+            return True
+        return session is not None and _Parcel(one.task, run, session)
 
     async def _session(self, one: _Waiting) -> Session | None:
         """Find a run's session; None where a session that was closed meanwhile had the run already."""
@@ -290,8 +306,11 @@ class Dispatcher:
             return assigned
         if assigned is not None and await self._has_it(run, assigned.id):
             return None
-        place = await self._database.run(places.session_for, task, self._has_threads)
-        session = place if isinstance(place, Session) else await self._make(task, place)
+        # One after the other where they may want the same session, which is made once.
+        place = (task.agent_group_id, task.address)
+        async with self._places.setdefault(place, asyncio.Lock()):
+            found = await self._database.run(places.session_for, task, self._has_threads)
+            session = found if isinstance(found, Session) else await self._make(task, found)
         await self._database.run(_settle, task, run, session.id)
         return session
 

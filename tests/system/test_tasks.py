@@ -76,7 +76,7 @@ def session(group: str) -> SessionNames:
 
 
 def test_an_agents_task_runs_to_the_second_and_answers_where_it_was_asked(loop: Account, chat: str, group: str) -> None:
-    """F-61, F-64, F-100, F-102, F-104, W-25, W-35: the agent's own words come back to it, and go to the same chat."""
+    """F-61, F-64, F-100…102, F-104, W-25, W-35: its words come back to the agent, and its answer to the same chat."""
     due = soon(4)
     told = uses(loop, chat, "schedule_task", prompt="good morning", processAfter=due.isoformat())
     found = PLANNED.fullmatch(told)
@@ -95,6 +95,10 @@ def test_an_agents_task_runs_to_the_second_and_answers_where_it_was_asked(loop: 
     assert 0 <= lag(session(group), row, due) < 1
     assert uses(loop, chat, "list_tasks") == "No tasks found."
     assert call("Tasks.Get", task=task)["task"]["created_by"] == f"agent:{group}"
+    # What the tools ask of the host are rows of the session, too; no chat has seen one of them.
+    asked = rows(session(group).outbound_db, "SELECT content FROM messages_out WHERE kind = 'system'")
+    assert len(asked) == 3
+    assert not [one for one in loop.deliveries if "io.nanoclaw" in one.text]
 
 
 def test_a_task_that_was_due_while_the_daemon_was_away_runs_late_and_once(loop: Account, chat: str, group: str) -> None:
