@@ -21,13 +21,19 @@ OWNED = frozenset(
         *((26, 26), (82, 82), (121, 124), (147, 167), (169, 172), (177, 180), (193, 201)),
         # What a model is shown, and what becomes of its words.
         *((38, 46), (78, 79), (128, 129), (174, 176), (191, 191)),
+        # What an agent is given, how it is restarted, what it may change of itself.
+        *((184, 190), (192, 192), (203, 204), (209, 227)),
         # What its tools do.
         *((50, 60), (70, 75), (77, 77), (125, 127)),
+        # What it does at a time.
+        *((61, 69), (100, 104)),
     )
     for number in range(first, last + 1)
 )
 MENDED = frozenset(
-    {"1", "3", "3b", "4", "55", "67", "68", "75", "77"}
+    {"14", "16", "25", "35", "41"}
+    | {"1", "3", "3b", "4", "55", "67", "68", "75", "77"}
+    | {"29", "57", "68", "70", "71", "73"}
     | {"2", "6", "12", "13", "17", "26", "78"}
     | {"5", "7", "7a", "25", "35", "37", "61", "64", "65", "66", "72"}
     | {str(number) for first, last in ((18, 22), (27, 34), (58, 60)) for number in range(first, last + 1)}
