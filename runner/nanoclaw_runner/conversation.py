@@ -113,7 +113,8 @@ class Conversation:
         quiet = self._exchange.heard_at + self._config.quiet_seconds - loop.time()
         if quiet > 0 and not self._exchange.over:
             return quiet
-        _log.info("the query was quiet for %.0f s and is closed", self._config.quiet_seconds)
+        if not self._exchange.over:
+            _log.info("the query was quiet for %.0f s and is closed", self._config.quiet_seconds)
         await self._close()
         return self._config.idle_seconds
 
