@@ -3,9 +3,12 @@
 import base64
 import json
 import re
+from collections.abc import Callable
 from typing import Final
 
-from system.appliance import call, kill, runner, session_of, wait_until
+import pytest
+
+from system.appliance import call, kill, kill_daemon, restart_daemon, runner, session_of, wait_until
 from system.loopback import Account, Delivery
 from system.town import Town
 
@@ -183,6 +186,37 @@ def test_a_question_outlives_a_killed_container(town: Town) -> None:
     assert told.endswith("call ask_user_question: Yes")
     assert town.loop.texts(chat).count("one moment") == 1
     assert len([one for one in town.loop.deliveries if one.chat == chat and one.kind == "card"]) == 1
+
+
+@pytest.mark.parametrize("interrupt", [restart_daemon, kill_daemon])
+def test_a_question_outlives_the_daemon(town: Town, interrupt: Callable[[], None]) -> None:
+    """F-70: the container waits on meanwhile; so does what it said before."""
+    chat = open_chat(town, town.loop)
+    town.say(town.loop, chat, calls(("ask_user_question", QUESTION)), by="ann")
+    card = town.loop.gets_card(chat)
+    connections = town.loop.connections
+    interrupt()
+    town.loop.connected(times=connections + 1)
+    town.click(card, "No", by="bob")
+    assert answer(town.loop, chat, "call ask_user_question") == "call ask_user_question: nay"
+    assert len([one for one in town.loop.deliveries if one.chat == chat and one.kind == "card"]) == 1
+
+
+def test_tools_follow_the_thread_and_the_asker(town: Town) -> None:
+    """F-127: what is asked in a thread is said, sent, shown and asked there."""
+    chat = open_chat(town, town.loop)
+    text = "!write /workspace/a.txt a\n" + calls(
+        ("send_message", {"text": "in the thread"}),
+        ("send_file", {"path": "a.txt", "text": "with a file"}),
+        ("send_card", {"card": {"title": "Report"}}),
+        ("ask_user_question", QUESTION),
+    )
+    town.say(town.loop, chat, text, by="ann", thread="t7")
+    card = town.loop.wait(lambda one: one.kind == "card" and bool(one.options), "the question")
+    town.click(card, "Yes", by="ann")
+    answer(town.loop, chat, "call ask_user_question: Yes", thread="t7")
+    assert {one.thread for one in town.loop.deliveries if one.chat == chat} == {"t7"}
+    assert len([one for one in town.loop.deliveries if one.chat == chat and one.kind != "edit"]) == 5
 
 
 def test_a_late_answer_is_a_message_to_the_agent(town: Town) -> None:
