@@ -198,6 +198,7 @@ class Provisioner:
             max_messages_per_prompt=configuration.max_messages or DEFAULT_MAX_MESSAGES_PER_PROMPT,
             turn_seconds=timeouts.turn - min(_TURN_MARGIN_SECONDS, timeouts.turn / 10),
             max_tool_calls=self._config.limits.tool_calls,
+            task_scripts=self._config.limits.task_scripts,
             may_ask_host=group.cli_scope != "disabled",
             mcp_servers=configuration.mcp_servers,
             skills=configuration.skills,

@@ -141,6 +141,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         peer_rate: messages of two agents' sessions to each other in ten minutes.
         daily_tokens: tokens of one agent group in a day of the owner's zone; 0: no bound. A group may have its own.
         daily_cost: the same in dollars, as providers tell their prices.
+        task_scripts: whether the scripts of tasks are run.
     """
 
     max_awake: Awake = msgspec.field(default_factory=default_awake)
@@ -153,6 +154,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peer_rate: PeerRate = 30
     daily_tokens: DailyTokens = 0
     daily_cost: DailyCost = 0.0
+    task_scripts: Switch = True
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -96,7 +96,7 @@ log_level: [debug]
         "13: limits.session_memory: stands here twice",
         (
             "14: limits.color: unknown key; known here: max_awake, memory_budget, session_memory, session_tasks,"
-            " min_free_disk, tool_calls, peer_hops, peer_rate, daily_tokens, daily_cost"
+            " min_free_disk, tool_calls, peer_hops, peer_rate, daily_tokens, daily_cost, task_scripts"
         ),
         "15: timeouts.idle: expected seconds, from 1 to 86400, found .nan",
         "15: timeouts.turn: expected seconds, from 1 to 86400, found true",
