@@ -20,6 +20,7 @@ values = st.recursive(
 objects = st.fixed_dictionaries(
     {},
     optional={
+        "fallback": st.text() | values,
         "text": st.text() | values,
         "files": st.lists(st.text(max_size=300), max_size=12) | values,
         "operation": st.sampled_from(["edit", "reaction", "delete"]) | values,
@@ -57,6 +58,10 @@ def test_any_json(kind: str, found: Any) -> None:
             (text or emoji or "").encode()
         case bodies.Question(card):
             assert cards.from_content(cards.to_content(card)) == card
+            assert card.options
+        case bodies.Display(card):
+            assert cards.from_content(cards.to_content(card)) == card
+            assert not card.options
         case bodies.Request():
             assert kind == "system"
         case None:
@@ -78,3 +83,18 @@ def test_any_text(kind: str, content: str) -> None:
 def test_what_looks_like_a_number(target: str) -> None:
     meaning = read("chat", json.dumps({"operation": "edit", "messageId": target, "text": "x"}))
     assert meaning is None or (isinstance(meaning, bodies.Change) and isinstance(meaning.target, str))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"title": "x", "fallback": 5},
+        {"title": "x", "fallback": "y" * (cards.MAX_TEXT_BYTES + 1)},
+        {"title": "", "fallback": "y"},
+        {"title": "x", "options": []},
+        {"title": "x", "options": [1], "fallback": "y"},
+    ],
+)
+def test_a_card_that_is_none(content: dict[str, object]) -> None:
+    """A display has its fallback in the place of options; with options it is a question, and as strictly read."""
+    assert read("card", json.dumps(content)) is None
