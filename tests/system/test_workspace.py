@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def test_the_environment_has_no_configuration(group: str, person: Person) -> Non
 
 
 def test_settings_reach_the_next_container_only(group: str, person: Person) -> None:
-    """F-216: a verb that configures writes, and ends nothing."""
+    """F-216, F-222: a verb that configures writes, and ends nothing; a restart without a name is a mistake."""
     container = podman("container", "inspect", "-f", "{{.Id}}", session_of(group).container)
     subprocess.run(
         ["ncl", "groups", "update", group, "--effort", "high", "--max-messages", "3", "--skills", "welcome"],
@@ -84,14 +83,12 @@ def test_settings_reach_the_next_container_only(group: str, person: Person) -> N
 
 
 def test_skills_are_those_that_are_there_at_the_start(group: str, person: Person) -> None:
-    """F-185, F-186, F-187: the operator's too; what the agent has made of its own stays."""
+    """F-185, F-186: the package's and the operator's, all or those that are named."""
     links = "/home/agent/.claude/skills"
     assert sorted(person.ask(f"!read {links}").text.split()[2:]) == ["self-customize", "welcome"]
     OWN.mkdir(parents=True)
     try:
         (OWN / "SKILL.md").write_text("---\ndescription: a test\n---\n")
-        home = STATE / "sessions" / group / session_of(group).id / "home" / ".claude" / "skills" / "mine"
-        run_as_agent(person, home)
         restarted(group, person)
         assert sorted(person.ask(f"!read {links}").text.split()[2:]) == ["self-customize", "test-own", "welcome"]
         assert "test-own" in [one["name"] for one in call("Skills.List")["skills"]]
@@ -103,16 +100,10 @@ def test_skills_are_those_that_are_there_at_the_start(group: str, person: Person
         shutil.rmtree(OWN)
 
 
-def run_as_agent(person: Person, home: Path) -> None:
-    """Leave a sign that the home lasts."""
-    person.ask("!write /home/agent/.claude/sign kept")
-    del home
-
-
 def test_the_workspace_lasts_and_is_the_groups_own(group: str, person: Person) -> None:
     """F-187, F-192: notes that the agent makes are kept, in every container, and no other group sees them."""
     person.ask("!write /workspace/AGENTS.md remember this")
-    assert person.ask("!read /workspace/CLAUDE.md").text == "read /workspace/CLAUDE.md: @AGENTS.md"
+    assert person.ask("!read /workspace/CLAUDE.md").text == "read /workspace/CLAUDE.md: @AGENTS.md\n"
     call("Groups.Update", name=group, display_name="Other")
     restarted(group, person)
     assert person.ask("!read /workspace/AGENTS.md").text.endswith("remember this")
@@ -122,7 +113,7 @@ def test_the_workspace_lasts_and_is_the_groups_own(group: str, person: Person) -
 
 
 def test_directories_of_the_machine(group: str) -> None:
-    """W-68, W-71: by ncl, read-only unless both sides say otherwise; a file of settings that was mended counts at once."""
+    """W-68, W-71: by ncl, read-only unless both sides say otherwise; what is allowed is looked at anew each time."""
     root = Path("/srv/nanoclaw-test-mounts")
     for name in ("docs", "shared", "docs/.ssh"):
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -155,9 +146,8 @@ def test_directories_of_the_machine(group: str) -> None:
             ]
         shown = call("Mounts.List", group=group)["mounts"]
         assert all("may not be given" in one["problem"] for one in shown)
-        time.sleep(0)
         call("Groups.Restart", name=group)
         with Person(group) as person:
-            assert "OSError" in person.ask("!read /mnt/docs/letter.txt").text
+            assert "FileNotFoundError" in person.ask("!read /mnt/docs/letter.txt").text
     finally:
         shutil.rmtree(root)

@@ -90,7 +90,7 @@ def test_groups_have_a_life(daemon: Daemon):
     text = daemon.directory / "text"
     text.write_text("From a file.")
     assert daemon.json("groups", "update", "work", "--instructions", f"@{text}")["instructions"] == "From a file."
-    assert daemon.json("groups", "restart", "work") == {"restarted": 1}
+    assert daemon.json("groups", "restart", "work") == {"restarted": 1, "rebuilt": False}
     refused = daemon.ncl("groups", "delete", "work")
     assert (refused.returncode, b"--force" in refused.stderr) == (5, True)
     assert daemon.ncl("groups", "delete", "work", "--force").returncode == 0
