@@ -1,8 +1,10 @@
 """The providers by name; a provider's module, with its libraries, is imported when it is first needed."""
 
 from importlib import import_module
-from typing import cast
+from importlib.metadata import entry_points
+from typing import Final, cast
 
+from nanoclaw_runner import mcp
 from nanoclaw_runner.providers.base import Provider, UnusableProviderError
 from nanoclaw_runner.workshop import Workshop
 
@@ -13,6 +15,11 @@ MODULES = {
 }
 """Each module has ``create(workshop) -> Provider``."""
 
+GROUP: Final = "nanoclaw_runner.providers"
+"""Entry points of other packages in the image: each names a function like ``create``."""
+
+_HAS_A_CLIENT_OF_ITS_OWN: Final = frozenset({"claude"})
+
 
 def load(workshop: Workshop) -> Provider:
     """Return the configured provider.
@@ -21,12 +28,18 @@ def load(workshop: Workshop) -> Provider:
         UnusableProviderError: there is none of that name, or it cannot be loaded.
     """
     config = workshop.config
-    module_name = MODULES.get(config.provider)
-    if module_name is None:
-        known = ", ".join(sorted(MODULES))
-        raise UnusableProviderError(f"there is no provider {config.provider!r}; the providers are {known}")
+    name = config.provider
+    if config.mcp_servers and name not in _HAS_A_CLIENT_OF_ITS_OWN:
+        mcp.use_libraries()
     try:
-        return cast("Provider", import_module(module_name).create(workshop))
+        if name in MODULES:
+            return cast("Provider", import_module(MODULES[name]).create(workshop))
+        # Looked for only now: it reads the metadata of everything that the image has installed.
+        found = entry_points(group=GROUP)
+        if name in found.names:
+            return cast("Provider", found[name].load()(workshop))
     except Exception as error:
         # Missing or unfitting libraries of an image are the operator's to mend; meanwhile the person is told.
-        raise UnusableProviderError(f"the provider {config.provider} cannot be loaded: {error}") from error
+        raise UnusableProviderError(f"the provider {name} cannot be loaded: {error}") from error
+    known = ", ".join(sorted({*MODULES, *found.names}))
+    raise UnusableProviderError(f"there is no provider {name!r}; the providers are {known}")

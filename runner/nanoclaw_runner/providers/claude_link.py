@@ -26,7 +26,7 @@ from nanoclaw_runner.tools.base import Toolbox
 
 _log = logging.getLogger(__name__)
 
-LIBRARIES: Final = (Path("/opt/claude-sdk"), Path("/opt/claude"))
+LIBRARIES: Final = (Path("/opt/claude-sdk"), Path("/opt/mcp"))
 """Where the image has the SDK and what it needs: before Debian's own, older ones, and only in this provider."""
 
 COMPACT_WINDOW_TOKENS: Final = 165_000
@@ -111,7 +111,10 @@ class Link:
             StaleError: the conversation is gone; a new one can be begun.
             ClientError: the client is missing, or ended at once.
         """
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         sdk = await asyncio.to_thread(_library)
+        loaded = loop.time()
         self._client = sdk.ClaudeSDKClient(self._options(sdk))
         try:
             await self._client.connect()
@@ -122,6 +125,7 @@ class Link:
                 raise StaleError from error
             _log.error("Claude's client could not be started: %s", words)
             raise ClientError("Claude's client could not be started. The operator can run: ncl doctor") from error
+        _log.info("Claude's client: libraries %.3f s, client %.3f s", loaded - begun, loop.time() - loaded)
         self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._send())]
 
     async def close(self) -> None:

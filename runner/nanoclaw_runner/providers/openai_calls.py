@@ -18,16 +18,30 @@ class Calls:
     def __init__(self, workshop: Workshop) -> None:
         self._tools = workshop.tools
         self._servers: Any = None
+        self._concerns: list[base.Concern] = []
         self._slots = asyncio.Semaphore(AT_ONCE)
         if workshop.config.mcp_servers and workshop.config.tools:
             # Imported only for an agent that has any: what it needs is large.
-            from nanoclaw_runner.mcp.servers import Servers
-
+            try:
+                from nanoclaw_runner.mcp.servers import Servers
+            except ImportError as error:
+                message = f"no MCP server can be used: the image does not have what it takes ({error})"
+                self._concerns.append(base.Concern("mcp", "", message))
+                return
             self._servers = Servers(workshop.config.mcp_servers, workshop.places, workshop.tools)
 
     async def open(self) -> list[base.Concern]:
         """Start what is to run and does not; return what is wrong, each once."""
-        return [] if self._servers is None else list(await self._servers.open())
+        if self._servers is not None:
+            self._concerns += await self._servers.open()
+        return self.concerns()
+
+    def concerns(self) -> list[base.Concern]:
+        """Return what went wrong since the last time with what was started."""
+        if self._servers is not None:
+            self._concerns += self._servers.concerns()
+        found, self._concerns = self._concerns, []
+        return found
 
     def offered(self) -> list[dict[str, Any]]:
         """Return the tools in the API's form."""

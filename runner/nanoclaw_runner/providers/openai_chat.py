@@ -229,6 +229,8 @@ class _Query:
             for call, result in zip(calls, running.result(), strict=True)
         ]
         yield base.Activity()
+        for concern in self._calls.concerns():
+            yield concern
 
     async def _request(self, turn: _Turn, answer: Answer) -> AsyncGenerator[base.Event]:
         """Ask until there is an answer or a reason why there is none.

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import openai
 
+from nanoclaw_runner.bounded_http import bounded_transport
 from nanoclaw_runner.contract.agent_config import AgentConfig
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.providers import base, openai_failures
 from nanoclaw_runner.providers.openai_context import Meter, size_of
 from nanoclaw_runner.providers.openai_failures import FAILURES, httpx
-from nanoclaw_runner.providers.openai_stream import Answer, BoundedTransport, read
+from nanoclaw_runner.providers.openai_stream import Answer, read
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class ModelEndpoint:
             max_retries=0,
             timeout=timeout,
             http_client=httpx.AsyncClient(
-                transport=BoundedTransport(uds=str(places.gateway_socket)), timeout=timeout, trust_env=False
+                transport=bounded_transport(httpx, str(places.gateway_socket)), timeout=timeout, trust_env=False
             ),
         )
         self._config = config

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import openai
 
+from nanoclaw_runner.bounded_http import TooMuchError
 from nanoclaw_runner.providers import base, retrying
 
 # The library moves from httpx to httpx2; a client of ours must be of the one that it uses itself.
@@ -27,11 +28,7 @@ class BrokenOffError(Exception):
     """The stream ended without the model's word that it has finished, or cannot be read."""
 
 
-class TooMuchError(BrokenOffError):
-    """More bytes came than any answer has."""
-
-
-FAILURES: Final[tuple[type[Exception], ...]] = (openai.OpenAIError, httpx.HTTPError, BrokenOffError)
+FAILURES: Final[tuple[type[Exception], ...]] = (openai.OpenAIError, httpx.HTTPError, BrokenOffError, TooMuchError)
 """What a request can end with."""
 
 

@@ -6,16 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nanoclaw_runner.providers import base
-from nanoclaw_runner.providers.openai_failures import FAILURES, BrokenOffError, TooMuchError, httpx
+from nanoclaw_runner.providers.openai_failures import FAILURES, BrokenOffError
 
 MAX_ANSWER_CHARACTERS: Final = 1024 * 1024
 """A model that never ends is ended here; the row is cut at its own limit."""
-
-MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
-"""Of one event of the stream."""
-
-MAX_STREAM_BYTES: Final = 512 * 1024 * 1024
-"""Of a whole answer; each word comes with a few hundred bytes around it."""
 
 MAX_CALLS: Final = 2000
 """Tool calls in one answer that are read at all."""
@@ -180,31 +174,3 @@ def _usage(reported: Any, model: str) -> base.Usage:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and value > 0 else 0
-
-
-class BoundedTransport(httpx.AsyncHTTPTransport):  # type: ignore[misc]  # which httpx, the library decides
-    """A transport whose answers have a bound: what reads them collects until a line's end."""
-
-    async def handle_async_request(self, request: Any) -> Any:
-        """Send a request."""
-        response = await super().handle_async_request(request)
-        response.stream = _Bounded(response.stream)
-        return response
-
-
-class _Bounded(httpx.AsyncByteStream):  # type: ignore[misc]  # the same
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        line = whole = 0
-        async for chunk in self._inner:
-            whole += len(chunk)
-            newline = chunk.rfind(b"\n")
-            line = line + len(chunk) if newline < 0 else len(chunk) - newline - 1
-            if line > MAX_EVENT_BYTES or whole > MAX_STREAM_BYTES:
-                raise TooMuchError("its answer is larger than any answer may be")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()

@@ -17,6 +17,8 @@ A plain line is answered with ``echo: <line>``, a directive with what came of it
 ``!read PATH``        ``read PATH: <up to 64 KiB of text>``; a directory's sorted names
 ``!write PATH TEXT``  ``wrote N bytes to PATH``
 ``!connect HOST P``   ``connected to HOST P``; HOST ``unix``: P is the path of a stream socket
+``!usage I O C M``    reports I tokens read, O written, at a cost of C millionths of a dollar (``-``: not reported),
+                      by the model M (``scripted`` unless named) with the answer; ``usage: I O C M``
 ``!id``               ``id: uid=… gid=… groups=… CapEff=… CapBnd=… NoNewPrivs=… interfaces=…``
 ``!card JSON``        writes a card, whatever the JSON is; ``card: <the row's number>``
 ``!edit ID TEXT``     asks for the message with this number or id to be changed; ``edit: <row>``
@@ -39,6 +41,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import base, probes
 from nanoclaw_runner.providers.scripted_rows import Rows, ncl
+from nanoclaw_runner.tools import shell
 from nanoclaw_runner.tools.base import Toolbox, ToolError
 from nanoclaw_runner.workshop import Workshop
 
@@ -72,12 +75,14 @@ class Scripted:
 
 def create(workshop: Workshop) -> Scripted:
     """Return the provider."""
+    workshop.tools.add(shell.tools(workshop.places))
     return Scripted(workshop.tools, Rows(workshop.desk, workshop.places.outbound_files))
 
 
 class _Query:
     def __init__(self, prompt: Prompt, tools: Toolbox, rows: Rows, continuation: str | None) -> None:
         self._word = continuation
+        self._usage: base.Usage | None = None
         self._prompts: asyncio.Queue[Prompt] = asyncio.Queue()
         self._prompts.put_nowait(prompt)
         self._directives: dict[str, Callable[[str], Awaitable[str]]] = {
@@ -92,6 +97,7 @@ class _Query:
             "!connect": probes.connect,
             "!id": probes.identity,
             "!recall": self._recall,
+            "!usage": self._report,
             "!card": rows.card,
             "!edit": rows.edit,
             "!react": rows.react,
@@ -124,13 +130,22 @@ class _Query:
             except _Failure as failure:
                 yield base.Error(str(failure))
                 return
-            yield base.Result("\n".join(done))
+            usage, self._usage = self._usage, None
+            yield base.Result("\n".join(done), usage=usage)
 
     async def close(self) -> None:
         """Nothing is held open."""
 
     async def _recall(self, _rest: str) -> str:
         return f"recall: {self._word or 'nothing'}"
+
+    async def _report(self, rest: str) -> str:
+        read, written, cost, model, *_ = [*rest.split(), "", "", "", ""]
+        if not (read.isdigit() and written.isdigit() and (cost == "-" or cost.isdigit())):
+            raise ValueError("needs IN OUT COST|- [MODEL]")
+        micros = None if cost == "-" else int(cost)
+        self._usage = base.Usage(model or "scripted", int(read), int(written), cost_micros=micros)
+        return f"usage: {read} {written} {cost} {self._usage.model}"
 
     async def _play(self, line: str) -> str:
         name, _, rest = line.partition(" ")

@@ -14,13 +14,14 @@ from .settings import REPOSITORY, BedError
 # In a mount and PID namespace of its own: whatever happens, the kernel undoes the mounts and ends the processes.
 ENTER = """
 set -e
-root=$1; source=$2; build=$3; shift 3
+root=$1; source=$2; build=$3; wheels=$4; shift 4
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/tmp"
 mount -t tmpfs tmpfs "$root/run"
 mount --bind "$source" "$root/src"
 if [ -n "$build" ]; then mount --bind "$build" "$root/build"; fi
+if [ -n "$wheels" ]; then mkdir "$root/run/wheels"; mount --bind "$wheels" "$root/run/wheels"; fi
 for file in /etc/resolv.conf /etc/hosts; do
     if [ -e "$file" ] && [ -e "$root$file" ]; then mount --bind "$file" "$root$file"; fi
 done
@@ -28,7 +29,14 @@ exec chroot "$root" "$@"
 """
 
 
-def command(root: Path, words: Sequence[str], *, directory: str = "/src", build: Path | None = None) -> list[str]:
+def command(
+    root: Path,
+    words: Sequence[str],
+    *,
+    directory: str = "/src",
+    build: Path | None = None,
+    wheels: Path | None = None,
+) -> list[str]:
     """The command line that runs `words` in the builder, with the repository at /src.
 
     Args:
@@ -36,6 +44,7 @@ def command(root: Path, words: Sequence[str], *, directory: str = "/src", build:
         words: the command.
         directory: where it starts.
         build: a directory of the host to have at /build.
+        wheels: one to have at /run/wheels.
     """
     caches = "/src/build/cache"
     variables: Mapping[str, str] = {
@@ -54,15 +63,15 @@ def command(root: Path, words: Sequence[str], *, directory: str = "/src", build:
     pairs = [f"{name}={value}" for name, value in variables.items()]
     return [
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private"),
-        *("sh", "-c", ENTER, "sh", str(root), str(REPOSITORY), str(build or "")),
+        *("sh", "-c", ENTER, "sh", str(root), str(REPOSITORY), str(build or ""), str(wheels or "")),
         *("env", "-i", f"--chdir={directory}", *pairs, *words),
     ]
 
 
-def run(root: Path, words: Sequence[str]) -> int:
+def run(root: Path, words: Sequence[str], wheels: Path | None = None) -> int:
     """Run a command in the builder, its input and output being ours, and return its exit status."""
     sys.stderr.flush()
-    return subprocess.run(command(root, words), check=False).returncode
+    return subprocess.run(command(root, words, wheels=wheels), check=False).returncode
 
 
 def capture(root: Path, words: Sequence[str], build: Path) -> str:

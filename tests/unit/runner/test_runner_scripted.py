@@ -113,6 +113,15 @@ async def test_what_is_remembered_names_the_conversation(provider: base.Provider
     assert await provider.command("cost", "", "blue") is None
 
 
+async def test_usage_is_reported_with_the_answer(provider: base.Provider):
+    last, _ = await play(provider, "!usage 1000 20 350 big-model\nhello")
+    assert last == base.Result(
+        "usage: 1000 20 350 big-model\necho: hello", usage=base.Usage("big-model", 1000, 20, cost_micros=350)
+    )
+    last, _ = await play(provider, "!usage 7 8 -")
+    assert last == base.Result("usage: 7 8 - scripted", usage=base.Usage("scripted", 7, 8))
+
+
 async def test_an_error_ends_the_query(provider: base.Provider):
     assert (await play(provider, "a\n!error no luck\nb"))[0] == base.Error("no luck")
 
@@ -122,8 +131,8 @@ async def test_an_error_ends_the_query(provider: base.Provider):
     [
         ("!call nothing {}", r"unknown tool: nothing\. There are: .*current_time.*"),
         ("!call current_time", r"call current_time: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0[12]:00"),
-        ("!call current_time [1]", "call: ToolError: the arguments are no JSON object"),
-        ("!call current_time {", "call: JSONDecodeError: .*"),
+        ("!call current_time [1]", "current_time: the arguments are no JSON object"),
+        ("!call current_time {", "current_time: the arguments are no JSON: .*"),
         ("!read /no/such/file", r"read: FileNotFoundError: .*"),
         ("!read", "read: ValueError: needs PATH"),
         ("!write /proc/version x", "write: .*Error: .*"),
@@ -136,6 +145,8 @@ async def test_an_error_ends_the_query(provider: base.Provider):
         ("!crash NOSUCH", "crash: ValueError: no signal NOSUCH"),
         ("!crash WINCH", "crash: survived WINCH"),
         ("!recall", "recall: nothing"),
+        ("!usage 1 2", "usage: ValueError: needs .*"),
+        ('!call run_command {"command": "echo hi; exit 3"}', r"call run_command: hi\n\(exit status 3\)"),
         ("!card", "card: ValueError: needs JSON"),
         ("!edit 3", "edit: ValueError: needs ID TEXT"),
         ("!react 3", "react: ValueError: needs ID EMOJI"),
@@ -178,7 +189,7 @@ async def test_identity_says_who_and_what(provider: base.Provider):
 
 @pytest.mark.parametrize("name", ["nonsense", "", "../scripted"])
 async def test_an_unknown_provider_names_the_known_ones(host: Host, name: str):
-    with pytest.raises(UnusableProviderError, match="the providers are openai, scripted"):
+    with pytest.raises(UnusableProviderError, match="the providers are claude, openai, scripted"):
         load(workshop_of(host, AgentConfig(provider=name)))
 
 
