@@ -21,6 +21,7 @@ from nanoclawd.channels.guard import is_storable, presentable
 from nanoclawd.channels.keeper import ChannelKeeper, ChannelState, Pace
 from nanoclawd.channels.registry import find_factory
 from nanoclawd.channels.terminal import CHANNEL_TYPE, TerminalChannel
+from nanoclawd.channels.terminal_files import TerminalFiles
 from nanoclawd.config import Channel, Config
 from nanoclawd.errors import InvalidName, NotFound
 
@@ -48,7 +49,7 @@ class ChannelManager:
             find: returns the factory of a type.
             pace: bounds in time.
         """
-        self.terminal = TerminalChannel()
+        self.terminal = TerminalChannel(TerminalFiles(places.state / CHANNEL_TYPE))
         self.came_up: Callable[[str], None] = lambda _name: None
         """Called with a channel's name each time it has come up: people can be reached who could not be before."""
         self._places = places

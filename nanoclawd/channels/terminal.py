@@ -9,14 +9,16 @@ Who a user is, the kernel says (SO_PEERCRED), never the client: the control laye
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
+from nanoclaw_runner.contract.files import MAX_BYTES
 from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, Address
 from nanoclawd.channels.adapter import BaseAdapter, Capabilities, Conversation, Host
+from nanoclawd.channels.terminal_files import TerminalFiles
 from nanoclawd.control.api import ChatScreen, ClientGone
-from nanoclawd.control.values import ChatEvent, EventType, TurnState
-from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Place, Progress, Text, Undelivered
+from nanoclawd.control.values import ChatEvent, ChatFile, EventType, TurnState
+from nanoclawd.sessions.ports import Attachment, Delivered, Outgoing, PartialText, Place, Progress, Text, Undelivered
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +42,10 @@ class TerminalChannel(BaseAdapter):
     name = CHANNEL_TYPE
     platform = CHANNEL_TYPE
     # A screen shows an id once, however often it is told.
-    capabilities = Capabilities(idempotent=True, max_text=MAX_CONTENT_BYTES)
+    capabilities = Capabilities(idempotent=True, max_text=MAX_CONTENT_BYTES, max_attachment=MAX_BYTES)
 
-    def __init__(self) -> None:
+    def __init__(self, files: TerminalFiles) -> None:
+        self.files = files
         self._screens: dict[str, list[ChatScreen]] = {}
         self.attached: Callable[[Address], None] = lambda _address: None
 
@@ -72,17 +75,25 @@ class TerminalChannel(BaseAdapter):
     async def deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:
         """Show a message on all screens; one that saw it is enough."""
         body = outgoing.body
-        if not isinstance(body, Text) or body.files:
-            return Undelivered("a terminal shows text only", permanent=True)
+        if not isinstance(body, Text):
+            return Undelivered("a terminal shows text and files only", permanent=True)
+        if any(file.size > self.capabilities.max_attachment for file in body.files):
+            return Undelivered("a file is too large for a terminal", permanent=True)
+        files = [await self._keep(outgoing, number, file) for number, file in enumerate(body.files)]
         event = ChatEvent(
             EventType.NOTICE if outgoing.is_notice else EventType.MESSAGE,
             id=outgoing.id,
             in_reply_to=outgoing.in_reply_to,
             text=body.text,
             timestamp=outgoing.timestamp,
+            files=tuple(files),
         )
         seen = await self._show(outgoing.address, event)
         return Delivered(outgoing.id) if seen else Undelivered("nobody looks any more")
+
+    def fetch(self, reference: str) -> AsyncIterator[bytes]:
+        """Give what a terminal has uploaded."""
+        return self.files.fetch(reference)
 
     def show_progress(self, address: Address, progress: Progress) -> None:
         """Show a partial answer, a status or a place in the queue where that costs no wait."""
@@ -111,6 +122,11 @@ class TerminalChannel(BaseAdapter):
         """Return whose terminal it is."""
         user_name = platform_id.partition("/")[0]
         return f"{user_name}'s terminal" if user_name else None
+
+    async def _keep(self, outgoing: Outgoing, number: int, file: Attachment) -> ChatFile:
+        user = outgoing.address.platform_id.partition("/")[0]
+        kept = await asyncio.to_thread(self.files.keep, user, outgoing.id, number, file)
+        return ChatFile(kept.id, kept.name, kept.size)
 
     def _make_due(self, chat: str) -> None:
         self.attached(Address(CHANNEL_TYPE, chat))

@@ -6,6 +6,7 @@ import sys
 
 from nanoclawd.cli import outcome, show
 from nanoclawd.cli.client import socket_path
+from nanoclawd.cli.files import upload
 from nanoclawd.cli.link import Link, check_size
 from nanoclawd.cli.outcome import CommandError
 
@@ -13,8 +14,8 @@ from nanoclawd.cli.outcome import CommandError
 def chat(given: argparse.Namespace) -> int:
     """Talk to a group's agent."""
     link = Link(socket_path(given.socket), given.group)
-    if given.message is not None:
-        return _one(given, link, given.message)
+    if given.message is not None or given.file:
+        return _one(given, link, given.message or "")
     if not sys.stdin.isatty():
         return _one(given, link, _standard_input())
     if given.json:
@@ -27,7 +28,9 @@ def chat(given: argparse.Namespace) -> int:
 def _one(given: argparse.Namespace, link: Link, text: str) -> int:
     from nanoclawd.cli.one_shot import ask
 
-    answer = asyncio.run(ask(link, check_size(text), given.timeout, quiet=given.json))
+    text = check_size(text, alone=not given.file)
+    files = upload(link.path, given.file) if given.file else []
+    answer = asyncio.run(ask(link, text, given.timeout, quiet=given.json, files=files))
     if given.json:
         show.as_json(
             {

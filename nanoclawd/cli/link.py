@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,13 +23,13 @@ LOST: dict[str, Any] = {"type": "lost"}
 """An event of our own: the daemon is away, and we try to come back."""
 
 
-def check_size(text: str) -> str:
-    """Return the text when it may be sent.
+def check_size(text: str, *, alone: bool = True) -> str:
+    """Return the text when it may be sent; ``alone``: without files, and so it may not be empty.
 
     Raises:
         CommandError: it is empty, not UTF-8, or over the bound.
     """
-    if not text.strip():
+    if alone and not text.strip():
         raise CommandError(outcome.USAGE, "there is no message to send", 'ncl chat --message "Hello"')
     try:
         length = len(text.encode())
@@ -84,13 +84,16 @@ class Link:
                 yield LOST
                 await pause.wait()
 
-    async def send(self, text: str, token: str) -> dict[str, Any]:
-        """Send a message; when the daemon goes away, again with the same token until it is there.
+    async def send(self, text: str, token: str, files: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
+        """Send a message, with files that were uploaded.
+
+        When the daemon goes away, it is sent again with the same token until the daemon is there.
 
         Raises:
             CommandError: the daemon refused it.
         """
-        frame = encode_call("Chat.Send", {"group": self.group, "text": text, "client_token": token})
+        call: dict[str, object] = {"group": self.group, "text": text, "client_token": token}
+        frame = encode_call("Chat.Send", {**call, "files": list(files) or None})
         pause = _Pause()
         while True:
             try:

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nanoclawd.cli import outcome, show
 from nanoclawd.cli.clean import clean_line
+from nanoclawd.cli.files import described
 from nanoclawd.cli.link import Link
 from nanoclawd.cli.outcome import CommandError
 
@@ -25,7 +26,9 @@ class Answer:
     notices: list[dict[str, Any]] = field(default_factory=list)
 
 
-async def ask(link: Link, text: str, seconds: float, *, quiet: bool = False) -> Answer:
+async def ask(
+    link: Link, text: str, seconds: float, *, quiet: bool = False, files: Sequence[dict[str, str]] = ()
+) -> Answer:
     """Send a message and wait until the agent is done with it.
 
     Args:
@@ -33,11 +36,12 @@ async def ask(link: Link, text: str, seconds: float, *, quiet: bool = False) -> 
         text: the message.
         seconds: to wait at most.
         quiet: collect the replies without printing them.
+        files: that were uploaded and go with it.
 
     Raises:
         CommandError: refused, unreachable, or no end in time.
     """
-    talk = _Talk(quiet=quiet, is_command=text.lstrip().startswith("/"))
+    talk = _Talk(quiet=quiet, is_command=text.lstrip().startswith("/"), files=files)
     try:
         async with asyncio.timeout(seconds):
             await talk.run(link, text)
@@ -51,8 +55,9 @@ async def ask(link: Link, text: str, seconds: float, *, quiet: bool = False) -> 
 
 
 class _Talk:
-    def __init__(self, *, quiet: bool, is_command: bool) -> None:
+    def __init__(self, *, quiet: bool, is_command: bool, files: Sequence[dict[str, str]]) -> None:
         self.answer = Answer()
+        self._files = files
         self._quiet = quiet
         # The appliance answers most commands itself: its words are the result then, and otherwise they are about it.
         self._notify = show.say if is_command else show.complain
@@ -96,7 +101,7 @@ class _Talk:
 
     async def _send(self, link: Link, text: str, happened: asyncio.Queue[tuple[str, Any]]) -> None:
         try:
-            await happened.put(("sent", await link.send(text, self._token)))
+            await happened.put(("sent", await link.send(text, self._token, self._files)))
         except CommandError as error:
             await happened.put(("refused", error))
 
@@ -141,7 +146,7 @@ class _Talk:
     def _reply(self, event: dict[str, Any]) -> None:
         self.answer.replies.append(event)
         if not self._quiet:
-            show.say(event["text"])
+            show.say("\n".join(filter(None, [event["text"], *described(event)])))
 
     def _print_the_rest(self) -> None:
         """Print what was said meanwhile and names another message, or none.
@@ -154,7 +159,7 @@ class _Talk:
             if event["type"] == "message" and not answered and event["timestamp"] >= self._since:
                 self._reply(event)
             elif not self._quiet:
-                show.complain(f"(also said) {event['text']}")
+                show.complain("\n".join(["(also said) " + event["text"], *described(event)]))
 
 
 async def _next(happened: asyncio.Queue[tuple[str, Any]], listener: asyncio.Task[None]) -> tuple[str, Any]:

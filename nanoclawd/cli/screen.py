@@ -15,10 +15,15 @@ from prompt_toolkit.patch_stdout import patch_stdout
 
 from nanoclawd.cli import outcome
 from nanoclawd.cli.clean import clean, clean_line
+from nanoclawd.cli.files import described, upload
 from nanoclawd.cli.link import Link, check_size
 from nanoclawd.cli.outcome import CommandError
 
-_HELP = "Enter sends, Alt-Enter makes a new line, /help says what else. Ctrl-D or /quit ends; the agent goes on."
+_HELP = (
+    "Enter sends, Alt-Enter makes a new line, /file PATH sends a file, /help says what else."
+    " Ctrl-D or /quit ends; the agent goes on."
+)
+_FILE = "/file "
 _ROOM_FOR_PROMPT = 6
 
 
@@ -76,7 +81,11 @@ class Screen:
 
     async def _send(self, text: str) -> None:
         try:
-            sent = await self._link.send(check_size(text), secrets.token_hex(16))
+            files = []
+            if text.startswith(_FILE):
+                files = await asyncio.to_thread(upload, self._link.path, [text.removeprefix(_FILE).strip()])
+                text = ""
+            sent = await self._link.send(check_size(text, alone=not files), secrets.token_hex(16), files)
         except CommandError as error:
             print(f"not sent: {clean(error.message)}")
             return
@@ -93,7 +102,7 @@ class Screen:
         kind, text = event["type"], event.get("text", "")
         if kind == "message":
             self._partial = ""
-            print(f"{self._link.group}: {clean(text)}")
+            print("\n".join([f"{self._link.group}: {clean(text)}", *described(event)]))
         elif kind == "notice":
             print(f"nanoclawd: {clean(text)}")
         elif kind == "partial":

@@ -1,18 +1,22 @@
 """io.nanoclaw.Chat: what a terminal sends, and what its screen is shown."""
 
 import asyncio
+import base64
+import binascii
 from dataclasses import replace
 from typing import Annotated
 
 import msgspec
 
 from nanoclaw_runner.contract.clock import now_text
+from nanoclaw_runner.contract.files import MAX_FILES
 from nanoclaw_runner.contract.rows import MAX_MESSAGE_BYTES
 from nanoclaw_runner.contract.text import storable
 from nanoclawd.control.api import ChatBackend, ClientGone
 from nanoclawd.control.bounds import Bounds
+from nanoclawd.control.calls import InvalidParameterError
 from nanoclawd.control.methods import Methods, Name, Parameters, Replies, Streaming, Unary
-from nanoclawd.control.values import ChatEvent, EventType, Peer
+from nanoclawd.control.values import ChatEvent, EventType, Peer, UploadedFile
 from nanoclawd.errors import Refused, TooLarge
 
 INTERFACE = "io.nanoclaw.Chat"
@@ -20,10 +24,29 @@ INTERFACE = "io.nanoclaw.Chat"
 type _Token = Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
+type _Files = Annotated[list[UploadedFile], msgspec.Meta(max_length=MAX_FILES)]
+type _Offset = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+
+_MAX_PART_CHARACTERS = 700_000
+"""512 KiB in base64, with room for line ends that nobody needs."""
+
+
 class _Send(Parameters, frozen=True):
     group: Name
     text: str
     client_token: _Token
+    files: _Files | None = None
+
+
+class _Upload(Parameters, frozen=True):
+    upload: _Token
+    offset: _Offset
+    data: Annotated[str, msgspec.Meta(max_length=_MAX_PART_CHARACTERS)]
+
+
+class _Download(Parameters, frozen=True):
+    file: Name
+    offset: _Offset
 
 
 class _Attach(Parameters, frozen=True):
@@ -72,9 +95,20 @@ def methods(backend: ChatBackend, bounds: Bounds) -> Methods:
     async def send(peer: Peer, call: _Send) -> object:
         if len(call.text.encode()) > MAX_MESSAGE_BYTES:
             raise TooLarge(f"a message is {MAX_MESSAGE_BYTES // 1024} KiB of UTF-8 at most")
-        if not call.text.strip():
+        files = call.files or []
+        if not call.text.strip() and not files:
             raise Refused("the message is empty")
-        return await backend.send(peer, call.group, call.text, call.client_token)
+        return await backend.send(peer, call.group, call.text, call.client_token, files)
+
+    async def upload(peer: Peer, call: _Upload) -> object:
+        try:
+            part = base64.b64decode(call.data, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidParameterError("data") from None
+        return await backend.upload(peer, call.upload, call.offset, part)
+
+    async def download(peer: Peer, call: _Download) -> object:
+        return await backend.download(peer, call.file, call.offset)
 
     async def attach(peer: Peer, call: _Attach, replies: Replies) -> None:
         screen = Screen(replies, bounds)
@@ -87,6 +121,8 @@ def methods(backend: ChatBackend, bounds: Bounds) -> Methods:
 
     return {
         f"{INTERFACE}.Send": Unary(_Send, send),
+        f"{INTERFACE}.Upload": Unary(_Upload, upload),
+        f"{INTERFACE}.Download": Unary(_Download, download),
         f"{INTERFACE}.Attach": Streaming(_Attach, attach),
     }
 

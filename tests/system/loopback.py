@@ -5,6 +5,7 @@ every reconnect until it is acknowledged. What is delivered is confirmed and kep
 deadline that names what was waited for; deliveries are read by a thread.
 """
 
+import base64
 import contextlib
 import itertools
 import json
@@ -12,7 +13,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -87,6 +88,15 @@ class _Call:
     attempts: int = field(default=0)
 
 
+def file(name: str, content: bytes | None, **more: Any) -> dict[str, Any]:
+    """Return a file to go with a message; None: the platform has lost its content.
+
+    ``more``: ``media_type`` and ``size`` as the platform says them, ``times``: so many attempts to fetch it fail.
+    """
+    data = None if content is None else base64.b64encode(content).decode()
+    return {"name": name, "data": data, **more}
+
+
 class Account:
     """One account of the platform, connected until :meth:`close`, again and again when the appliance goes away.
 
@@ -144,11 +154,14 @@ class Account:
         group: bool = False,
         chat_name: str | None = None,
         quote: dict[str, Any] | None = None,
+        files: Sequence[dict[str, Any]] = (),
         message_id: str | None = None,
         wait: bool = True,
         seconds: float = PATIENCE_SECONDS,
     ) -> str:
         """Write a message; return its id once the appliance has acknowledged it (or at once: ``wait=False``).
+
+        ``files`` are as :func:`file` makes them.
 
         Raises:
             PlatformError: the appliance refused it for good.
@@ -166,6 +179,7 @@ class Account:
             group=group,
             chat_name=chat_name,
             quote=quote,
+            files=list(files),
         )
         if wait:
             self._finish(number, f"the acknowledgement of {text[:40]!r}", seconds)

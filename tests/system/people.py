@@ -98,6 +98,7 @@ class Event:
     place: int | None
     attachment: int
     at: float
+    files: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,7 @@ class Person:
             text=values.get("text", ""),
             attachment=self.attachments,
             at=time.monotonic(),
+            files=tuple(values.get("files", ())),
             **{name: values.get(name) for name in names},
         )
         with self._news:

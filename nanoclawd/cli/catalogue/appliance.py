@@ -37,10 +37,13 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "chat",
         "talk to an agent; without a terminal, send standard input",
-        ("Chat.Send", "Chat.Attach"),
+        ("Chat.Send", "Chat.Attach", "Chat.Upload"),
         (
             GROUP._replace(help="agent group (default: main)", need=OPTIONAL, default=DEFAULT_GROUP),
             Parameter("message", "send this, print the replies, and end", "--message", "-m", value="TEXT"),
+            Parameter(
+                "file", "send this file with it; may be repeated", "--file", "-f", value="PATH", kind="list", of="files"
+            ),
             Parameter(
                 "timeout",
                 "seconds to wait for the replies to one message (default: 300)",
@@ -52,8 +55,23 @@ VERBS: tuple[Verb, ...] = (
         ),
         run="chat:chat",
         about="Commands such as /help, /status or /stop go to the appliance or the agent, as in any other chat; only "
-        "/quit and /exit end the conversation. A question is answered with the number of an option or its words.",
-        examples=(("ncl chat --message 'Name three things found in a kitchen.'", "ask one question"),),
+        "/quit and /exit end the conversation, and /file PATH sends a file. A question is answered with the number of an "
+        "option or its words. A message has ten files at most, with 50 MiB together.",
+        examples=(
+            ("ncl chat --message 'Name three things found in a kitchen.'", "ask one question"),
+            ("ncl chat --file report.pdf --message 'What does it say?'", "send a file"),
+        ),
+    ),
+    Verb(
+        "fetch",
+        "save a file that an agent has sent to your terminal",
+        ("Chat.Download",),
+        (
+            Parameter("file", "its id, as the conversation shows it"),
+            Parameter("to", "save it here: a directory or a new file (default: .)", "--to", value="PATH", of="files"),
+        ),
+        run="files:fetch",
+        about="Files are kept for a week. Nothing that is there already is written over.",
     ),
     Verb(
         "explain",

@@ -1,9 +1,10 @@
 """Behind io.nanoclaw.Chat: the terminal channel and its screens."""
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Protocol
 
-from nanoclawd.control.values import ChatEvent, Peer, Sent
+from nanoclawd.control.values import ChatEvent, FilePart, Peer, Sent, Uploaded, UploadedFile
 from nanoclawd.errors import NanoclawError
 
 
@@ -32,13 +33,31 @@ class ChatScreen(Protocol):
 class ChatBackend(Protocol):
     """Behind io.nanoclaw.Chat: the terminal channel."""
 
-    async def send(self, peer: Peer, group: str, text: str, client_token: str) -> Sent:
+    async def send(
+        self, peer: Peer, group: str, text: str, client_token: str, files: Sequence[UploadedFile] = ()
+    ) -> Sent:
         """Accept a message, once per token; return after the commit.
 
         Raises:
-            NotFound: no such group.
+            NotFound: no such group, or a file was not uploaded.
             TooLarge: over the bound. (The control layer has refused those over 256 KiB already.)
             Unavailable: it could not be stored.
+        """
+
+    async def upload(self, peer: Peer, upload: str, offset: int, part: bytes) -> Uploaded:
+        """Keep a part of a file that is to go with a message.
+
+        Raises:
+            Refused: what is before it has not come.
+            TooLarge: over the bound.
+            Unavailable: it could not be stored.
+        """
+
+    async def download(self, peer: Peer, file: str, offset: int) -> FilePart:
+        """Return a part of a file that an agent has sent to this user.
+
+        Raises:
+            NotFound: no such file.
         """
 
     def attach(self, peer: Peer, group: str, screen: ChatScreen) -> AbstractAsyncContextManager[None]:

@@ -3,7 +3,9 @@
 Who writes is who the kernel says (SO_PEERCRED), never a claimed name (W-75).
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import apsw
@@ -11,10 +13,10 @@ import apsw
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.terminal import CHANNEL_TYPE, TerminalChannel, platform_id
 from nanoclawd.control.api import ChatScreen
-from nanoclawd.control.values import Peer, Sent, TurnState
+from nanoclawd.control.values import FilePart, Peer, Sent, TurnState, Uploaded, UploadedFile
 from nanoclawd.errors import Refused
 from nanoclawd.routing.decision import Action, EventDecision
-from nanoclawd.routing.event import InboundEvent, Sender
+from nanoclawd.routing.event import InboundEvent, InboundFile, Sender
 from nanoclawd.routing.router import Routed, Router
 from nanoclawd.sessions.registry import Sessions
 from nanoclawd.store import agent_groups, chats, host_messages
@@ -37,25 +39,43 @@ class ChatBackend:
         self._sessions = sessions
         self._terminal = terminal
 
-    async def send(self, peer: Peer, group: str, text: str, client_token: str) -> Sent:
+    async def send(
+        self, peer: Peer, group: str, text: str, client_token: str, files: Sequence[UploadedFile] = ()
+    ) -> Sent:
         """Accept a message, once per token; return after the commit.
 
         Raises:
+            NotFound: a file was not uploaded.
             Refused: nobody hears it; the message says why.
         """
         chat, answer = await self._chat(peer, group, client_token)
         if answer is not None:
             # It was the answer to a card. The card is closed by now, and told again it would be a message to the agent.
             return Sent(client_token, _STATES.get(answer.status, TurnState.ACCEPTED))
+        enclosed = await asyncio.to_thread(self._enclosed, peer, files) if files else ()
         routed = await self._router.route(
             InboundEvent(
                 address=Address(CHANNEL_TYPE, chat),
                 message_id=client_token,
                 text=text,
                 sender=Sender(peer.user_id, peer.user_name),
+                files=enclosed,
             )
         )
         return await self._sent(routed)
+
+    async def upload(self, peer: Peer, upload: str, offset: int, part: bytes) -> Uploaded:
+        """Keep a part of a file; raises as :meth:`~nanoclawd.channels.terminal_files.TerminalFiles.upload`."""
+        return Uploaded(await asyncio.to_thread(self._terminal.files.upload, peer.user_name, upload, offset, part))
+
+    async def download(self, peer: Peer, file: str, offset: int) -> FilePart:
+        """Return a part of a file that was sent to this user; raises NotFound."""
+        part, found = await asyncio.to_thread(self._terminal.files.download, peer.user_name, file, offset)
+        return FilePart(found.name, found.size, base64.b64encode(part).decode())
+
+    def _enclosed(self, peer: Peer, files: Sequence[UploadedFile]) -> tuple[InboundFile, ...]:
+        found = [(*self._terminal.files.reference(peer.user_name, one.upload), one.name) for one in files]
+        return tuple(InboundFile(reference, name, size=size) for reference, size, name in found)
 
     @asynccontextmanager
     async def attach(self, peer: Peer, group: str, screen: ChatScreen) -> AsyncIterator[None]:

@@ -108,6 +108,11 @@ class PlatformSide(Side):
     async def say(self, text: str, message_id: str) -> None:
         """Have somebody write in the chat; return after the adapter has acknowledged it to the platform."""
 
+    async def send(self, name: str, content: bytes, message_id: str) -> bool:
+        """Have somebody send a file, as :meth:`say`; False where people can't send any."""
+        del name, content, message_id
+        return False
+
 
 def outgoing(address: Address, body: Body, message_id: str = "row-1", *, is_notice: bool = False) -> Outgoing:
     return Outgoing(message_id, body, address, NOW, None, is_notice)
@@ -188,7 +193,7 @@ class AdapterContract:
             assert first == second
             assert len(await side.shown()) == 1
 
-    @pytest.mark.parametrize("kind", ["card", "edit", "reaction", "file", "large file"])
+    @pytest.mark.parametrize("kind", ["card", "display", "edit", "reaction", "file", "large file"])
     async def test_it_does_what_it_claims_and_refuses_the_rest_for_good(
         self, side: Side, received: Received, kind: str
     ):
@@ -201,6 +206,7 @@ class AdapterContract:
         content = b"x" * (can.max_attachment + 1 if kind == "large file" else 10)
         bodies: dict[str, tuple[Body, bool]] = {
             "card": (ShownCard(CARD, "k3f9m2x7q1zp"), can.buttons),
+            "display": (ShownCard(Card("Report", "All is well.", (), fallback="All is well."), ""), can.buttons),
             "edit": (Edit(target, "the second"), can.edits),
             "reaction": (Reaction(target, "\N{THUMBS UP SIGN}"), can.reactions),
             "file": (Text("see there", (attachment(),)), can.max_attachment > 0),
@@ -293,6 +299,24 @@ class AdapterContract:
         assert (event.text, event.message_id) == ("good morning", "m-1")
         assert event.sender.user_id is not None
         assert event.sender.user_id.startswith(f"{side.adapter.platform}:")
+
+    async def test_a_file_is_fetched_by_its_reference_and_again(self, side: Side, received: Received):
+        """A message may be routed long after it came, and twice."""
+        await side.adapter.setup(received)
+        await side.appear()
+        content = bytes(range(256)) * 400
+        if not isinstance(side, PlatformSide) or not await side.send("data.bin", content, "m-1"):
+            return
+        ((known,),) = (event.files for event in received.events)
+        assert known.name == "data.bin"
+        for _ in range(2):
+            assert b"".join([piece async for piece in side.adapter.fetch(known.reference)]) == content
+
+    @pytest.mark.parametrize("reference", ["nothing", "", "../..", "\0", "\N{GRINNING FACE}" * 300])
+    async def test_a_file_that_is_not_there_is_told(self, side: Side, received: Received, reference: str):
+        await side.adapter.setup(received)
+        with pytest.raises(NanoclawError):
+            [piece async for piece in side.adapter.fetch(reference)]
 
     async def test_what_could_not_be_stored_is_handed_in_again(self, side: Side, received: Received):
         if not isinstance(side, PlatformSide):

@@ -11,10 +11,15 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.loopback import create
 from nanoclawd.channels.terminal import TerminalChannel
+from nanoclawd.channels.terminal_files import TerminalFiles
 from nanoclawd.control.api import ClientGone
 from nanoclawd.control.values import ChatEvent, EventType
 from nanoclawd.sessions.ports import Delivered, StatusText, Text, Undelivered
-from system.loopback import Account
+from system.loopback import Account, file
+
+
+def a_terminal(places: Path) -> TerminalChannel:
+    return TerminalChannel(TerminalFiles(places / "terminal"))
 
 
 class Screen:
@@ -44,8 +49,8 @@ class TerminalSide(Side):
 
     chat = "ada/main"
 
-    def __init__(self) -> None:
-        self.adapter = self.terminal = TerminalChannel()
+    def __init__(self, places: Path) -> None:
+        self.adapter = self.terminal = a_terminal(places)
         self.screen = Screen()
 
     async def appear(self) -> None:
@@ -71,6 +76,11 @@ class LoopbackSide(PlatformSide):
     async def say(self, text: str, message_id: str) -> None:
         await asyncio.to_thread(self._account.say, self.chat, text, message_id=message_id)
 
+    async def send(self, name: str, content: bytes, message_id: str) -> bool:
+        files = [file(name, content)]
+        await asyncio.to_thread(self._account.say, self.chat, "see there", files=files, message_id=message_id)
+        return True
+
     async def close(self) -> None:
         await self.adapter.teardown()
         await asyncio.to_thread(self._account.close)
@@ -78,8 +88,8 @@ class LoopbackSide(PlatformSide):
 
 class TestTerminal(AdapterContract):
     @pytest.fixture
-    def side(self) -> TerminalSide:
-        return TerminalSide()
+    def side(self, tmp_path: Path) -> TerminalSide:
+        return TerminalSide(tmp_path)
 
 
 class TestPlainLoopback(AdapterContract):
@@ -99,9 +109,9 @@ class TestRichLoopback(AdapterContract):
         await made.close()
 
 
-async def test_a_direct_chat_is_every_screen_of_its_user():
+async def test_a_direct_chat_is_every_screen_of_its_user(tmp_path: Path):
     """What the host has to say to ``terminal:ada`` is seen wherever ada looks, and by nobody else."""
-    terminal, received = TerminalChannel(), Received()
+    terminal, received = a_terminal(tmp_path), Received()
     await terminal.setup(received)
     direct = Address("terminal", "ada")
     assert not terminal.reachable(direct)
@@ -118,8 +128,8 @@ async def test_a_direct_chat_is_every_screen_of_its_user():
     assert main.shown["row-1"].type is EventType.NOTICE
 
 
-async def test_a_screen_that_left_is_forgotten_and_nothing_is_shown_to_nobody():
-    terminal = TerminalChannel()
+async def test_a_screen_that_left_is_forgotten_and_nothing_is_shown_to_nobody(tmp_path: Path):
+    terminal = a_terminal(tmp_path)
     await terminal.setup(Received())
     gone, there = Screen(), Screen()
     terminal.attach("ada/main", gone)
@@ -134,15 +144,15 @@ async def test_a_screen_that_left_is_forgotten_and_nothing_is_shown_to_nobody():
     assert not terminal.reachable(address)
 
 
-async def test_screens_that_were_there_before_the_setup_are_due_after_it():
-    terminal, received = TerminalChannel(), Received()
+async def test_screens_that_were_there_before_the_setup_are_due_after_it(tmp_path: Path):
+    terminal, received = a_terminal(tmp_path), Received()
     terminal.attach("ada/main", Screen())
     await terminal.setup(received)
     assert received.due == [Address("terminal", "ada/main"), Address("terminal", "ada")]
 
 
-async def test_progress_is_shown_on_the_screens_of_its_chat():
-    terminal, here, elsewhere = TerminalChannel(), Screen(), Screen()
+async def test_progress_is_shown_on_the_screens_of_its_chat(tmp_path: Path):
+    terminal, here, elsewhere = a_terminal(tmp_path), Screen(), Screen()
     terminal.attach("ada/main", here)
     terminal.attach("ada/work", elsewhere)
     terminal.show_progress(Address("terminal", "ada/main"), StatusText("reads"))

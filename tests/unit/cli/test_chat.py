@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,47 @@ def test_the_appliances_answer_to_a_command_is_the_result(daemon: Daemon):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"you are root\n", b"")
     found = daemon.json("chat", "--message", "/whoami")
     assert ([one["text"] for one in found["notices"]], found["replies"]) == (["you are root"], [])
+
+
+def test_files_go_with_a_message_and_come_back_to_be_saved(daemon: Daemon, tmp_path: Path):
+    """Bytes over the socket, whatever their number; what is there already stays."""
+    content = bytes(range(256)) * 5000
+    (tmp_path / "data.bin").write_bytes(content)
+    (tmp_path / "empty").touch()
+    sent = ("--file", str(tmp_path / "data.bin"), "-f", str(tmp_path / "empty"))
+    done = daemon.ncl("chat", "-m", "see there", *sent)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, b"echo: see there"), done
+    (first, second) = done.stdout.decode().splitlines()[1:]
+    assert "data.bin, 1 MiB" in first
+    assert "empty, 0 B" in second
+    identifier = first.split("ncl fetch ")[1].rstrip(")")
+    for name in ("data-2.bin", "data-3.bin"):
+        assert daemon.json("fetch", identifier, "--to", str(tmp_path)) == {"path": str(tmp_path / name)}
+        assert (tmp_path / name).read_bytes() == content
+    assert daemon.ncl("fetch", identifier, "--to", str(tmp_path / "other.name")).returncode == 0
+    assert (tmp_path / "other.name").read_bytes() == content
+    assert daemon.ncl("chat", *sent).stdout.startswith(b"echo: \n(file data.bin")  # files need no words
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "reason"),
+    [("none", 1, b"No such file"), (".", 1, b"directory"), ("pipe", 5, b"no regular file"), ("huge", 5, b"50 MiB")],
+)
+def test_what_is_no_file_is_not_sent(daemon: Daemon, tmp_path: Path, path: str, code: int, reason: bytes):
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(50 * 1024 * 1024 + 1)
+    done = daemon.ncl("chat", "-m", "x", "--file", str(tmp_path / path))
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert reason in done.stderr
+
+
+@pytest.mark.parametrize("identifier", ["none", "../..", "0" * 12])
+def test_a_file_that_was_not_sent_cannot_be_saved(daemon: Daemon, tmp_path: Path, identifier: str):
+    to = tmp_path / "to"
+    to.mkdir()
+    assert daemon.ncl("fetch", identifier, "--to", str(to)).returncode == 1
+    assert list(to.iterdir()) == []
 
 
 def test_standard_input_is_the_message(daemon: Daemon):
