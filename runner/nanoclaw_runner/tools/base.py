@@ -144,8 +144,10 @@ def _arguments(tool: Tool[Any], arguments: Mapping[str, object] | str) -> Any:
     if not isinstance(arguments, Mapping):
         raise ToolError(f"{tool.name}: the arguments are no JSON object")
     try:
-        return msgspec.convert(arguments, tool.arguments)
-    except msgspec.ValidationError as error:
+        # A model's JSON can spell halves of characters, which no database and no file's name can hold.
+        whole = json.loads(json.dumps(dict(arguments), ensure_ascii=False).encode(errors="replace"))
+        return msgspec.convert(whole, tool.arguments)
+    except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
         raise ToolError(f"{tool.name}: {error}") from None
 
 

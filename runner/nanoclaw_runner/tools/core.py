@@ -88,9 +88,9 @@ class _Core:
 
     async def send_file(self, arguments: SendFile) -> str:
         to = address_of(self._desk, arguments.to)
-        name = arguments.filename if arguments.filename is not None else Path(arguments.path).name
+        name = storable(arguments.filename if arguments.filename is not None else Path(arguments.path).name)
         try:
-            check_name(storable(name))
+            check_name(name)
         except ValueError as error:
             raise ToolError(str(error)) from None
         if arguments.text:
@@ -98,7 +98,7 @@ class _Core:
         key = self._desk.key("send_file", arguments)
         number = self._desk.written(key)
         if number is None:
-            taken = await self._copied(arguments.path, storable(name))
+            taken = await self._copied(arguments.path, name)
             content = _json({"text": storable(arguments.text), "files": [taken]})
             try:
                 number = write(self._desk, "chat", content, to, key)

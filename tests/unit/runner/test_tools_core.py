@@ -77,6 +77,9 @@ def test_an_unknown_destination_names_those_that_there_are(host: Host):
         ("add_reaction", {"messageId": 99, "emoji": "thumbs_up"}, "#99 not found"),
         ("add_reaction", {"messageId": 2, "emoji": "no such thing"}, "is no emoji"),
         ("add_reaction", {"messageId": 2, "emoji": "ok then"}, "is no emoji"),
+        ("send_message", {"text": "x", "to": "\ud800"}, "there is no destination"),
+        ("add_reaction", {"messageId": 2, "emoji": "\ud83d"}, "is no emoji"),
+        ("send_file", {"path": "\ud800"}, "not found"),
         ("no_such_tool", {}, "unknown tool: no_such_tool"),
     ],
 )
@@ -147,6 +150,15 @@ def test_numbers_come_from_one_sequence_and_rows_in_the_order_of_the_calls(stage
     said = [row["content"]["text"] for row in rows if row["id"].startswith("k-")]
     assert said == [f"{turn}-{number}" for turn in range(3) for number in range(4)]
     assert [row["in_reply_to"] for row in rows] == [one for one in asked for _ in range(5)]
+
+
+def test_half_a_character_is_said_as_a_sign_for_it(stage: Stage):
+    """A model's JSON can spell what UTF-8 cannot hold."""
+    stage.calls(("send_message", {"text": "so \ud83d"}))
+    (row,) = stage.await_rows(1)
+    assert row["content"] == {"text": "so ?"}
+    stage.becomes(row, "delivered")
+    assert "delivered as #3" in stage.answered()
 
 
 # Files.
