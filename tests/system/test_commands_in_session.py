@@ -51,7 +51,11 @@ def test_commands_of_an_admin_act_on_the_session(loop: Account, chat: str) -> No
     ask(loop, chat, "/cost", "This agent's provider has no /cost.")
     ask(loop, chat, "!write /workspace/note.txt some words", "wrote 10 bytes")
     assert ask(loop, chat, "/files", "Workspace").splitlines() == [
-        *("Workspace: 1 file", "  note.txt (10 B)", "Received files: nothing")
+        "Workspace: 3 files",
+        "  AGENTS.md (0 B)",
+        "  CLAUDE.md (11 B)",
+        "  note.txt (10 B)",
+        "Received files: nothing",
     ]
 
 
