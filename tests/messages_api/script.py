@@ -10,7 +10,7 @@ The last thing that was said to the model holds directives, one a line; other li
 ``@count N``            answers with the numbers from 1 to N, a piece each
 ``@status N [SECONDS]``  answers with this HTTP status once, with a retry-after
 ``@always N [SECONDS]``  the same for ever
-``@stall``              begins an answer and says nothing more
+``@stall``              begins an answer and says nothing more, each time
 ``@cut``                begins an answer and ends the connection, once
 ``@broken-sse``         sends what is no event, once
 ``@slow SECONDS``       waits before the next part

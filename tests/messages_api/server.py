@@ -152,7 +152,7 @@ class _Turn:
                 return await self._answer(" ".join(map(str, range(1, int(rest) + 1))), pieces=int(rest))
             elif name == "@slow":
                 await asyncio.sleep(float(rest))
-            elif name != "@and" and (name == "@always" or self._first_time(number)):
+            elif name != "@and" and (name in {"@always", "@stall"} or self._first_time(number)):
                 return await self._fail(name, rest)
         if self.conversation.results:
             return await self._answer("\n".join(self.conversation.results))

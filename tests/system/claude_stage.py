@@ -111,6 +111,7 @@ def claude_group(endpoint: str = "claude-test") -> Iterator[str]:
     """Make a group of the provider, and delete it with all that is its."""
     name = f"c{secrets.token_hex(4)}"
     appliance.call("Groups.Create", name=name, provider="claude", model=f"{endpoint}/{MODEL}")
+    appliance.call("Roles.Grant", user="terminal:root", role="admin", group=name)
     try:
         yield name
     finally:

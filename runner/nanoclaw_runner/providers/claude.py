@@ -10,6 +10,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -243,16 +244,17 @@ class _Query:
         self._link = link
         for identifier, prompt in self._open.items():
             link.say(prompt.rendered(), identifier)
-        async for item in self._items(link):
-            for found in _events(link, item):
-                event = self._settled(link, found) if isinstance(found, Outcome) else found
-                yield event
-                if isinstance(event, base.Error):
+        async with aclosing(self._items(link)) as items:
+            async for item in items:
+                for found in _events(link, item):
+                    event = self._settled(link, found) if isinstance(found, Outcome) else found
+                    yield event
+                    if isinstance(event, base.Error):
+                        return
+                failure = self._failure(link, item)
+                if failure is not None:
+                    yield failure
                     return
-            failure = self._failure(link, item)
-            if failure is not None:
-                yield failure
-                return
 
     def _settled(self, link: Link, outcome: Outcome) -> base.Event:
         """Return what the end of a turn of the client's means here."""
@@ -273,9 +275,10 @@ class _Query:
         """Give what the client says, and signs of life where it is silent with a reason."""
         loop = asyncio.get_running_loop()
         last = loop.time()
+        step = min(_STEP_SECONDS, self._provider.silence_seconds / 10)
         while True:
             try:
-                async with asyncio.timeout(_STEP_SECONDS):
+                async with asyncio.timeout(step):
                     item = await link.items.get()
             except TimeoutError:
                 if not self._open or link.watch.running:

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchlib import conversation, fan_out, keeping, routing, starting, tasks
+from benchlib import claude, conversation, fan_out, keeping, routing, starting, tasks
 from benchlib.appliance import GROUP, Appliance
 from benchlib.chat import Chat
 from benchlib.population import Population
@@ -21,18 +21,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description="Measures the appliance of the machine it runs on.")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the results go")
     parser.add_argument("--fan-out", type=Path, metavar="STATE", help="measure the fan-out only, below this directory")
+    parser.add_argument("--claude", action="store_true", help="measure the provider claude only")
     arguments = parser.parse_args()
     if arguments.fan_out is not None:
         _tell(arguments.json, fan_out.fan_out(arguments.fan_out))
         return
     if os.geteuid() != 0:
         sys.exit("bench: it configures the appliance and looks into its processes, so it runs as root, in a bed")
-    _tell(arguments.json, _measure())
+    _tell(arguments.json, _of_claude() if arguments.claude else _measure())
 
 
 def _tell(file: Path, results: list[Result]) -> None:
     write_json(file, results)
     sys.stdout.write(f"\n{table(results)}\n")
+
+
+def _of_claude() -> list[Result]:
+    appliance = Appliance()
+    appliance.configure(idle=LONG_SECONDS)
+    results = claude.measure(appliance)
+    appliance.close()
+    return results
 
 
 def _measure() -> list[Result]:
@@ -54,6 +63,7 @@ def _measure() -> list[Result]:
     results.append(conversation.warm(appliance, chat, session_id))
     results.append(keeping.session_memory(appliance, session_id))
     chat.close()
+    results += claude.measure(appliance)
     appliance.put_to_sleep()
 
     step(f"making {keeping.SIZES[-1]} sessions")

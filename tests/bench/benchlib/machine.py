@@ -38,16 +38,17 @@ class Owner:
         """Where its user manager's bus is."""
         return f"/run/user/{self.uid}"
 
-    def run(self, *command: str) -> None:
-        """Run a command as this user, as its own login would.
+    def run(self, *command: str) -> str:
+        """Run a command as this user, as its own login would, and return what it printed.
 
         Raises:
             subprocess.CalledProcessError: it failed.
         """
-        subprocess.run(
+        done = subprocess.run(
             command,
             check=True,
             capture_output=True,
+            text=True,
             stdin=subprocess.DEVNULL,
             user=self.uid,
             group=self.gid,
@@ -55,6 +56,7 @@ class Owner:
             cwd=self.home,
             env={"HOME": self.home, "PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": self.runtime_directory},
         )
+        return done.stdout
 
     def call(self, function: Callable[[], None]) -> None:
         """Run a function in a child process of this user, whose files are the daemon's then.

@@ -1,0 +1,178 @@
+"""Claude's real client before a scripted Messages API: what is added to it, and of what a cold turn consists."""
+
+import contextlib
+import json
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from benchlib.appliance import CONFIG_FILE, Appliance
+from benchlib.chat import Chat
+from benchlib.machine import Memory, processes_below, systemctl, wall
+from benchlib.progress import step
+from benchlib.results import Of, Result, Target
+from benchlib.varlink import Link
+
+CLAUDE = "bench-claude"
+TURNS = 40
+COLD_TURNS = 8
+PORT = 18_091
+GATEWAY = "nanoclaw-gateway.service"
+_CREDENTIAL = Path("/etc/credstore.encrypted/nanoclaw-gateway.bench-key")
+_MILLISECONDS = 1000.0
+_PARTS = re.compile(r"libraries ([\d.]+) s, client ([\d.]+) s")
+_TESTS = Path(__file__).parents[2]
+
+_BARE = """
+import asyncio, json, os, sys, time
+sys.path[:0] = ["/opt/claude-sdk", "/opt/claude"]
+from pathlib import Path
+import claude_agent_sdk as sdk
+from nanoclaw_runner.forwarder import Forwarder
+
+async def main():
+    door = await Forwarder(Path("/run/nanoclaw-gateway/gateway.sock")).open()
+    settings = {"HOME": "/tmp/bare", "ANTHROPIC_BASE_URL": f"{door}/bench", "ANTHROPIC_API_KEY": "none",
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+    options = sdk.ClaudeAgentOptions(
+        env=settings, model="claude-sonnet-4-5", include_partial_messages=True, permission_mode="bypassPermissions",
+        system_prompt={"type": "preset", "preset": "claude_code"})
+    took = []
+    async with sdk.ClaudeSDKClient(options) as client:
+        for _ in range(int(sys.argv[1]) + 3):
+            begun = time.perf_counter()
+            await client.query("hello")
+            async for _message in client.receive_response():
+                pass
+            took.append(time.perf_counter() - begun)
+    print(json.dumps(took[3:]))
+
+asyncio.run(main())
+"""
+
+
+def measure(appliance: Appliance) -> list[Result]:
+    """Measure warm and cold turns, and what the providers' runners keep in memory."""
+    with _claude(appliance):
+        chat = Chat(CLAUDE)
+        results = [*_cold(appliance, chat), _warm(appliance, chat)]
+        chat.close()
+        return [*results, *_memory(appliance)]
+
+
+@contextlib.contextmanager
+def _claude(appliance: Appliance) -> Iterator[None]:
+    """Have the image, the scripted API, its key, and a group."""
+    step("building the image agent-claude")
+    wall(["ncl", "images", "build", "agent-claude"])
+    key = f"sk-ant-{secrets.token_hex(20)}"
+    seal = f"printf %s {key} | systemd-creds encrypt --name=nanoclaw-gateway.bench-key - {_CREDENTIAL}"
+    _CREDENTIAL.parent.mkdir(mode=0o700, exist_ok=True)
+    subprocess.run(["systemd-run", "--pipe", "--wait", "--quiet", "--collect", "sh", "-c", seal], check=True)
+    before = CONFIG_FILE.read_text(encoding="utf-8")
+    settings = yaml.safe_load(before)
+    settings["endpoints"] = {
+        "bench": {"url": f"http://127.0.0.1:{PORT}", "api": "anthropic", "credential": "bench-key"},
+    }
+    settings["limits"] = {"max_awake": 4, "memory_budget": "4G", "session_memory": "1G"}
+    CONFIG_FILE.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    command = [sys.executable, "-m", "messages_api", "--port", str(PORT), "--key", key]
+    api = subprocess.Popen(command, cwd=_TESTS)
+    try:
+        systemctl("restart", GATEWAY)
+        appliance.restart()
+        link = Link()
+        link.call("io.nanoclaw.Groups.Create", name=CLAUDE, provider="claude", model="bench/claude-sonnet-4-5")
+        link.close()
+        yield
+    finally:
+        api.terminate()
+        api.wait()
+        _CREDENTIAL.unlink()
+        CONFIG_FILE.write_text(before, encoding="utf-8")
+        systemctl("restart", GATEWAY)
+        appliance.restart()
+
+
+def _cold(appliance: Appliance, chat: Chat) -> list[Result]:
+    chat.ask("hello")
+    answers, libraries, clients = [], [], []
+    for number in range(COLD_TURNS):
+        appliance.put_to_sleep()
+        since = time.time()
+        exchange = chat.ask("hello")
+        answers.append((exchange.replied - exchange.sent) * _MILLISECONDS)
+        found = _PARTS.search(_journal(since))
+        if found is None:
+            raise RuntimeError("the runner does not say how long the client took")
+        libraries.append(float(found[1]) * _MILLISECONDS)
+        clients.append(float(found[2]) * _MILLISECONDS)
+        step(f"cold claude {number + 1}/{COLD_TURNS}: {answers[-1]:.0f} ms")
+    parts = [
+        Result("cold.claude.sdk", "ms", tuple(libraries), note="python: importing the SDK, while rows are read"),
+        Result("cold.claude.client", "ms", tuple(clients), note="the CLI's start until it listens"),
+    ]
+    rest = Result("", "ms", tuple(answers)).p50 - sum(part.p50 for part in parts)
+    note = f"until the answer is shown; podman, the runner and the first turn: {rest:.0f} ms of it"
+    return [Result("cold.claude", "ms", tuple(answers), note=note), *parts]
+
+
+def _warm(appliance: Appliance, chat: Chat) -> Result:
+    for _ in range(3):
+        chat.ask("hello")
+    session = _session_of(CLAUDE)
+    asked: list[float] = []
+    bare: list[float] = []
+    for _ in range(2):
+        for _ in range(TURNS // 2):
+            exchange = chat.ask("hello")
+            asked.append((exchange.replied - exchange.sent) * _MILLISECONDS)
+        bare += _bare(appliance, session, TURNS // 2)
+        step(f"warm claude: {asked[-1]:.1f} ms, the SDK alone {bare[-1]:.1f} ms")
+    note = "baseline is the SDK's own loop with the same CLI in the same container, asked by nobody but a script"
+    baseline = Result("", "ms", tuple(bare)).p50
+    return Result("warm.claude", "ms", tuple(asked), baseline, Target(Of.RATIO, 1.3), note)
+
+
+def _bare(appliance: Appliance, session: str, turns: int) -> list[float]:
+    container = f"nanoclaw-{CLAUDE}_{session}"
+    printed = appliance.owner.run("podman", "exec", container, "python3", "-P", "-c", _BARE, str(turns))
+    return [seconds * _MILLISECONDS for seconds in json.loads(printed)]
+
+
+def _memory(appliance: Appliance) -> list[Result]:
+    """Wake a session of each provider and look at all processes of its unit."""
+    found = []
+    link = Link()
+    groups = {"scripted": "bench-scripted", "openai": "bench-openai", "claude": CLAUDE}
+    for provider, group in groups.items():
+        if provider != "claude":
+            link.call("io.nanoclaw.Groups.Create", name=group, provider=provider, model="bench/claude-sonnet-4-5")
+        chat = Chat(group)
+        chat.ask("hello")
+        memory = Memory.of(*processes_below(f"nanoclaw-{group}@{_session_of(group)}.service"))
+        chat.close()
+        note = f"all processes of a session's unit, resident; their own share {memory.proportional:.0f} MiB"
+        found.append(Result(f"rss.{provider}", "MiB", (memory.resident,), note=note))
+    link.close()
+    appliance.put_to_sleep()
+    return found
+
+
+def _session_of(group: str) -> str:
+    link = Link()
+    (session,) = link.call("io.nanoclaw.Sessions.List", group=group)["sessions"]
+    link.close()
+    return str(session["id"])
+
+
+def _journal(since: float) -> str:
+    command = ["journalctl", "-o", "cat", f"--since=@{since:.3f}", "--grep=Claude's client: libraries"]
+    subprocess.run(["journalctl", "--sync"], check=False)
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
