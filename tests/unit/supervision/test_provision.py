@@ -11,6 +11,7 @@ from nanoclaw_runner.contract import agent_config
 from nanoclawd.agents import provision
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
 from nanoclawd.config import Config
+from nanoclawd.config.model import Limits
 from nanoclawd.paths import StatePaths
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.supervision.quadlets import UnitFiles
@@ -48,6 +49,13 @@ def test_what_the_runner_is_told(provisioner: Provisioner, paths: StatePaths):
     for unit in (*paths.quadlets.iterdir(), *paths.user_units.iterdir()):
         assert "bin/sh" not in unit.read_text()
         assert "Lovelace" not in unit.read_text()
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_runner_is_told_whether_scripts_of_tasks_are_run(paths: StatePaths, allowed: bool):
+    config = Config(limits=Limits(task_scripts=allowed))
+    Provisioner(paths, UnitFiles(ROOT / "quadlets", paths), config).write(GROUP, PUBLISHED)
+    assert agent_config.from_json(paths.agent_json("main").read_text()).task_scripts is allowed
 
 
 def test_a_group_whose_endpoint_has_gone_reaches_nothing(
