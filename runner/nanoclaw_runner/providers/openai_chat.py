@@ -250,7 +250,7 @@ class _Query:
             except FAILURES as error:
                 failure = error
             if not begun and openai_failures.is_overflow(failure) and turn.folds < MAX_FOLDS:
-                self._room.has_shrunk()
+                self._room.has_shrunk(self._fixed(), turn.past, turn.asked)
                 turn.folds += 1
                 yield base.Progress("the conversation is longer than the model can hold")
                 continue
@@ -297,7 +297,7 @@ class _Query:
 
     async def _make_room(self, turn: _Turn) -> AsyncGenerator[base.Event]:
         """Have older exchanges summarised where not all fit, and shorten what is asked where even that is too long."""
-        fixed = len(self._workshop.instructions().encode(errors="replace")) + size_of(self._calls.offered())
+        fixed = self._fixed()
         if self._room.is_over(fixed, turn.past, turn.asked) and turn.past.exchanges:
             keep = self._room.fitting(fixed, turn.past, turn.asked)
             yield base.Progress("summarising the older part of the conversation")
@@ -311,6 +311,11 @@ class _Query:
                 yield base.Progress("the model made no summary: only the first words of what was said are kept")
         if self._room.squeeze(fixed, turn.past, turn.asked):
             yield base.Progress("what is asked is longer than the model can hold: a part of it is left out")
+
+    def _fixed(self) -> int:
+        """Return the bytes of what is sent with every request."""
+        tools = size_of(self._calls.offered()) if self._endpoint.takes.tools else 0
+        return len(self._workshop.instructions().encode(errors="replace")) + tools
 
     def _keep(self, turn: _Turn, text: str) -> None:
         read = sum(one.input_tokens + one.cache_read_tokens for one in turn.used)

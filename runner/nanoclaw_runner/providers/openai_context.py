@@ -32,6 +32,7 @@ KEPT_BY_COMMAND: Final = 2
 MAX_PIECES: Final = 6
 """A past that is too long to be summarised at once is summarised piece by piece; of a longer one, each text is cut."""
 
+_LEAST_WINDOW: Final = 512
 _IMAGE_TOKENS: Final = 1500
 _FIRST_BYTES_PER_TOKEN: Final = 3.0
 _LEAST, _MOST = 1.0, 8.0
@@ -131,7 +132,7 @@ class Room:
         self._places = places
         self._meter = meter
         self._summarise = summarise
-        self.window = max(config.context_tokens, 512)
+        self.window = max(config.context_tokens, _LEAST_WINDOW)
 
     @property
     def _limit(self) -> int:
@@ -147,9 +148,9 @@ class Room:
         """
         return self._needed(fixed, past, asked) > self._limit or _size(past) > MAX_PAST_BYTES
 
-    def has_shrunk(self) -> None:
-        """Note that the endpoint's window proved to be smaller than is believed."""
-        self.window = max(self.window * 3 // 4, 512)
+    def has_shrunk(self, fixed: int, past: Past, asked: Asked) -> None:
+        """Note that the endpoint could not hold this: its window is smaller than is believed."""
+        self.window = max(min(self.window, self._needed(fixed, past, asked)) * 3 // 4, _LEAST_WINDOW)
 
     async def fold(self, history: History, past: Past, keep: int, title: str = "") -> tuple[Past, bool]:
         """Archive and summarise all but the newest exchanges, and keep that; return it, and whether the model did it.
@@ -215,7 +216,7 @@ class Room:
 
     async def _summary(self, summary: str, exchanges: Sequence[Exchange]) -> str:
         """Return a summary of an earlier one and exchanges; empty where the model made none."""
-        most = self._meter.bytes(self._limit // 2)
+        most = self._meter.bytes(self._limit * 3 // 4)
         entry = min(_ENTRY_CHARACTERS, max(most * MAX_PIECES // max(len(exchanges), 1), 64))
         texts = [_told(exchange, entry) for exchange in exchanges]
         instructions = _SUMMARISE.format(words=self._summary_tokens // 2)
