@@ -29,6 +29,7 @@ SCRIPT_SECONDS: Final = 30.0
 MAX_OUTPUT_BYTES: Final = 1024 * 1024
 _MAX_REASON_CHARACTERS: Final = 300
 _PIECE_BYTES: Final = 64 * 1024
+_LAST_WORDS_SECONDS: Final = 1.0
 
 
 class _ScriptError(Exception):
@@ -125,76 +126,102 @@ async def run(script: str, workspace: Path, seconds: float = SCRIPT_SECONDS) -> 
         _ScriptError: it failed, took too long, printed too much, or its last line says nothing.
     """
     path = await asyncio.to_thread(_write, script)
+    output, errors = _Stream(), _Stream()
     try:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                "bash",
-                path,
-                cwd=workspace,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise _ScriptError(f"it can't be started: {error}") from None
-        try:
-            output, errors = await _followed(process, seconds)
-        finally:
-            _end(process.pid)
+        await output.open()
+        await errors.open()
+        code = await _played(path, workspace, seconds, output, errors)
     finally:
+        output.close()
+        errors.close()
         await asyncio.to_thread(Path(path).unlink, missing_ok=True)
-    if process.returncode:
-        last = " ".join(errors.decode(errors="replace").split())[-_MAX_REASON_CHARACTERS // 2 :]
-        raise _ScriptError(f"it ended with {process.returncode}{f': {last}' if last else ''}")
-    return _read(output)
-
-
-async def _followed(process: asyncio.subprocess.Process, seconds: float) -> tuple[bytes, bytes]:
-    """Wait for a script, and return what it printed; what it leaves behind is ended, and prints no more."""
-    async with asyncio.TaskGroup() as group:
-        output = group.create_task(_bounded(process.stdout, process.pid))
-        errors = group.create_task(_bounded(process.stderr, process.pid))
-        timed_out = False
-        try:
-            async with asyncio.timeout(seconds):
-                await _exited(process.pid)
-        except TimeoutError:
-            timed_out = True
-        _end(process.pid)
-        await process.wait()
-    if timed_out:
-        raise _ScriptError(f"it was ended after {seconds:g} seconds")
-    printed, complained = output.result(), errors.result()
-    if printed is None or complained is None:
+    if output.is_over or errors.is_over:
         raise _ScriptError(f"it was ended because it printed more than {MAX_OUTPUT_BYTES // 1024} KiB")
-    return printed, complained
+    if code is None:
+        raise _ScriptError(f"it was ended after {seconds:g} seconds")
+    if code:
+        last = " ".join(errors.text().split())[-_MAX_REASON_CHARACTERS // 2 :]
+        raise _ScriptError(f"it ended with {code}{f': {last}' if last else ''}")
+    return _read(output.text())
 
 
-async def _exited(pid: int) -> None:
-    """Wait for a process alone: asyncio's own wait lasts until nobody has its pipes any more."""
+async def _played(path: str, workspace: Path, seconds: float, output: "_Stream", errors: "_Stream") -> int | None:
+    """Run a script and return its exit status, None where it took too long; whatever it has started is ended."""
     try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            path,
+            cwd=workspace,
+            stdin=subprocess.DEVNULL,
+            stdout=output.writer,
+            stderr=errors.writer,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _ScriptError(f"it can't be started: {error}") from None
+    reading = [asyncio.create_task(one.read(process.pid)) for one in (output, errors)]
     try:
-        loop.add_reader(descriptor, over.set)
-        await over.wait()
+        async with asyncio.timeout(seconds):
+            code = await process.wait()
+    except TimeoutError:
+        code = None
     finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
+        _end(process.pid)
+    await process.wait()
+    # Who has left the group may hold a pipe open for ever: what was printed until now counts.
+    _, unfinished = await asyncio.wait(reading, timeout=_LAST_WORDS_SECONDS)
+    for task in unfinished:
+        task.cancel()
+    return code
 
 
-async def _bounded(stream: asyncio.StreamReader | None, pid: int) -> bytes | None:
-    """Read a stream to its end; None where it was more than may be printed, and whoever prints was ended for it."""
-    found = bytearray()
-    while stream is not None and (piece := await stream.read(_PIECE_BYTES)):
-        if len(found) + len(piece) > MAX_OUTPUT_BYTES:
-            _end(pid)
-            return None
-        found += piece
-    return bytes(found)
+class _Stream:
+    """What a script prints, up to the bound. The pipe is ours: asyncio's own would be waited for until nobody has it.
+
+    Attributes:
+        writer: the script's end.
+        is_over: it has printed more than it may.
+    """
+
+    def __init__(self) -> None:
+        self.writer = -1
+        self.is_over = False
+        self._found = bytearray()
+        self._stream = asyncio.StreamReader()
+        self._transport: asyncio.ReadTransport | None = None
+
+    async def open(self) -> None:
+        """Make the pipe."""
+        reader, self.writer = os.pipe()
+        protocol = asyncio.StreamReaderProtocol(self._stream)
+        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: protocol, os.fdopen(reader, "rb", buffering=0)
+        )
+
+    def close(self) -> None:
+        """Let both ends go."""
+        self._close_writer()
+        if self._transport is not None:
+            self._transport.close()
+
+    async def read(self, group: int) -> None:
+        """Keep what is printed until the end; a script that prints too much is ended."""
+        self._close_writer()
+        while piece := await self._stream.read(_PIECE_BYTES):
+            if len(self._found) + len(piece) > MAX_OUTPUT_BYTES:
+                self.is_over = True
+                _end(group)
+                return
+            self._found += piece
+
+    def text(self) -> str:
+        """Return what was printed."""
+        return self._found.decode(errors="replace")
+
+    def _close_writer(self) -> None:
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
 
 
 def _end(group: int) -> None:
@@ -212,8 +239,8 @@ def _write(script: str) -> str:
     return path
 
 
-def _read(output: bytes) -> _Said:
-    lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
+def _read(output: str) -> _Said:
+    lines = [line for line in output.splitlines() if line.strip()]
     if not lines:
         raise _ScriptError("it printed nothing")
     try:
