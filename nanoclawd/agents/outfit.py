@@ -53,14 +53,6 @@ class Outfit:
         self._images = images
         self._provisioner = provisioner
 
-    async def configuration(self, folder: str) -> GroupConfiguration:
-        """Return a group's configuration.
-
-        Raises:
-            NotFound: there is no such group.
-        """
-        return (await self._database.run(_of, folder))[1]
-
     async def add_packages(self, folder: str, packages: Packages) -> None:
         """Note packages for the next build of a group's image.
 
