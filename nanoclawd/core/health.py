@@ -5,6 +5,7 @@ from typing import Final
 import apsw
 
 from nanoclawd.channels.adapter import HealthState
+from nanoclawd.config import Config
 from nanoclawd.control.values import Component, ComponentState
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.doctor.finding import Finding, Severity
@@ -15,11 +16,10 @@ from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.troubles import Trouble
 
 _NEXT: Final = {
-    "credentials": "sudo systemctl status nanoclaw-gateway",
     "mcp": "ncl mcp list --group {group}",
     "configuration": "ncl groups get {group}",
 }
-"""What to type about a trouble, by its kind; about all others the gateway's journal says most."""
+"""What to look at about a trouble, by its kind."""
 
 
 async def components(appliance: Appliance) -> list[Component]:
@@ -62,11 +62,11 @@ async def appliance_findings(appliance: Appliance) -> list[Finding]:
         await _quarantine(appliance),
         await _agents(appliance),
         *await appliance.database.run(people_findings),
-        *[trouble_finding(one) for one in await appliance.usage.troubles()],
+        *[trouble_finding(one, appliance.config) for one in await appliance.usage.troubles()],
     ]
 
 
-def trouble_finding(trouble: Trouble) -> Finding:
+def trouble_finding(trouble: Trouble, config: Config) -> Finding:
     """Say what troubles an agent, and what to look at or do."""
     about = f" ({trouble.subject})" if trouble.subject else ""
     often = f"; {trouble.count} times since {trouble.first_at}" if trouble.count > 1 else ""
@@ -75,8 +75,20 @@ def trouble_finding(trouble: Trouble) -> Finding:
         Severity.ERROR if trouble.kind == "credentials" else Severity.WARNING,
         f"Agent {trouble.group}: {trouble.kind}{about}",
         f"{trouble.message}{often}",
-        _NEXT.get(trouble.kind, "journalctl -u nanoclaw-gateway -n 50").format(group=trouble.group),
+        _next(trouble, config),
     )
+
+
+def _next(trouble: Trouble, config: Config) -> str:
+    """Return what to type about a trouble; where nothing else is known the gateway's journal says most."""
+    endpoint = config.endpoints.get(trouble.subject) if trouble.kind == "credentials" else None
+    if endpoint is not None and endpoint.credential is not None:
+        name = f"nanoclaw-gateway.{endpoint.credential}"
+        return (
+            f"systemd-ask-password -n 'API key:' | sudo systemd-creds encrypt --name={name} -"
+            f" /etc/credstore.encrypted/{name} && sudo systemctl restart nanoclaw-gateway"
+        )
+    return _NEXT.get(trouble.kind, "journalctl -u nanoclaw-gateway -n 50").format(group=trouble.group)
 
 
 def channel_findings(appliance: Appliance) -> list[Finding]:

@@ -154,8 +154,7 @@ class UsageService:
         if is_new:
             text = (
                 f"The model endpoint {endpoint} refuses its credential, so agents such as {session.group} can't answer:"
-                f" {trouble.message}. Store a new one (docs/agents.md says how); you are told again only after it has"
-                " worked."
+                f" {trouble.message}. Store a new one (see ncl status); you are told again only after it has worked."
             )
             # Whoever reports is not to be trusted: the name keeps it to one message in an hour.
             self._telling.tell(None, f"credentials-{endpoint}-{moment[: len('2026-01-01T00')]}", text)
@@ -174,10 +173,11 @@ class UsageService:
     ) -> tuple[str, bool]:
         """Write a trouble down; return the endpoint whose credential has not been refused before, if it is that."""
         with together(connection):
-            troubles.note(connection, group_id, trouble.kind, trouble.subject, trouble.message, moment)
             if trouble.kind != "credentials":
+                troubles.note(connection, group_id, trouble.kind, trouble.subject, trouble.message, moment)
                 return "", False
             endpoint = self._endpoint(connection, group_id)
+            troubles.note(connection, group_id, trouble.kind, endpoint, trouble.message, moment)
             return endpoint, troubles.refuse(connection, endpoint, moment)
 
     def _endpoint(self, connection: apsw.Connection, group_id: str) -> str:

@@ -1,5 +1,6 @@
 """Words for whoever administers a group, in a direct chat with each of them."""
 
+import hashlib
 import logging
 from typing import Final, Protocol
 
@@ -50,9 +51,10 @@ class Telling:
 
     async def _tell(self, agent_group_id: str | None, name: str, text: str) -> None:
         people = await self._database.run(roles.approvers, agent_group_id)
-        for number, user in enumerate(people[:_MOST]):
+        for user in people[:_MOST]:
             address = await self._chats.of(user)
             if address is not None:
-                await self._words.post(f"{name}-{number}", address, text)
+                mark = hashlib.sha256(user.encode(errors="replace")).hexdigest()[:12]
+                await self._words.post(f"{name}-{mark}", address, text)
         if not people:
             log.warning("nobody administers this appliance, so nobody was told: %s", text)

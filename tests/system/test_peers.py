@@ -1,4 +1,4 @@
-"""Agents that talk to each other in real containers: answers, files, bounds, and an agent that another has asked for."""
+"""Agents that talk to each other in real containers: answers, files, bounds, and agents that agents have asked for."""
 
 import json
 from collections.abc import Iterator

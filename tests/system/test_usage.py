@@ -38,6 +38,9 @@ def test_troubles_are_in_the_status_and_the_owner_is_told_once(town: Town) -> No
     """Expired credentials say so once to the owner and in ncl status, until a turn was answered."""
     town.grant("boss")
     chat = town.chat(town.loop, policy="public")
+    # Whatever another test has left of the endpoint is over once a turn was answered.
+    town.say(town.loop, chat, report(inputTokens=1), by="ann")
+    wait_until(lambda: call("Usage.List", group=town.group)["usage"], "a turn was answered")
     trouble = "!system " + json.dumps(
         {"action": "trouble", "kind": "credentials", "message": "401 from the model", "subject": ""}
     )

@@ -35,9 +35,9 @@ PEERS = Resource(
                 Parameter("key", "your own name for it: the same again makes no second agent", "--key", value="TEXT"),
             ),
             says="{note}",
-            about="It has the provider and the model of the one that it is made for, which calls it by its name in small"
-            " letters; the new one calls that one parent. ncl destinations lets agents that are there write to each"
-            " other.",
+            about="It has the provider and the model of the one that it is made for, which calls it by its name in"
+            " small letters; the new one calls that one parent. ncl destinations lets agents that are there write to"
+            " each other.",
         ),
     ),
     "no agent may write to another; try: ncl destinations add --help",
