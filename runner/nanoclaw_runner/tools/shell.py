@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
@@ -19,6 +21,7 @@ TAIL_BYTES: Final = 20 * 1024
 """Of what a command prints, its beginning and its end are kept."""
 
 REAP_SECONDS: Final = 2.0
+REST_SECONDS: Final = 0.1
 _CHUNK_BYTES: Final = 64 * 1024
 _PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TERM")
 """Of the runner's own variables; nothing of systemd's or the provider's."""
@@ -91,19 +94,20 @@ async def _run(arguments: RunCommand, places: Places) -> str:
     except (OSError, UnicodeError) as error:
         raise ToolError(f"run_command: it could not be started: {error}") from None
     printed = _Printed()
+    too_long = False
     try:
-        try:
-            async with asyncio.timeout(arguments.timeout):
-                await _read(process, printed)
-                status = await process.wait()
-        except TimeoutError:
-            await _end(process)
-            raise ToolError(f"ended after {arguments.timeout} s. Until then it printed:\n{printed.text()}") from None
+        async with asyncio.timeout(arguments.timeout):
+            await _read(process, printed)
+    except TimeoutError:
+        too_long = True
     finally:
         # What it left behind in its group, too: nothing of a call outlives the call.
         await _end(process)
+    if too_long:
+        raise ToolError(f"ended after {arguments.timeout} s. Until then it printed:\n{printed.text()}")
     text = printed.text() or "(no output)"
-    if status == 0:
+    status = process.returncode
+    if not status:
         return text
     how = f"signal {-status}" if status < 0 else f"exit status {status}"
     return f"{text}\n({how})"
@@ -114,33 +118,53 @@ async def _read(process: Process, printed: _Printed) -> None:
     stream = process.stdout
     if stream is None:
         return
-    over = asyncio.create_task(process.wait())
+    with _ending(process.pid) as over:
+        ending = asyncio.create_task(over.wait())
+        try:
+            while True:
+                reading = asyncio.create_task(stream.read(_CHUNK_BYTES))
+                try:
+                    await asyncio.wait((reading, ending), return_when=asyncio.FIRST_COMPLETED)
+                    if not reading.done():
+                        # What it printed last is in the pipe already.
+                        await asyncio.wait((reading,), timeout=REST_SECONDS)
+                    if not reading.done() or not reading.result():
+                        return
+                    printed.add(reading.result())
+                finally:
+                    reading.cancel()
+        finally:
+            ending.cancel()
+
+
+@contextmanager
+def _ending(pid: int) -> Generator[asyncio.Event]:
+    """Give an event of a process's end. asyncio's own waits for everybody who has its output open, too."""
+    over = asyncio.Event()
     try:
-        while True:
-            reading = asyncio.create_task(stream.read(_CHUNK_BYTES))
-            await asyncio.wait((reading, over), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                # What it printed last is in the pipe already.
-                await asyncio.wait((reading,), timeout=0.1)
-            if not reading.done():
-                reading.cancel()
-                return
-            chunk = reading.result()
-            if not chunk:
-                return
-            printed.add(chunk)
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        over.set()
+        yield over
+        return
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(descriptor)
+        over.set()
+
+    loop.add_reader(descriptor, ended)
+    try:
+        yield over
     finally:
-        over.cancel()
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 async def _end(process: Process) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-    try:
+    # A death that takes longer is the kernel's to finish.
+    with suppress(TimeoutError):
         async with asyncio.timeout(REAP_SECONDS):
             await process.wait()
-    except TimeoutError:
-        # Its death is the kernel's to finish.
-        return
