@@ -20,7 +20,8 @@ from benchlib.results import Of, Result, Target
 from benchlib.varlink import Link
 
 CLAUDE = "bench-claude"
-TURNS = 40
+BLOCKS = 4
+TURNS = 15
 COLD_TURNS = 8
 PORT = 18_091
 GATEWAY = "nanoclaw-gateway.service"
@@ -129,11 +130,11 @@ def _warm(appliance: Appliance, chat: Chat) -> Result:
     session = _session_of(CLAUDE)
     asked: list[float] = []
     bare: list[float] = []
-    for _ in range(2):
-        for _ in range(TURNS // 2):
+    for _ in range(BLOCKS):
+        for _ in range(TURNS):
             exchange = chat.ask("hello")
             asked.append((exchange.replied - exchange.sent) * _MILLISECONDS)
-        bare += _bare(appliance, session, TURNS // 2)
+        bare += _bare(appliance, session, TURNS)
         step(f"warm claude: {asked[-1]:.1f} ms, the SDK alone {bare[-1]:.1f} ms")
     note = "baseline is the SDK's own loop with the same CLI in the same container, asked by nobody but a script"
     baseline = Result("", "ms", tuple(bare)).p50
