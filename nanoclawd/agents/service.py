@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -33,6 +34,7 @@ from nanoclawd.supervision.user_manager import UserManager
 log = logging.getLogger(__name__)
 
 PROVIDERS: Final = frozenset({"claude", "openai", "scripted"})
+_PROVIDER_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
 SCOPES: Final = ("disabled", "group", "global")
 """What an agent may ask of ``ncl``: nothing, what concerns its own group, or everything."""
 
@@ -143,9 +145,9 @@ class AgentService:
             Refused: the provider is not known or not allowed here.
             Unavailable: its files could not be written; the next start of the daemon writes them.
         """
-        self._check(provider, model, cli_scope)
         group = await self._database.run(agent_groups.by_folder, folder)
         configuration = await self._database.run(group_configuration.load, group.id)
+        self._check(provider, model, cli_scope, brings_others="pip" in configuration.packages)
         settings = settings_with(configuration, effort=effort, max_messages=max_messages, skills=skills)
         changed = replace(
             group,
@@ -250,10 +252,13 @@ class AgentService:
         await self._manager.reload()
         await asyncio.to_thread(self._units.were_read)
 
-    def _check(self, provider: str | None, model: str | None, cli_scope: str | None) -> None:
+    def _check(
+        self, provider: str | None, model: str | None, cli_scope: str | None, *, brings_others: bool = False
+    ) -> None:
         if cli_scope and cli_scope not in SCOPES:
             raise InvalidName(f"there is no scope {cli_scope[:40]!r}; there are: {', '.join(SCOPES)}")
-        if provider and provider not in PROVIDERS:
+        # A Python package of the group's may have one of another name; its runner tells if none has (docs/providers.md).
+        if provider and provider not in PROVIDERS and not (brings_others and _PROVIDER_NAME.fullmatch(provider)):
             raise Refused(f"there is no provider {provider[:40]!r}; there are: {', '.join(sorted(PROVIDERS))}")
         if provider == "scripted" and not self._config.allow_scripted:
             raise Refused(

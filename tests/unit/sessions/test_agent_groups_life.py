@@ -21,7 +21,7 @@ from nanoclawd.agents.provision import Provisioner, Published
 from nanoclawd.agents.service import AgentService
 from nanoclawd.config import Config
 from nanoclawd.errors import AlreadyExists, InvalidName, NotFound, Refused, Unavailable
-from nanoclawd.store import agent_groups, chats, destinations
+from nanoclawd.store import agent_groups, chats, destinations, group_configuration
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.supervision.quadlets import UnitFiles
 
@@ -85,6 +85,18 @@ async def test_a_new_group_can_start(town: Town):
     session = await town.house.session(group, DEN)
     await town.house.say(session, at(DEN, message("m")))
     await town.house.until(lambda: town.house.platform.texts == ["re: m"])
+
+
+async def test_a_groups_python_package_may_bring_a_provider(town: Town):
+    group = await town.agents.create("main")
+    with pytest.raises(Refused, match="there is no provider 'parrot'"):
+        await town.agents.update("main", provider="parrot")
+    await town.house.database.run(group_configuration.add_packages, group.id, {"pip": ["nanoclaw-parrot"]})
+    assert (await town.agents.update("main", provider="parrot")).provider == "parrot"
+    told = agent_config.from_json(town.house.paths.agent_json("main").read_text())
+    assert told.provider == "parrot"
+    with pytest.raises(Refused, match="there is no provider"):
+        await town.agents.update("main", provider="../parrot")
 
 
 def test_there_is_one_way_to_make_a_group():
