@@ -257,7 +257,7 @@ class AgentService:
     ) -> None:
         if cli_scope and cli_scope not in SCOPES:
             raise InvalidName(f"there is no scope {cli_scope[:40]!r}; there are: {', '.join(SCOPES)}")
-        # A Python package of the group's may have one of another name; its runner tells if none has (docs/providers.md).
+        # A Python package of the group's may bring one of another name; its runner tells if none does.
         if provider and provider not in PROVIDERS and not (brings_others and _PROVIDER_NAME.fullmatch(provider)):
             raise Refused(f"there is no provider {provider[:40]!r}; there are: {', '.join(sorted(PROVIDERS))}")
         if provider == "scripted" and not self._config.allow_scripted:

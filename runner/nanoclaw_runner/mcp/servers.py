@@ -23,7 +23,7 @@ from nanoclaw_runner.tools.base import MAX_RESULT_CHARACTERS, Tool, Toolbox, Too
 
 _log = logging.getLogger(__name__)
 
-START_SECONDS: Final = 20.0
+START_SECONDS: Final = 15.0
 CALL_SECONDS: Final = 110.0
 MAX_STARTS: Final = 5
 """Of one server in a runner's life: one that ends again and again is left alone."""
@@ -110,8 +110,6 @@ class _Server:
                 self._add(found)
                 ready.set()
                 await self._over.wait()
-        except TimeoutError:
-            self._ended(f"it did not begin to work within {START_SECONDS:.0f} s")
         except Exception as error:
             self._ended(_reason(error))
         finally:
@@ -238,5 +236,7 @@ def _reason(error: BaseException) -> str:
     """Return an error in a line; of a group its first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, TimeoutError):
+        return f"it did not begin to work within {START_SECONDS:.0f} s"
     line = " ".join(str(error).split())[:300]
     return line or type(error).__name__

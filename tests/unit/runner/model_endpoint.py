@@ -21,6 +21,7 @@ class Endpoint(ThreadingMixIn, UnixStreamServer):
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(str(path), Handler)
         self.behaviours = list(behaviours)
+        self.routes: dict[str, Behaviour] = {}
         self.requests: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -41,12 +42,22 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.body = body = self.rfile.read(int(self.headers["Content-Length"]))
+        behaviour = self.server.routes.get(self.path)
+        if behaviour is not None:
+            behaviour(self)
+            return
         self.server.requests.append(json.loads(body))
         self.server.paths.append(self.path)
         self.server.headers.append(dict(self.headers))
         behaviour = self.server.behaviours.pop(0) if self.server.behaviours else says("ok")
         behaviour(self)
+
+    def do_GET(self) -> None:
+        refuses(405, "nothing is pushed here")(self)
+
+    def do_DELETE(self) -> None:
+        refuses(405, "nothing is kept here")(self)
 
     def begin_stream(self) -> None:
         self.send_response(200)

@@ -1,5 +1,6 @@
 """MCP servers for providers without a client of their own: real servers, made with the protocol's own library."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 from mcp_stage import program, unpacked
-from model_endpoint import Endpoint, Handler, refuses, says, wants
+from model_endpoint import Endpoint, Handler, refuses, says, sends, wants
 from runner_stage import Host
 from tool_stage import Stage
 
@@ -114,6 +115,7 @@ def test_a_server_that_floods_is_ended_and_the_rest_works(host: Host, endpoint: 
         ([sys.executable, "-c", "import sys; sys.exit('no licence')"], "it ended (exit status 1): no licence"),
         ([sys.executable, "-c", "print('hello')"], "it ended (exit status 0)"),
         (["yes"], "and was ended"),
+        (["sleep", "600"], "it did not begin to work within 15 s"),
     ],
 )
 def test_a_server_that_does_not_begin_leaves_the_others_alone(
@@ -137,6 +139,32 @@ def test_a_server_is_reached_over_the_gateway(host: Host, endpoint: Endpoint, st
     assert endpoint.requests[0]["method"] == "initialize"
     ((subject, _),) = troubles(host)
     assert subject == "far"
+
+
+def test_a_server_behind_the_gateway_works(host: Host, endpoint: Endpoint, stage_of: Any):
+    def speak(handler: Handler) -> None:
+        asked = json.loads(handler.body)
+        results: dict[str, object] = {
+            "initialize": {
+                "protocolVersion": asked.get("params", {}).get("protocolVersion"),
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "far", "version": "1"},
+            },
+            "tools/list": {"tools": [{"name": "look", "description": "Look.", "inputSchema": {"type": "object"}}]},
+            "tools/call": {"content": [{"type": "text", "text": "a note"}]},
+        }
+        result = results.get(asked["method"])
+        if result is None:
+            sends(b"", "application/json", 202)(handler)
+            return
+        reply = {"jsonrpc": "2.0", "id": asked["id"], "result": result}
+        sends(json.dumps(reply).encode(), "application/json")(handler)
+
+    endpoint.routes["/notes/mcp"] = speak
+    endpoint.behaviours = [wants(("mcp__far__look", "{}")), says("Seen.")]
+    assert ask(stage_of({"name": "far", "url": "notes/mcp"}, small=False)) == "Seen."
+    assert results(endpoint) == ["a note"]
+    assert troubles(host) == []
 
 
 def test_an_image_without_the_library_is_told(host: Host, endpoint: Endpoint):

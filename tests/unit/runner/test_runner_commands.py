@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import apsw
@@ -191,17 +192,31 @@ def test_the_conversation_with_a_model_is_told_shortened_and_counted(host: Host,
     for number in range(6):
         endpoint.behaviours = [says(f"answer {number}", usage=(1000 + number, 20))]
         talk.say(f"question {number}")
-    assert talk.command("context") == (
-        "6 exchanges of this conversation are kept (138 bytes)."
-        " With the next message the model gets the newest 6 of them: 138 bytes, roughly 34 tokens."
+    assert re.fullmatch(
+        r"6 exchanges of this conversation are kept\. With the next message the model gets all of it: 138 bytes,"
+        r" roughly \d+ tokens\.",
+        talk.command("context"),
     )
     assert talk.command("cost").startswith("The model's endpoint reported 6,015 tokens read and 120 written in the 6 ")
+    endpoint.behaviours = [says("Ada asked four questions.")]
     assert talk.command("compact") == (
-        "The last 4 of 6 exchanges are kept. What was said before them is forgotten: no summary was made of it."
+        "4 exchanges of 6 were summarised by the model (25 bytes); the last 2 are kept as they are, and all is archived"
+        " in the workspace's conversations."
     )
-    assert talk.command("compact") == "There is nothing to make compact: 4 exchanges kept."
+    assert talk.command("compact") == "There is nothing to make compact: 2 exchanges kept."
     talk.say("next")
-    assert [text for role, text in endpoint.said() if role == "assistant"] == [f"answer {n}" for n in range(2, 6)]
+    assert "Ada asked four questions." in endpoint.said()[0][1]
+    assert [text for role, text in endpoint.said() if role == "assistant"] == ["answer 4", "answer 5"]
+
+
+def test_without_a_summary_of_the_models_the_first_words_are_kept(host: Host, endpoint: Endpoint):
+    endpoint.behaviours = [says("one"), says("two"), says("three"), refuses(403, "no")]
+    talk = Talk(host)
+    for number in range(3):
+        talk.say(f"question {number}")
+    assert talk.command("compact").startswith("1 exchange of 3 were made short without the model")
+    talk.say("next")
+    assert "question 0" in endpoint.said()[0][1]
 
 
 def test_an_endpoint_that_does_not_count_is_not_asked_again(host: Host, endpoint: Endpoint):
