@@ -1,12 +1,13 @@
 """A restart with a message, again and again, in the middle of turns: only the container that begins then is told it."""
 
+import json
 import re
 import secrets
 from collections.abc import Iterator
 
 import pytest
 
-from system.appliance import SessionNames, call, container_starts, rows, session_state, wait_until
+from system.appliance import STATE, SessionNames, call, container_starts, rows, session_state, wait_until
 from system.loopback import Account
 
 ROUNDS = 20
@@ -30,6 +31,12 @@ def wired(group: str) -> str:
     return chat
 
 
+def _until(gate: str) -> str:
+    """Return a directive that goes on until there is a file of this name in the workspace."""
+    command = f"until test -e /workspace/{gate}; do sleep 0.05; done"
+    return f"!call run_command {json.dumps({'command': command})}"
+
+
 def working(session: SessionNames) -> bool:
     return bool(rows(session.outbound_db, "SELECT 1 FROM processing_ack WHERE status = 'processing'"))
 
@@ -48,14 +55,17 @@ def test_only_the_fresh_container_is_told(loop: Account, group: str) -> None:
     seen: dict[str, set[str]] = {chat: set() for chat in texts}
     for number in range(ROUNDS):
         before = len(loop.deliveries)
+        gate = f"go-{number}"
         for chat in texts:
-            loop.say(chat, "!read /etc/hostname\n!sleep 0.5", sender="somebody")
+            loop.say(chat, f"!read /etc/hostname\n{_until(gate)}", sender="somebody")
         for chat in texts:
             wait_until(lambda chat=chat: working(sessions[chat]), "the turn has begun")
         assert call("Groups.Restart", name=group, message=f"note {number}.", seconds=60) == {
             "restarted": CHATS,
             "rebuilt": False,
         }
+        # Only now, so no turn of an old container can have come to its end.
+        (STATE / "groups" / group / gate).touch()
         for chat in texts:
             told = loop.hears(chat, f"[system] note {number}.", after=before).text
             found = _HOSTNAME.search(told)

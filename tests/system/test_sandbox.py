@@ -234,7 +234,9 @@ def test_its_mounts_are_the_contracts(probed: dict[str, str]) -> None:
         "/home/agent",
         "/workspace",
         "/app/runner",
-        "/app/agent/agent.json",
+        "/app/agent",
+        "/app/skills/shipped",
+        "/app/skills/own",
     } | (ours & {"/run/secrets", "/run/podman-init", "/etc/passwd", "/etc/group", "/run/notify/notify.sock"})
 
 
