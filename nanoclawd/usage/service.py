@@ -30,6 +30,9 @@ KEPT_DAYS: Final = timedelta(days=400)
 TROUBLE_SHOWN: Final = timedelta(days=1)
 """A trouble that nobody has met again for so long is over."""
 
+MAX_IN_A_MINUTE: Final = 120
+"""Reports of one session that are taken; no agent has more turns, and a flood of them would keep the database busy."""
+
 _ANSWERED: Final = ("credentials", "rate-limit", "overloaded", "network", "refused")
 """Troubles that are over when a turn was answered."""
 
@@ -66,6 +69,7 @@ class UsageService:
         self._limits: dict[str, GroupLimits] = {}
         self._used: dict[tuple[str, str], tuple[int, int]] = {}
         self._condensed = ""
+        self._pace: dict[str, tuple[str, int]] = {}
 
     async def start(self) -> None:
         """Read what was used today, and tidy up what is old."""
@@ -115,6 +119,8 @@ class UsageService:
             Refused: it says nothing.
             Unavailable: it can't be written down now.
         """
+        if self._is_flood(session):
+            return
         match content.get("action"):
             case "usage":
                 await self._took(session, reports.turn(session, row_id, self.today(), content))
@@ -122,6 +128,19 @@ class UsageService:
                 await self._troubled(session, reports.trouble(content))
             case _:
                 raise Refused("there is no such report")
+
+    def _is_flood(self, session: SessionRef) -> bool:
+        minute = to_text(self._now())[: len("2026-01-01T00:00")]
+        before, count = self._pace.get(session.id, ("", 0))
+        count = count + 1 if before == minute else 1
+        self._pace[session.id] = (minute, count)
+        if count == MAX_IN_A_MINUTE + 1:
+            log.warning(
+                "more than %d reports in a minute: the others are left out",
+                MAX_IN_A_MINUTE,
+                extra=about(session=session.id, group=session.group),
+            )
+        return count > MAX_IN_A_MINUTE
 
     async def _took(self, session: SessionRef, turn: Turn) -> None:
         if not await self._database.run(self._record, turn):
@@ -193,6 +212,7 @@ class UsageService:
         await self._database.run(usage.condense, (today - KEPT_TURNS).date().isoformat())
         await self._database.run(usage.prune, (today - KEPT_DAYS).date().isoformat())
         self._used = {key: numbers for key, numbers in self._used.items() if key[1] == day}
+        self._pace.clear()
 
     def _resets(self) -> str:
         return f"00:00 ({self._zone_name})"

@@ -123,3 +123,15 @@ async def test_only_who_decides_about_all_agents_may_allow_another_one(stage: St
         return found.needs_approval, found.beyond, str(found.parameters["group"])
 
     assert await stage.database.run(judged) == (True, True, "main")
+
+
+@pytest.mark.parametrize("limit", ["daily_tokens", "daily_cost"])
+async def test_an_agent_that_wants_to_use_more_asks_who_decides_about_all(stage: Stage, limit: str):
+    """Whoever pays is not its group's administrator."""
+
+    def judged(connection: apsw.Connection) -> tuple[bool, bool]:
+        caller = caller_of(connection, stage.creator.id, "aaaabbbbcccc")
+        found = judge(connection, caller, "io.nanoclaw.Groups.Update", {limit: "none"})
+        return found.needs_approval, found.beyond
+
+    assert await stage.database.run(judged) == (True, True)

@@ -241,6 +241,19 @@ async def test_a_report_that_says_nothing_is_refused(ledger: Ledger):
         await ledger.usage.reported(ledger.session, "row", {"action": "song"})
 
 
+async def test_a_flood_of_reports_is_left_out(ledger: Ledger, caplog: pytest.LogCaptureFixture):
+    """A container that does nothing but report keeps neither the database nor the journal busy."""
+    for number in range(500):
+        await ledger.took(f"{number}")
+    (found,) = await ledger.usage.sums("day", 1, None, None, 10)
+    assert found.turns == 120
+    assert len([one for one in caplog.records if "are left out" in one.message]) == 1
+    ledger.moment += timedelta(minutes=1)
+    await ledger.took("later")
+    (found,) = await ledger.usage.sums("day", 1, None, None, 10)
+    assert found.turns == 121
+
+
 async def test_one_session_cannot_fill_the_database_with_reports(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("nanoclawd.store.usage.MAX_REPORTS", 3)
     for number in range(10):
