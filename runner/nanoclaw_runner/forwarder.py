@@ -48,23 +48,22 @@ class Forwarder:
             writer.close()
             return
         self._open |= {writer, back}
+        pumps = [asyncio.create_task(_pump(reader, back)), asyncio.create_task(_pump(there, writer))]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(reader, back))
-                group.create_task(_pump(there, writer))
+            # The end of either side is the end of both: a caller that has gone, killed perhaps, must not leave a
+            # request behind that a model goes on with.
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for pump in pumps:
+                pump.cancel()
             self._open -= {writer, back}
             for one in (writer, back):
                 one.close()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Carry bytes until the source ends, and pass its end on: a half-closed connection still gets its answer."""
+    """Carry bytes until either end has gone."""
     with contextlib.suppress(ConnectionError):
         while chunk := await source.read(CHUNK_BYTES):
             sink.write(chunk)
             await sink.drain()
-        if sink.can_write_eof():
-            sink.write_eof()
-        return
-    sink.close()

@@ -210,6 +210,45 @@ TOOLS = [
         (f"{verb}_task-fails", [f'@tool mcp__nanoclaw__{verb}_task {{"taskId": "none"}}'], r"^error: Error: ")
         for verb in ("cancel", "pause", "resume", "update")
     ),
+    (
+        "send_card",
+        ['@tool mcp__nanoclaw__send_card {"card": {"title": "Weather", "text": "Fog."}}'],
+        r"^(delivered as #\d+|error: Error: )",
+    ),
+    ("send_card-fails", ["@tool mcp__nanoclaw__send_card {}"], r"^error: .*card"),
+    (
+        "install_packages",
+        ['@tool mcp__nanoclaw__install_packages {"reason": "r", "apt": ["cowsay"]}'],
+        r"^Not done yet: somebody has to allow this first",
+    ),
+    (
+        "install_packages-fails",
+        ['@tool mcp__nanoclaw__install_packages {"reason": "r", "apt": ["; rm"]}'],
+        r"^error: Error: '; rm' can't be installed",
+    ),
+    (
+        "add_mcp_server",
+        ['@tool mcp__nanoclaw__add_mcp_server {"reason": "r", "name": "x", "command": "y"}'],
+        r"^Not done yet: somebody has to allow this first",
+    ),
+    (
+        "add_mcp_server-fails",
+        ['@tool mcp__nanoclaw__add_mcp_server {"reason": "r", "name": "X Y"}'],
+        r"^error: Error: 'X Y' can't be an MCP server's name",
+    ),
+    (
+        "create_agent",
+        ['@tool mcp__nanoclaw__create_agent {"name": "Bob", "instructions": "be bob"}'],
+        r"(?i)somebody has to allow this first|made",
+    ),
+    ("create_agent-fails", ['@tool mcp__nanoclaw__create_agent {"name": "", "instructions": "x"}'], r"^error: "),
+    (
+        "ask_user_question-times-out",
+        [
+            '@tool mcp__nanoclaw__ask_user_question {"title": "t", "question": "q?", "options": ["a", "b"], "timeout": 2}',
+        ],
+        r"^error: Error: nobody has answered within 2 seconds",
+    ),
     ("ask_user_question-fails", ['@tool mcp__nanoclaw__ask_user_question {"title": "x"}'], r"^error: "),
 ]
 

@@ -11,12 +11,22 @@ from nanoclaw_runner.forwarder import Forwarder
 
 
 @pytest.fixture
-async def forwarder(tmp_path: Path) -> AsyncIterator[Forwarder]:
+def gone() -> asyncio.Event:
+    """Set when the gateway has lost a caller."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def forwarder(tmp_path: Path, gone: asyncio.Event) -> AsyncIterator[Forwarder]:
     async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(1024):
             writer.write(chunk.upper())
             await writer.drain()
-        writer.write(b"<end>")
+            if chunk.endswith(b"."):
+                writer.write(b"<end>")
+                break
+        else:
+            gone.set()
         writer.close()
 
     server = await asyncio.start_unix_server(shout, tmp_path / "gateway.sock")
@@ -37,9 +47,19 @@ async def test_bytes_go_both_ways_as_they_come(forwarder: Forwarder):
     for words in (b"one", b"two"):
         writer.write(words)
         assert await reader.readexactly(3) == words.upper()
-    writer.write_eof()
-    assert await reader.read() == b"<end>", "what is answered after the caller's last byte arrives too"
+    writer.write(b".")
+    assert await reader.read() == b".<end>", "the gateway's end is the connection's"
     writer.close()
+
+
+async def test_a_caller_that_leaves_leaves_nothing_behind(forwarder: Forwarder, gone: asyncio.Event):
+    """A client that was killed in mid-answer must not keep a model at work."""
+    reader, writer = await connect(forwarder)
+    writer.write(b"one")
+    await reader.readexactly(3)
+    writer.close()
+    async with asyncio.timeout(5):
+        await gone.wait()
 
 
 async def test_it_is_opened_once(forwarder: Forwarder):
@@ -49,12 +69,11 @@ async def test_it_is_opened_once(forwarder: Forwarder):
 async def test_many_at_once(forwarder: Forwarder):
     async def one(number: int) -> bytes:
         reader, writer = await connect(forwarder)
-        writer.write(b"x" * 100_000 + str(number).encode())
-        writer.write_eof()
+        writer.write(b"x" * 100_000 + str(number).encode() + b".")
         return await reader.read()
 
     answers = await asyncio.gather(*map(one, range(8)))
-    assert answers == [b"X" * 100_000 + str(number).encode() + b"<end>" for number in range(8)]
+    assert answers == [b"X" * 100_000 + str(number).encode() + b".<end>" for number in range(8)]
 
 
 async def test_without_a_gateway_the_connection_ends(tmp_path: Path):
