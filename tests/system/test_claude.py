@@ -245,7 +245,7 @@ TOOLS = [
     (
         "ask_user_question-times-out",
         [
-            '@tool mcp__nanoclaw__ask_user_question {"title": "t", "question": "q?", "options": ["a", "b"], "timeout": 2}',
+            '@tool mcp__nanoclaw__ask_user_question {"title": "t", "question": "q?", "options": ["a"], "timeout": 2}',
         ],
         r"^error: Error: nobody has answered within 2 seconds",
     ),
