@@ -14,7 +14,9 @@ def main() -> None:
     parser.add_argument("--key", required=True, help="the API key that is accepted")
     parser.add_argument("--token", default="no-token", help="the OAuth token that is accepted")
     given = parser.parse_args()
-    web.run_app(MessagesApi(given.key, given.token).application(), host="127.0.0.1", port=given.port, print=None)
+    application = MessagesApi(given.key, given.token).application()
+    # An answer that stalls is not waited for.
+    web.run_app(application, host="127.0.0.1", port=given.port, print=None, shutdown_timeout=0.1)
 
 
 if __name__ == "__main__":
