@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 15.0
 CALL_SECONDS: Final = 110.0
-MAX_STARTS: Final = 5
+MAX_STARTS: Final = 3
 """Of one server in a runner's life: one that ends again and again is left alone."""
 
 MAX_TOOLS: Final = 128
@@ -159,7 +159,7 @@ class _Server:
                 _ANY_OBJECT,
                 self._caller(tool.name),
                 timeout=CALL_SECONDS + 5,
-                parameters={**schema, "type": "object"},
+                parameters={"properties": {}, **schema, "type": "object"},
             )
         self._names = list(tools)
         self._tools.add(tools.values())

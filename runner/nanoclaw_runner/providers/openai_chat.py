@@ -256,7 +256,7 @@ class _Query:
                 continue
             given_up = None if begun else self._endpoint.gives_way(failure)
             if given_up is not None:
-                for event in self._without(turn, given_up):
+                for event in self._without(turn, given_up, openai_failures.sentence_of(failure)):
                     yield event
                 continue
             pause = self._pause(patience, failure) if not begun else None
@@ -283,11 +283,11 @@ class _Query:
         most = retrying.MAX_UNREACHABLE_ATTEMPTS if unreachable else retrying.MAX_ATTEMPTS
         return patience.next_pause(retrying.hint_of(openai_failures.headers_of(failure)), most=most)
 
-    def _without(self, turn: _Turn, given_up: str) -> list[base.Event]:
+    def _without(self, turn: _Turn, given_up: str, said: str) -> list[base.Event]:
         """Tell what the endpoint did not take."""
         name = self._config.endpoint
         if given_up == "tools":
-            words = f"the endpoint {name} takes no tools for the model {self._config.model}: the agent goes on without"
+            words = f"the model {self._endpoint.name} takes no tools ({said}): the agent goes on without"
             return [base.Concern("refused", name, words)]
         if given_up == "images":
             turn.asked.images = []
