@@ -9,7 +9,7 @@ from typing import Final
 import apsw
 
 from nanoclawd.agents.service import AgentService
-from nanoclawd.errors import AlreadyExists, InvalidName, NanoclawError, TooLarge
+from nanoclawd.errors import AlreadyExists, InvalidName, NanoclawError, Refused, TooLarge
 from nanoclawd.journal import about
 from nanoclawd.store import agent_groups, destinations, names, peers
 from nanoclawd.store.agent_groups import AgentGroup
@@ -54,6 +54,7 @@ class AgentMaking:
             InvalidName: the name or the key is none.
             TooLarge: the instructions are over their bound.
             AlreadyExists: the creator knows somebody by this name.
+            Refused: what was made under the key may not be written to any more.
             Unavailable: its files could not be written; nothing of it has remained.
         """
         shown = names.shown_name(name)
@@ -64,6 +65,11 @@ class AgentMaking:
         if len(instructions.encode(errors="replace")) > MAX_INSTRUCTIONS_BYTES:
             raise TooLarge(f"instructions have {MAX_INSTRUCTIONS_BYTES // 1024} KiB at most")
         known = None if key is None else await self._database.run(_made, creator.id, key)
+        if known is not None and not known.name:
+            raise Refused(
+                f"{known.group.folder} was made under this key, and {creator.folder} may not write to it any more",
+                hint=f"ncl destinations add {creator.folder} --agent {known.group.folder}",
+            )
         if known is not None:
             return known
         local = destinations.normalised(shown)

@@ -31,7 +31,7 @@ from nanoclawd.peers.making import AgentMaking
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
 from nanoclawd.routing.event import InboundEvent, Sender
 from nanoclawd.routing.wirings import WiringService
-from nanoclawd.store import approvals, chats, dropped, questions, sessions
+from nanoclawd.store import agent_groups, approvals, chats, dropped, questions, sessions
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.approvals import Approval, NewApproval
 from nanoclawd.store.database import Database
@@ -65,7 +65,7 @@ class Directory:
         self.questions = QuestionsBackend(database, questions_service)
         self.channels = ChannelsBackend(database, channels)
         self.routing = RoutingBackend(database, router, channels.known)
-        agents: Any = _Agents()
+        agents: Any = _Agents(database)
         provisioner: Any = _Provisioner()
         images: Any = _Images()
         outfit = Outfit(Config(), database, agents, images, provisioner)
@@ -86,7 +86,18 @@ class Directory:
 
 
 class _Agents:
-    """Writes no files, restarts nothing."""
+    """Groups are rows only: it writes no files, restarts nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, folder: str, **columns: Any) -> AgentGroup:
+        return await self._database.run(lambda connection: agent_groups.create(connection, folder, **columns))
+
+    async def delete(self, folder: str, *, force: bool) -> None:
+        del force
+        group = await self._database.run(agent_groups.by_folder, folder)
+        await self._database.run(agent_groups.delete, group.id)
 
     async def write(self, group: AgentGroup) -> None:
         del group

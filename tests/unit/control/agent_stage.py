@@ -85,7 +85,7 @@ class AgentStage(Stage):
         found: dict[str, Any] = json.loads(reply["frame"])
         return found
 
-    async def call(self, method: str, session: SessionRef | None = None, **parameters: Any) -> dict[str, Any]:
+    async def call(self, method: str, session: SessionRef | None = None, /, **parameters: Any) -> dict[str, Any]:
         return await self.raw(json.dumps({"method": f"io.nanoclaw.{method}", "parameters": parameters}), session)
 
     async def refused(self, method: str, **parameters: Any) -> tuple[str, dict[str, Any]]:

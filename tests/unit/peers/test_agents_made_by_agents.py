@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from nanoclawd.control.agent_calls.scope import caller_of, judge
-from nanoclawd.errors import AlreadyExists, InvalidName, TooLarge
+from nanoclawd.errors import AlreadyExists, InvalidName, Refused, TooLarge
 from nanoclawd.peers.making import AgentMaking
 from nanoclawd.store import agent_groups, destinations
 from nanoclawd.store.agent_groups import AgentGroup
@@ -85,6 +85,13 @@ async def test_asking_again_under_the_same_key_makes_no_second_one(stage: Stage)
     first = await stage.making.make(stage.creator, "helper", "", "key")
     assert await stage.making.make(stage.creator, "helper", "", "key") == first
     assert stage.agents.made == ["helper"]
+
+
+async def test_asking_again_for_one_that_may_not_be_written_to_any_more_is_refused(stage: Stage):
+    await stage.making.make(stage.creator, "helper", "", "key")
+    await stage.database.run(destinations.remove, stage.creator.id, "helper")
+    with pytest.raises(Refused, match="may not write to it any more"):
+        await stage.making.make(stage.creator, "helper", "", "key")
 
 
 async def test_a_name_that_the_creator_knows_is_refused_and_one_of_another_folder_is_numbered(stage: Stage):
