@@ -32,7 +32,7 @@ _TESTS = Path(__file__).parents[2]
 
 _BARE = """
 import asyncio, json, os, sys, time
-sys.path[:0] = ["/opt/claude-sdk", "/opt/claude"]
+sys.path[:0] = ["/opt/claude-sdk", "/opt/mcp"]
 from pathlib import Path
 import claude_agent_sdk as sdk
 from nanoclaw_runner.forwarder import Forwarder
