@@ -32,12 +32,14 @@ class Attachment:
         type: MIME type, as it was found out or told.
         size: bytes; None: not known.
         path: below ``/session/in``; empty: the file itself is not there.
+        problem: why not.
     """
 
     name: str
     type: str
     size: int | None
     path: str
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def _attachment(found: dict[str, Any]) -> Attachment:
         type=_line(found.get("type")) or "file",
         size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
         path=storable(path),
+        problem=_line(found.get("problem")),
     )
 
 

@@ -215,12 +215,13 @@ def _unmarked(text: str) -> str:
 
 def _attached(one: Attachment) -> str:
     size = "" if one.size is None else str(one.size)
-    return _tag("attachment", {"name": one.name, "type": one.type, "size": size, "path": one.path})
+    shown = {"name": one.name, "type": one.type, "size": size, "path": one.path, "problem": one.problem}
+    return _tag("attachment", shown)
 
 
 def _described(one: Attachment) -> str:
     size = "" if one.size is None else f"{one.size} bytes"
-    return ", ".join(part for part in (one.name, one.type, size, one.path) if part)
+    return ", ".join(part for part in (one.name, one.type, size, one.path, one.problem) if part)
 
 
 def _shown(time: str, view: View) -> str:

@@ -145,6 +145,7 @@ def test_quotes_and_files_are_there():
     files = [
         {"name": "a.pdf", "type": "application/pdf", "size": 1234, "path": "files/m1/a.pdf"},
         {"name": "gone", "path": "files/m1/../../../etc/passwd"},
+        {"name": "lost", "problem": "the platform has\nlost it"},
         {"name": "also gone", "path": "/etc/passwd"},
         "nonsense",
     ]
@@ -158,6 +159,7 @@ def test_quotes_and_files_are_there():
         "see this",
         '<attachment name="a.pdf" type="application/pdf" size="1234" path="/session/in/files/m1/a.pdf"/>',
         '<attachment name="gone" type="file"/>',
+        '<attachment name="lost" type="file" problem="the platform has lost it"/>',
         '<attachment name="also gone" type="file"/></message>',
     ]
     plain = rendered(row(**content), view=View(received=Path("/session/in")))
@@ -165,10 +167,11 @@ def test_quotes_and_files_are_there():
         'Bo: [in answer to Ada\'s "where?"] see this',
         "[attached: a.pdf, application/pdf, 1234 bytes, /session/in/files/m1/a.pdf]",
         "[attached: gone, file]",
+        "[attached: lost, file, the platform has lost it]",
         "[attached: also gone, file]",
     ]
     (line,) = from_rows("r", [row(**content)], VIEW).lines
-    assert [one.path for one in line.attachments] == ["/session/in/files/m1/a.pdf", "", ""]
+    assert [one.path for one in line.attachments] == ["/session/in/files/m1/a.pdf", "", "", ""]
 
 
 def test_bare_words_cannot_speak_for_the_system():
