@@ -55,8 +55,8 @@ VERBS: tuple[Verb, ...] = (
         ),
         run="chat:chat",
         about="Commands such as /help, /status or /stop go to the appliance or the agent, as in any other chat; only "
-        "/quit and /exit end the conversation, and /file PATH sends a file. A question is answered with the number of an "
-        "option or its words. A message has ten files at most, with 50 MiB together.",
+        "/quit and /exit end the conversation, and /file PATH sends a file. A question is answered with the number of "
+        "an option or its words. A message has ten files at most, with 50 MiB together.",
         examples=(
             ("ncl chat --message 'Name three things found in a kitchen.'", "ask one question"),
             ("ncl chat --file report.pdf --message 'What does it say?'", "send a file"),
