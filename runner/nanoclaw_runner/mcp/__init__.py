@@ -12,7 +12,13 @@ from typing import Final
 LIBRARIES: Final = Path("/opt/mcp")
 
 
+_LOADED_BY_OTHERS: Final = ("typing_extensions",)
+"""msgspec looks into Debian's when it is imported, and needs it no more."""
+
+
 def use_libraries() -> None:
     """Have imports look into the library's directory first, where the image has it."""
     if LIBRARIES.is_dir() and str(LIBRARIES) not in sys.path:
         sys.path.insert(0, str(LIBRARIES))
+        for name in _LOADED_BY_OTHERS:
+            sys.modules.pop(name, None)
