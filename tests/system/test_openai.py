@@ -1,4 +1,4 @@
-"""The provider openai in a container: a scripted endpoint calls an MCP server, the shell and the appliance's own tools."""
+"""The provider openai in a container: a scripted endpoint calls an MCP server, the shell and the runner's own tools."""
 
 import contextlib
 import json
