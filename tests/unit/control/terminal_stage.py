@@ -78,6 +78,7 @@ class Terminal:
             create_group=self._no_group,
             asker=self.sessions,
         )
+        self.files = IncomingFiles(path / "staging", manager.adapter)
         self.router = Router(
             self.database,
             self.sessions,
@@ -86,7 +87,7 @@ class Terminal:
             manager.capabilities,
             Access(),
             manager.subscribe,
-            IncomingFiles(path / "staging", manager.adapter).fetch,
+            self.files.fetch,
         )
         self.chat = ChatBackend(self.database, self.router, self.sessions, manager.terminal)
         self.routing = RoutingBackend(self.database, self.router, manager.known)
@@ -96,6 +97,7 @@ class Terminal:
 
     async def open(self) -> None:
         await self.house.open()
+        await asyncio.to_thread(self.files.clear)
         await self.outbox.start()
         await self.permissions.start()
         self.manager.start(ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox))

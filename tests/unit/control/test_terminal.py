@@ -11,7 +11,16 @@ from session_stage import message
 
 from nanoclaw_runner.contract.cards import Card, Option
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.control.values import ApprovalState, CardState, EventType, Hypothesis, Peer, SessionState, TurnState
+from nanoclawd.control.values import (
+    ApprovalState,
+    CardState,
+    EventType,
+    Hypothesis,
+    Peer,
+    SessionState,
+    TurnState,
+    UploadedFile,
+)
 from nanoclawd.errors import InvalidName, NotFound, Refused
 from nanoclawd.permissions.actions import APPROVE, REJECT, ActionHandler
 from nanoclawd.permissions.approvals import NewRequest
@@ -41,6 +50,23 @@ async def test_a_message_is_answered_and_its_turn_ends_last(terminal: Terminal):
         assert (again.message_id, again.state) == (sent.message_id, TurnState.COMPLETED)
     with pytest.raises(NotFound):
         await terminal.chat.send(ROOT, "none", "hello", "token-02")
+
+
+async def test_files_go_with_a_message_to_the_agent_and_only_their_sender_has_them(terminal: Terminal):
+    """Bytes that came by the socket lie below the session's own directory; a token told again fetches nothing new."""
+    assert (await terminal.chat.upload(JOE, "upload-1", 0, b"some ")).size == 5
+    assert (await terminal.chat.upload(JOE, "upload-1", 5, b"notes")).size == 10
+    file = UploadedFile("upload-1", "../notes.txt")
+    with pytest.raises(NotFound, match="upload it again"):
+        await terminal.chat.send(ROOT, "main", "", "token-00", [file])
+    for _ in range(2):
+        await terminal.chat.send(JOE, "main", "", "token-01", [file])
+    (session,) = await terminal.database.run(session_rows.every)
+    ((content,),) = terminal.house.query(session, "SELECT content FROM messages_in")
+    (found,) = json.loads(content)["attachments"]
+    assert (found["name"], found["size"]) == ("attachment-1.txt", 10)
+    (kept,) = terminal.house.paths.root.glob("sessions/main/*/in/files/*/*")
+    assert (kept.name, kept.read_bytes()) == ("attachment-1.txt", b"some notes")
 
 
 async def test_who_writes_is_who_the_kernel_says(terminal: Terminal):
