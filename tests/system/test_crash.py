@@ -111,7 +111,7 @@ def test_a_killed_container_is_replaced_and_the_turn_done_again(person: Person, 
 
 @pytest.mark.parametrize("signal", ["KILL", "SEGV"])
 def test_a_message_that_kills_its_runner_is_given_up_with_a_word(person: Person, signal: str) -> None:
-    """F-96, F-97: the first death postpones it by 5 s; after the last one it fails, and the person is told."""
+    """F-96, F-97, W-15: the first death postpones it by 5 s; after the last one it fails, and the person is told."""
     message, session = begin(person, f"!crash {signal}")
     wait_until(lambda: tries(session, message) == 1, "one try is counted")
     use_up_tries(session, message)
