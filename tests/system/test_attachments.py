@@ -2,9 +2,14 @@
 
 import base64
 import hashlib
+import io
 import json
 import os
+import secrets
+import zipfile
 from typing import Any
+
+import pytest
 
 from nanoclaw_runner.contract.files import MAX_BYTES
 from system.appliance import Person, SessionNames, call, rows, session_of, wait_until
@@ -13,6 +18,45 @@ from system.town import Town
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
 BOSS = "boss"
+_WORDS = "The sluice opens at noon"
+_SHEETS = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+_WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+_TEXT = "urn:oasis:names:tc:opendocument:xmlns:text:1.0"
+_OFFICE = "urn:oasis:names:tc:opendocument:xmlns:office:1.0"
+DOCUMENTS = {
+    "docx2txt '{}' -": (
+        "letter.docx",
+        {
+            "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>',
+            "word/_rels/document.xml.rels": f'<Relationships xmlns="{_PACKAGE}"/>',
+            "word/document.xml": f'<w:document xmlns:w="{_WORD}"><w:body><w:p><w:r><w:t>{_WORDS}</w:t></w:r></w:p>'
+            "</w:body></w:document>",
+        },
+    ),
+    "odt2txt '{}'": (
+        "letter.odt",
+        {
+            "mimetype": "application/vnd.oasis.opendocument.text",
+            "content.xml": f'<office:document-content xmlns:office="{_OFFICE}" xmlns:text="{_TEXT}"><office:body>'
+            f"<office:text><text:p>{_WORDS}</text:p></office:text></office:body></office:document-content>",
+        },
+    ),
+    "xlsx2csv '{}'": (
+        "table.xlsx",
+        {
+            "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>',
+            "xl/workbook.xml": f'<workbook xmlns="{_SHEETS}" xmlns:r="{_RELATIONS}"><sheets>'
+            '<sheet name="one" sheetId="1" r:id="rId1"/></sheets></workbook>',
+            "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_PACKAGE}"><Relationship Id="rId1"'
+            f' Type="{_RELATIONS}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+            "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{_SHEETS}"><sheetData><row r="1"><c r="A1" t="inlineStr">'
+            f"<is><t>{_WORDS}</t></is></c></row></sheetData></worksheet>",
+        },
+    ),
+}
+"""Commands that give a document's text, and the parts of a smallest document of their kind."""
 
 
 def pdf(text: str) -> bytes:
@@ -125,6 +169,27 @@ def test_the_text_of_a_pdf_is_read_by_a_tool_of_the_image(town: Town) -> None:
     tools = "docx2txt odt2txt xlsx2csv catdoc xls2csv catppt pdftoppm"
     said = room.told(call_of("run_command", command=f"command -v {tools} | wc -l"), "call run_command")
     assert str(len(tools.split())) in said
+
+
+@pytest.mark.parametrize("command", DOCUMENTS)
+def test_the_text_of_office_documents_is_read_by_tools_of_the_image(person: Person, command: str) -> None:
+    """Word processors' and spreadsheets' files, sent by a terminal."""
+    name, parts = DOCUMENTS[command]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path, text in parts.items():
+            archive.writestr(path, text)
+    upload = secrets.token_hex(8)
+    call("Chat.Upload", upload=upload, offset=0, data=base64.b64encode(packed.getvalue()).decode())
+    person.ask("hello")
+    files = [{"upload": upload, "name": name}]
+    sent = call("Chat.Send", group=person.group, text="", client_token=upload, files=files)
+    row = "SELECT content FROM messages_in WHERE id = ?"
+    ((content,),) = rows(session_of(person.group).inbound_db, row, sent["message_id"])
+    (found,) = json.loads(content)["attachments"]
+    path = f"/session/in/{found['path']}"
+    said = person.ask(call_of("run_command", command=command.format(path))).text
+    assert "The sluice opens at noon" in said, said
 
 
 def test_what_the_agent_sends_arrives_byte_for_byte(town: Town) -> None:
