@@ -33,10 +33,11 @@ MAX_TOLD_CHARACTERS: Final = 1500
 _TAIL_BYTES: Final = 8192
 _TAG_CHARACTERS: Final = 12
 
+# Pattern-Only: to apt-get a name with a dot that no package has is a pattern, and all that match it would come along.
 _APT: Final = """\
 RUN set -eu; \\
     export DEBIAN_FRONTEND=noninteractive; \\
-    from="-o APT::Sandbox::User=root"; \\
+    from="-o APT::Sandbox::User=root -o APT::Cmd::Pattern-Only=true"; \\
     if [ -e /packages/Packages ] || [ -e /packages/Packages.gz ]; then \\
         echo "deb [trusted=yes] file:/packages ./" > /tmp/own.list; \\
         from="$from -o Dir::Etc::sourcelist=/tmp/own.list -o Dir::Etc::sourceparts=-"; \\

@@ -1,6 +1,8 @@
 """Groups' own images: the Containerfile that is written, and what becomes of a build."""
 
 import asyncio
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,35 @@ def test_no_name_gets_past_the_containerfile(name: str):
         containerfile(BASE, {"apt": (name,)})
     with pytest.raises(Refused):
         containerfile(BASE, {"apt": ()})
+
+
+def test_a_name_that_no_package_has_is_no_pattern_of_others(tmp_path: Path):
+    """W-57: nano.+ keeps the rule of names; apt-get would take it for a pattern, and install what no card has shown."""
+    text = containerfile(BASE, {"apt": ("nano.+",)})
+    options = re.search(r'from="(.*?)"', text)
+    assert options is not None
+    own = tmp_path / "own"
+    for directory in ("lists/partial", "archives/partial"):
+        (own / directory).mkdir(parents=True)
+    (own / "status").touch()
+    (own / "own.list").write_text(f"deb [trusted=yes] file:{own} ./\n")
+    packages = "".join(
+        f"Package: {name}\nVersion: 1\nArchitecture: all\nFilename: ./{name}.deb\nSize: 9\nSHA256: {64 * '0'}\n\n"
+        for name in ("nanoxx", "nanoyy")
+    )
+    (own / "Packages").write_text(packages)
+    places = f"-o Dir::State={own} -o Dir::State::status={own}/status -o Dir::Cache={own} -o Dir::Etc::sourceparts=-"
+    command = ["apt-get", *options[1].split(), *places.split(), "-o", f"Dir::Etc::sourcelist={own}/own.list"]
+    subprocess.run([*command, "update"], check=True, capture_output=True)
+
+    def simulated(name: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, "-s", "install", "--", name], check=False, capture_output=True, text=True)
+
+    assert "Inst nanoxx" in simulated("nanoxx").stdout
+    for name in ("nano.+", "nanox."):
+        refused = simulated(name)
+        assert refused.returncode != 0
+        assert "Inst " not in refused.stdout
 
 
 async def test_a_build_sees_its_containerfile_alone(paths: StatePaths):
