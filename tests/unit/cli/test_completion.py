@@ -120,5 +120,5 @@ def test_the_shells_complete_an_id(daemon: Daemon, shell: str, script: str):
 
 def test_every_verb_of_the_help_is_a_command():
     assert {entry.name for entry in TOP if isinstance(entry, Verb)} == {
-        "status", "doctor", "setup", "chat", "explain", "usage", "version",
+        "status", "doctor", "setup", "chat", "explain", "fetch", "usage", "version",
     }  # fmt: skip

@@ -25,8 +25,8 @@ from nanoclawd.store import sessions as session_rows
 from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
 
 NEVER = {
-    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Send", "Images.Build", "Mounts.Add", "Mounts.Remove",
-    "Questions.Answer", "Roles.Claim",
+    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
+    "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim",
 }  # fmt: skip
 
 
