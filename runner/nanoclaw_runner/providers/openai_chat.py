@@ -279,7 +279,7 @@ class _Query:
     def _pause(self, patience: retrying.Patience, failure: Exception) -> float | None:
         if not openai_failures.is_transient(failure):
             return None
-        unreachable = openai_failures.status_of(failure) is None
+        unreachable = openai_failures.status_of(failure) is None or openai_failures.is_unreachable(failure)
         most = retrying.MAX_UNREACHABLE_ATTEMPTS if unreachable else retrying.MAX_ATTEMPTS
         return patience.next_pause(retrying.hint_of(openai_failures.headers_of(failure)), most=most)
 

@@ -16,6 +16,7 @@ httpx: Any = import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__)
 MAX_SENTENCE: Final = 300
 UNAUTHORIZED: Final = 401
 _FIRST_OF_ENDPOINT: Final = 500
+_NOBODY_BEHIND_THE_GATEWAY: Final = "endpoint_unreachable"
 _NO_TOOLS: Final = frozenset({400, 404, 422, 500, 501})
 _NO_IMAGES: Final = frozenset({400, 404, 413, 415, 422, 500, 501})
 _BAD_REQUEST: Final = frozenset({400, 413, 422})
@@ -48,7 +49,9 @@ def is_silence(error: Exception) -> bool:
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Tell whether nobody answered."""
+    """Tell whether nobody answered: not the gateway, or nobody behind it."""
+    if _field(error, "type") == _NOBODY_BEHIND_THE_GATEWAY:
+        return True
     return isinstance(error, (openai.APIConnectionError, httpx.HTTPError)) and not is_silence(error)
 
 

@@ -48,6 +48,15 @@ def test_a_passing_failure_is_asked_again_with_the_providers_own_hint(host: Host
     assert troubles(host) == []
 
 
+def test_what_nobody_serves_is_told_within_seconds(host: Host, endpoint: Endpoint):
+    """Nobody behind the gateway: that does not mend itself, so no person is kept waiting for half a minute."""
+    body = b'{"type": "error", "error": {"message": "endpoint embedded fails", "type": "endpoint_unreachable"}}'
+    endpoint.behaviours = [sends(body, "application/json", 502, retry_after="0") for _ in range(6)]
+    assert ask(stage_of(host)) == f"{MODEL} failed (HTTP 502): endpoint embedded fails"
+    assert len(endpoint.requests) == 3
+    assert troubles(host) == ["network"]
+
+
 @pytest.mark.parametrize(
     ("status", "trouble", "words"),
     [
