@@ -218,6 +218,15 @@ def count_live(connection: apsw.Connection, agent_group_id: str) -> int:
     return int(counted)
 
 
+def count_open_runs(connection: apsw.Connection, agent_group_id: str) -> int:
+    """Count the runs of a group's tasks that have not ended."""
+    counted = connection.execute(
+        f"SELECT count(*) FROM task_runs WHERE {_OPEN} AND task_id IN (SELECT id FROM tasks WHERE agent_group_id = ?)",
+        (agent_group_id,),
+    ).get
+    return int(counted)
+
+
 def due(connection: apsw.Connection, moment: str, limit: int) -> list[Task]:
     """Read the active tasks that are due at a moment, the longest due first."""
     return _some(
@@ -328,6 +337,17 @@ def prune_runs(connection: apsw.Connection, task_id: str, keep: int) -> int:
 def prune(connection: apsw.Connection, before: str) -> int:
     """Forget the tasks that ended before a moment, with their runs; return how many."""
     connection.execute("DELETE FROM tasks WHERE status IN ('done', 'cancelled') AND changed_at < ?", (before,))
+    return int(connection.changes())
+
+
+def prune_group(connection: apsw.Connection, agent_group_id: str, keep: int) -> int:
+    """Forget all but the newest of a group's tasks that ended, and none that has a run under way; return how many."""
+    connection.execute(
+        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE agent_group_id = ?"
+        " AND status IN ('done', 'cancelled') ORDER BY changed_at DESC, id LIMIT -1 OFFSET ?)"
+        f" AND id NOT IN (SELECT task_id FROM task_runs WHERE {_OPEN})",
+        (agent_group_id, keep),
+    )
     return int(connection.changes())
 
 

@@ -32,7 +32,7 @@ from nanoclawd.store.tasks import Run, Task
 from nanoclawd.store.transaction import together
 from nanoclawd.tasks import places, rows
 from nanoclawd.tasks.occurrences import next_after, zone_of
-from nanoclawd.tasks.planning import Plan, plan
+from nanoclawd.tasks.planning import MAX_OPEN, Plan, plan
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +256,9 @@ class Dispatcher:
                 if older.status == "pending":
                     tasks.end_run(connection, task.id, older.occurrence, "missed", "a later one came first")
             if len(tasks.open_runs_of(connection, task.id)) >= MAX_UNFINISHED:
-                run = _left_out(run)
+                run = _left_out(run, "the runs before it are not done yet")
+        if run.status == "pending" and tasks.count_open_runs(connection, task.agent_group_id) >= MAX_OPEN:
+            run = _left_out(run, f"{MAX_OPEN} runs of its agent are not done yet")
         if tasks.begin_run(connection, run) and run.status == "pending":
             found = places.session_for(connection, task, self._has_threads)
             if isinstance(found, Session):
@@ -378,7 +380,7 @@ class Dispatcher:
             log.log(level, "task %s of %s: %s%s", task_id, occurrence, status, f": {reason}" if reason else "")
 
 
-def _left_out(run: Run) -> Run:
+def _left_out(run: Run, reason: str) -> Run:
     return Run(
         run.task_id,
         run.occurrence,
@@ -386,7 +388,7 @@ def _left_out(run: Run) -> Run:
         run.late,
         run.passed_over,
         None,
-        "the runs before it are not done yet",
+        reason,
         run.created_at,
         None,
         run.created_at,

@@ -22,6 +22,9 @@ CHUNK: Final = 200
 
 MOST_COUNTED: Final = 1000
 
+MAX_OPEN: Final = 2000
+"""Runs of one group that have not ended: each is a row of its session's, and agents plan without anybody's word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

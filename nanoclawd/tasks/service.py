@@ -21,9 +21,13 @@ from nanoclawd.store.tasks import Run, Task
 from nanoclawd.store.transaction import together
 from nanoclawd.tasks.occurrences import check_cron, next_after, parse_time, zone_of
 from nanoclawd.tasks.places import place_of_group
+from nanoclawd.tasks.planning import MAX_OPEN
 
 MAX_LIVE: Final = 500
 """Tasks of one group that can still run."""
+
+MAX_ENDED: Final = 500
+"""Tasks of one group that are done or cancelled, and kept to be looked at: the oldest make room for new ones."""
 
 MAX_PROMPT_BYTES: Final = 16 * 1024
 MAX_SCRIPT_BYTES: Final = 32 * 1024
@@ -114,7 +118,7 @@ class TaskService:
 
         Raises:
             NotFound: there is no such task.
-            Refused: it is done or cancelled, or was run in this very second.
+            Refused: it is done or cancelled, or was run in this very second, or too many runs are not done.
         """
         run = await self._database.run(self._run_now, task_id)
         self.changed()
@@ -143,6 +147,7 @@ class TaskService:
             if tasks.count_live(connection, group_id) >= MAX_LIVE:
                 raise Refused(f"{group.folder} has {MAX_LIVE} tasks that wait: cancel some first")
             session_id, address = _place(connection, group, where)
+            tasks.prune_group(connection, group_id, MAX_ENDED)
             return tasks.add(
                 connection,
                 Task(
@@ -215,6 +220,8 @@ class TaskService:
         with together(connection):
             task = tasks.by_id(connection, task_id)
             _check_live(task)
+            if tasks.count_open_runs(connection, task.agent_group_id) >= MAX_OPEN:
+                raise Refused(f"{MAX_OPEN} runs of {task.group} are not done yet; no more until some are")
             occurrence = to_text(now.replace(microsecond=0))
             run = Run(task.id, occurrence, "pending", False, 0, None, "asked for", to_text(now), None, None)
             if not tasks.begin_run(connection, run):
