@@ -38,7 +38,7 @@ for you by the appliance.
 _ASKING: Final = """
 # What you may ask for
 
-`ncl` is the appliance's own program: `ncl help` tells what it can. What only reads is answered at once; what changes
+`ncl` is the appliance's own program: `ncl --help` tells what it can. What only reads is answered at once; what changes
 something is asked of a person first, and you are told as a message what came of it.
 Packages and MCP servers that you lack: the tools `install_packages` and `add_mcp_server`. Say why.
 """

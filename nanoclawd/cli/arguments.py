@@ -139,7 +139,7 @@ def _command(commands: "argparse._SubParsersAction[Parser]", command: Command) -
         verb.name,
         help=verb.help,
         description=f"{_sentence(verb.help)} {verb.about}".rstrip(),
-        epilog="\n".join(f"example, to {text}:\n  {line}" for line, text in verb.examples) or None,
+        epilog="\n".join(f"to {text}:\n  {line}" for line, text in verb.examples) or None,
         formatter_class=_Formatter,
         allow_abbrev=False,
     )

@@ -31,7 +31,7 @@ def wire(verb: Verb, given: argparse.Namespace) -> dict[str, object]:
         value = getattr(given, parameter.name)
         if value is None or (parameter.kind == "flag" and not value):
             continue
-        found[parameter.name] = file_text(value) if parameter.kind == "file" else value
+        found[parameter.name] = _file_text(value) if parameter.kind == "file" else value
     return found
 
 
@@ -66,7 +66,7 @@ def tell(command: Command, parameters: Mapping[str, object], reply: Mapping[str,
         forms.details(reply[resource.one])
 
 
-def file_text(argument: str) -> str:
+def _file_text(argument: str) -> str:
     """Return an argument, or what the file after its ``@`` holds; ``@-`` is standard input.
 
     Raises:
@@ -76,8 +76,10 @@ def file_text(argument: str) -> str:
         return argument
     try:
         return sys.stdin.read() if argument == "@-" else Path(argument[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise CommandError(outcome.USAGE, f"{argument}: {error}", "ncl groups update --help") from None
+    except OSError as error:
+        raise CommandError(outcome.USAGE, f"{argument[1:]}: {error.strerror or error}") from None
+    except ValueError:
+        raise CommandError(outcome.USAGE, f"{argument[1:]}: no text in UTF-8") from None
 
 
 def _for_programs(verb: Verb, resource: Resource, parameters: Mapping[str, object], reply: Mapping[str, Any]) -> object:

@@ -74,9 +74,14 @@ def trouble_finding(trouble: Trouble, config: Config) -> Finding:
         f"trouble-{trouble.group}-{trouble.kind}" + (f"-{trouble.subject}" if trouble.subject else ""),
         Severity.ERROR if trouble.kind == "credentials" else Severity.WARNING,
         f"Agent {trouble.group}: {trouble.kind}{about}",
-        f"{trouble.message}{often}",
+        f"{_without_commands(trouble.message)}{often}",
         _next(trouble, config),
     )
+
+
+def _without_commands(message: str) -> str:
+    """Return what a person in a chat was told without what to type: a finding has that of its own."""
+    return message.partition(" The operator can run: ")[0].partition("; as root: ")[0].removesuffix(".")
 
 
 def _next(trouble: Trouble, config: Config) -> str:

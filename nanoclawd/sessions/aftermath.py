@@ -80,7 +80,8 @@ class Aftermath:
         elif again and not without_a_try:
             await mailbox.tell(again, "again", tries_again(container.unit))
         if without_a_try:
-            await mailbox.give_up(without_a_try, "failed", given_up(MAX_TRIES + 1, container.unit, self._session.id))
+            text = given_up(MAX_TRIES + 1, container.unit, self._session.id, missing_image=await self._missing_image())
+            await mailbox.give_up(without_a_try, "failed", text)
         else:
             await mailbox.deliver_notices()
 
@@ -120,11 +121,15 @@ class Aftermath:
         trouble = start_trouble(
             self._container.unit,
             self._session.id,
-            missing_image=await self._around.missing_image(self._session.group),
+            missing_image=await self._missing_image(),
             ready_seconds=self._around.timeouts.ready,
         )
         log.error("session %s: %s", self._session.id, trouble.what, extra=self._about(Event.SESSION_START_FAILED))
         await self._mailbox.tell(message_ids, "start", f"{trouble.sentence()}. I will try again.")
+
+    async def _missing_image(self) -> str:
+        """Return the command that builds the image for which no container began; empty where that is not why."""
+        return "" if self._container.ever_active else await self._around.missing_image(self._session.group)
 
     def _about(self, event: Event | None = None) -> dict[str, str]:
         return about(session=self._session.id, group=self._session.group, event=event)

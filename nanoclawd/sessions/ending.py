@@ -76,8 +76,20 @@ def tries_again(unit: UnitState) -> str:
     return f"My container ended again while I worked on this ({describe(unit)}). I keep trying."
 
 
-def given_up(tries: int, unit: UnitState, session_id: str) -> str:
-    """Tell a person that a message will not be answered."""
+def given_up(tries: int, unit: UnitState, session_id: str, *, missing_image: str) -> str:
+    """Tell a person that a message will not be answered.
+
+    Args:
+        tries: how many there were.
+        unit: how the last one ended.
+        session_id: whose container it was.
+        missing_image: the command that builds its image where that is missing, else empty.
+    """
+    if missing_image:
+        return (
+            f"I could not answer this: after {tries} tries the agent's container image is still missing."
+            f" The operator can run: {missing_image}"
+        )
     return (
         f"I could not answer this: my container ended {tries} times while I worked on it; the last time"
         f" {describe(unit)}. The operator can run: ncl sessions logs {session_id}"

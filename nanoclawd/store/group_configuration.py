@@ -172,7 +172,9 @@ def put_server(connection: apsw.Connection, group_id: str, server: McpServer, *,
                 ),
             )
         except apsw.ConstraintError as error:
-            raise AlreadyExists(f"the group has an MCP server {server.name} already") from error
+            raise AlreadyExists(
+                f"the group has an MCP server {server.name} already", hint="ncl mcp install --help"
+            ) from error
 
 
 def remove_server(connection: apsw.Connection, group_id: str, name: str) -> None:
@@ -200,7 +202,9 @@ def add_mount(connection: apsw.Connection, group_id: str, mount: Mount) -> None:
                 (group_id, mount.name, mount.path, int(mount.writable)),
             )
         except apsw.ConstraintError as error:
-            raise AlreadyExists(f"the group has a directory {mount.name} already") from error
+            raise AlreadyExists(
+                f"the group has a directory {mount.name} already", hint="ncl mounts add --help"
+            ) from error
 
 
 def remove_mount(connection: apsw.Connection, group_id: str, name: str) -> None:

@@ -65,9 +65,9 @@ TASKS = Resource(
             examples=(
                 (
                     "ncl tasks create main 'Say what is in the calendar.' --cron '0 8 * * 1-5'",
-                    "every weekday at eight",
+                    "have something done every weekday at eight",
                 ),
-                ("ncl tasks create main 'Remind me of the bread.' --at 'in 40 minutes'", "once"),
+                ("ncl tasks create main 'Remind me of the bread.' --at 'in 40 minutes'", "have it done once"),
             ),
         ),
         Verb(

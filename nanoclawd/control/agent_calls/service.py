@@ -43,6 +43,8 @@ ACTION: Final = "command"
 MAX_FRAME_BYTES: Final = 64 * 1024
 MAX_REPLY_BYTES: Final = 256 * 1024
 MAX_RESULT_CHARACTERS: Final = 16 * 1024
+_LAST_LINES: Final = 6
+_LAST_CHARACTERS: Final = 160
 MAX_PENDING: Final = 20
 """Commands of one agent that wait for somebody's word: a card each, so an agent can't bury a person in them."""
 
@@ -310,7 +312,10 @@ class AgentCalls(ActionHandler):
 
 
 def _failed(why: str) -> str:
-    return f"it failed: {wording.visible(why)}"
+    """Return why in short, for a card: what was said first and, as a quotation, the end of what else was."""
+    first, *rest = why.splitlines() or [""]
+    end = [f"> {wording.visible(line.strip()[:_LAST_CHARACTERS])}" for line in rest[-_LAST_LINES:]]
+    return "\n".join([f"it failed: {wording.visible(first)}", *end])
 
 
 def _judged(

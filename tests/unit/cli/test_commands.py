@@ -90,6 +90,12 @@ def test_groups_have_a_life(daemon: Daemon):
     text = daemon.directory / "text"
     text.write_text("From a file.")
     assert daemon.json("groups", "update", "work", "--instructions", f"@{text}")["instructions"] == "From a file."
+    for wrong, said in (
+        ("@/no/such", b"ncl: /no/such: No such file or directory\n"),
+        ("@/bin/true", b"no text in UTF-8"),
+    ):
+        bad = daemon.ncl("groups", "update", "work", "--instructions", wrong)
+        assert (bad.returncode, said in bad.stderr) == (2, True)
     assert daemon.json("groups", "restart", "work") == {"restarted": 1, "rebuilt": False}
     refused = daemon.ncl("groups", "delete", "work")
     assert (refused.returncode, b"--force" in refused.stderr) == (5, True)

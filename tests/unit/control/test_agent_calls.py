@@ -252,6 +252,25 @@ async def test_a_restart_is_of_the_calling_session_only(stage: AgentStage):
     assert '"restarted": 0' in stage.note(approval_id)
 
 
+async def test_a_card_shows_how_what_was_allowed_failed(stage: AgentStage):
+    """What a build said is there line by line, its end only, and no line looks like the appliance's own words."""
+    said = (
+        "the image could not be built (failed). It said:\n" + "".join(f"  line {n}\n" for n in range(20)) + "E: no rich"
+    )
+
+    async def broken(_group: str) -> bool:
+        raise Refused(said)
+
+    stage.calls._rebuild = broken  # the stage's own builds always succeed
+    approval_id = await stage.asked("Groups.Restart", rebuild=True)
+    await stage.allowed_by(ADMIN)
+    assert "line 3" in stage.note(approval_id)
+    card = stage.channels["chat"].texts("dm-admin")[0]
+    assert "it failed: the image could not be built (failed). It said:\n> line 15\n" in card
+    assert card.endswith("\n> E: no rich")
+    assert "line 3" not in card
+
+
 async def test_what_was_allowed_is_done_with_the_scope_of_then(stage: AgentStage):
     """An agent that was narrowed since it asked does not get what it may not ask for any more."""
     await stage.scope("global")

@@ -11,8 +11,8 @@ from nanoclawd.store.troubles import Trouble
 CONFIG = Config(endpoints={"openai": Endpoint(url="https://api.example.org/v1", credential="openai-api-key")})
 
 
-def trouble(kind: str, subject: str = "", count: int = 1) -> Trouble:
-    return Trouble("main", kind, subject, "it said 401", count, "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z")
+def trouble(kind: str, subject: str = "", count: int = 1, message: str = "it said 401") -> Trouble:
+    return Trouble("main", kind, subject, message, count, "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z")
 
 
 def test_a_refused_credential_comes_with_the_command_that_stores_another():
@@ -21,6 +21,19 @@ def test_a_refused_credential_comes_with_the_command_that_stores_another():
     assert found.detail == "it said 401; 3 times since 2026-01-01T00:00:00.000Z"
     assert found.fix is not None
     assert "--name=nanoclaw-gateway.openai-api-key" in found.fix
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'the API key "k" is not stored; as root: systemctl restart x. The operator can run: ncl status',
+        'the API key "k" is not stored. The operator can run: ncl status',
+        'the API key "k" is not stored',
+    ],
+)
+def test_what_to_type_is_said_once(message: str):
+    found = trouble_finding(trouble("credentials", "openai", message=message), CONFIG)
+    assert found.detail == 'the API key "k" is not stored'
 
 
 @pytest.mark.parametrize(
