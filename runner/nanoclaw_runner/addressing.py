@@ -39,6 +39,7 @@ def sort_out(
     *,
     named: bool,
     strict: bool = True,
+    spoken: bool = False,
 ) -> Sorted:
     """Sort an answer.
 
@@ -48,6 +49,7 @@ def sort_out(
         asked: where the question came from; None: from nowhere that has a name.
         named: what is to be sent has to name its place.
         strict: a name that nobody has is a mistake, not one more way to say "you".
+        spoken: the asker has been written to before, so that words around blocks are thoughts even if there is none.
     """
     sent: list[tuple[Destination | None, str]] = []
     unknown: list[tuple[str, str]] = []
@@ -62,7 +64,7 @@ def sort_out(
             sent.append((asked, piece.text))
         elif piece.to is not None:
             loose.append(piece.text)
-    if not sent and not unknown:
+    if not sent and not unknown and not spoken:
         # Nothing was addressed, so the words around the addresses were no thoughts.
         loose = [piece.text for piece in pieces]
     if len(sent) > MAX_MESSAGES:

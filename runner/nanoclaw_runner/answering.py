@@ -8,7 +8,7 @@ from nanoclaw_runner.addressing import Sorted
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.destinations import Book, Destination
 from nanoclaw_runner.intake import Batch
-from nanoclaw_runner.output import Tokenizer
+from nanoclaw_runner.output import Tokenizer, parse
 from nanoclaw_runner.store.outbox import Reply
 
 
@@ -66,15 +66,29 @@ class Answering:
         self._seen = text
         return addressing.shown(self._tokenizer.pieces(), places, self._asked, named=self._named)
 
-    def found(self, text: str) -> Found:
-        """Sort a whole answer."""
+    def beside(self, text: str) -> Sorted:
+        """Sort what was said beside a call of a tool: only what stands in a message's block is for people."""
+        if "<" not in text:
+            return Sorted()
+        pieces = [piece for piece in parse(text) if piece.to is not None]
+        return addressing.sort_out(pieces, self._look(), self._asked, named=self._named, strict=self._addressed)
+
+    def found(self, text: str, *, spoken: bool = False) -> Found:
+        """Sort a whole answer.
+
+        Args:
+            text: the answer.
+            spoken: something went to where it was asked before.
+        """
         if self._is_bare(text):
             return Found(Sorted(((None, text),) if text.strip() else ()))
         places = self._look()
         tokenizer = Tokenizer()
         tokenizer.feed(text)
         pieces = tokenizer.finish()
-        found = addressing.sort_out(pieces, places, self._asked, named=self._named, strict=self._addressed)
+        found = addressing.sort_out(
+            pieces, places, self._asked, named=self._named, strict=self._addressed, spoken=spoken
+        )
         return Found(found, tokenizer.thought)
 
     def rows(self, sent: Iterable[tuple[Destination | None, str]]) -> list[Reply]:

@@ -73,18 +73,23 @@ class Desk:
         """For how many seconds the present question has been worked on."""
         return asyncio.get_running_loop().time() - self._asked_at if self._asked is not None else 0.0
 
-    def key(self, tool: str, arguments: object) -> str:
+    def key(self, tool: str, arguments: object, prefix: str = TOOL_ROW_PREFIX) -> str:
         """Return the key of a tool's call: the same for the same call when the turn is repeated.
 
         It is made of what is being answered, the tool, its arguments, and how many such calls were before it in the
         turn. Each call of this counts, so a tool asks once.
+
+        Args:
+            tool: its name.
+            arguments: what it was called with.
+            prefix: another than a tool's is for rows whose outcome nothing waits for.
         """
         if self._asked is None:
-            return f"{TOOL_ROW_PREFIX}{os.urandom(_KEY_DIGITS // 2).hex()}"
+            return f"{prefix}{os.urandom(_KEY_DIGITS // 2).hex()}"
         call = f"{self._reference()}\0{tool}\0{msgspec.json.encode(arguments, order='sorted').decode()}"
         self._made[call] += 1
         digest = hashlib.sha256(f"{call}\0{self._made[call]}".encode()).hexdigest()
-        return f"{TOOL_ROW_PREFIX}{digest[:_KEY_DIGITS]}"
+        return f"{prefix}{digest[:_KEY_DIGITS]}"
 
     def here(self) -> Address | None:
         """Return where the present turn was asked, with its thread; between turns the session's own chat."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from nanoclaw_runner import reports
@@ -23,6 +23,10 @@ _log = logging.getLogger(__name__)
 MAX_REPORTS: Final = 16
 """Of the troubles of one turn."""
 
+_BESIDE: Final = "said-"
+"""Begins the ids of messages that were written beside calls of tools: a turn that is repeated writes none twice."""
+
+_NOTHING: Final = Sorted()
 _MINUTE: Final = 60.0
 
 
@@ -36,6 +40,8 @@ class _Asked:
         since: the loop's time when the first of them was asked.
         held: an answer that waits for the agent to say whom it meant: the prompt asks for that.
         usage: what that answer took.
+        spoken: what was sent before the answer, beside calls of tools.
+        missed: what was to be, and named nobody.
     """
 
     answering: Answering
@@ -43,6 +49,13 @@ class _Asked:
     since: float
     held: Sorted | None = None
     usage: tuple[base.Usage, ...] = ()
+    spoken: tuple[Reply, ...] = ()
+    missed: Sorted = _NOTHING
+
+    @property
+    def spoken_here(self) -> bool:
+        """Whether something of it went to where it was asked."""
+        return any(row.address == self.answering.address for row in self.spoken)
 
 
 class Turn:
@@ -129,6 +142,8 @@ class Turn:
             case base.Partial(text):
                 self.doing = ""
                 self._show(text)
+            case base.Said(text):
+                self._send_beside(text)
             case base.Result(text, covers, usage):
                 self._answered(text, covers, (usage,) if usage is not None else ())
             case base.Error(message, _, trouble):
@@ -219,6 +234,24 @@ class Turn:
         if not self._open:
             self._write([], ())
 
+    def _send_beside(self, text: str) -> None:
+        answering = self._open[0].answering if self._open else self._last
+        if answering is None:
+            return
+        found = answering.beside(text)
+        rows = answering.rows(found.sent)
+        if self._open:
+            asked = self._open[0]
+            # Of what names nobody the agent is told when it has answered; a word in between would be in its way.
+            missed = _both(asked.missed, replace(found, sent=()))
+            self._open[0] = replace(asked, spoken=(*asked.spoken, *rows), missed=missed)
+        else:
+            rows = _settled(answering, (), Found(found))
+        if rows:
+            desk = self._station.desk
+            self._station.doorbell.forget_partial()
+            self._write([replace(row, id=desk.key("", (row.address, row.content), _BESIDE)) for row in rows], ())
+
     def _answered(self, text: str, covers: int, usage: tuple[base.Usage, ...]) -> None:
         covered = [self._open.popleft() for _ in range(min(covers, len(self._open)))]
         answering = covered[-1].answering if covered else self._open[0].answering if self._open else self._last
@@ -226,7 +259,9 @@ class Turn:
             _log.warning("an answer without any question is dropped")
             return
         self._last = answering
-        found = answering.found(text)
+        found = answering.found(text, spoken=any(asked.spoken_here for asked in covered))
+        for asked in reversed(covered):
+            found = replace(found, sorted=_both(asked.missed, found.sorted))
         batches = tuple(batch for asked in covered for batch in asked.batches)
         since = min((asked.since for asked in covered), default=self._loop.time())
         usage = (*(one for asked in covered for one in asked.usage), *usage)
@@ -237,7 +272,8 @@ class Turn:
             self._exchange.push(self._station.scribe.note(f"{answering.batch.asked_by.id}-named", words))
             self._moved.set()
             return
-        rows = _settled(answering, held, found)
+        spoken = any(asked.spoken for asked in covered)
+        rows = _settled(answering, held, found, spoken=spoken)
         if usage:
             seconds = self._loop.time() - since
             rows.append(reports.usage(answering.batch.asked_by.id, usage, tool_calls=self._calls, seconds=seconds))
@@ -275,6 +311,7 @@ class Turn:
         rows: list[Reply] = []
         told: dict[Address | None, Reply] = {}
         for asked in failed:
+            rows += _settled(asked.answering, (), Found(asked.missed))
             if asked.held is not None:
                 # There is an answer, if to nobody in particular: that is worth more than the reason.
                 rows += _settled(asked.answering, [asked.held], Found(Sorted()))
@@ -300,11 +337,24 @@ class Turn:
         self._moved.set()
 
 
-def _settled(answering: Answering, held: Sequence[Sorted], found: Found) -> list[Reply]:
-    """Return the rows of an answer; what still names nobody goes to where it was asked rather than nowhere."""
+def _both(first: Sorted, second: Sorted) -> Sorted:
+    """Return what is for nobody of two parts of an answer, and what is sent of the second."""
+    loose = "\n\n".join(text for text in (first.loose, second.loose) if text)
+    return Sorted(second.sent, (*first.unknown, *second.unknown), loose)
+
+
+def _settled(answering: Answering, held: Sequence[Sorted], found: Found, *, spoken: bool = False) -> list[Reply]:
+    """Return the rows of an answer; what still names nobody goes to where it was asked rather than nowhere.
+
+    Args:
+        answering: for the rows.
+        held: the answer that the agent was asked about.
+        found: what it says now.
+        spoken: something was sent beside calls of tools since then.
+    """
     rows = [row for one in held for row in answering.rows(one.sent)] + answering.rows(found.sorted.sent)
     silent = found.thought and found.is_clear
-    corrected = bool(held) and bool(found.sorted.sent or silent)
+    corrected = bool(held) and bool(found.sorted.sent or silent or spoken)
     # An agent that was asked whom it meant mostly excuses itself: what it said first is the answer.
     left = [found.sorted] if corrected or not held else [*held]
     for one in left:

@@ -38,6 +38,16 @@ class Partial:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What the model said beside a call of a tool: it goes on, and its answer will not repeat this.
+
+    Messages in it that name a place are sent at once; other words are not for people, who have seen them as partials.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolBegan:
     """The model calls a tool of the provider's own (those of the toolbox report themselves).
 
@@ -119,7 +129,7 @@ class Concern:
     message: str
 
 
-type Event = Init | Activity | Progress | Partial | ToolBegan | ToolEnded | Result | Error | Concern
+type Event = Init | Activity | Progress | Partial | Said | ToolBegan | ToolEnded | Result | Error | Concern
 
 
 class Query(Protocol):

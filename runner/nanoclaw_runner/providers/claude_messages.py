@@ -3,10 +3,11 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nanoclaw_runner.providers import base
+from nanoclaw_runner.providers.claude_said import Words, has_results
 from nanoclaw_runner.providers.claude_words import Failure, waiting
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Reader:
     _kind: str = ""
     _resets_at: int | None = None
     _concerned: frozenset[str] = frozenset()
+    _words: Words = field(default_factory=Words)
 
     def read(self, message: Any) -> Iterator[base.Event | Outcome]:
         """Give the events that a message stands for: every message is at least a sign of life (F-38)."""
@@ -67,10 +69,11 @@ class Reader:
             case "StreamEvent":
                 yield from self._stream(message)
             case "AssistantMessage":
-                self._assistant(message)
-                yield base.Activity()
+                yield from self._assistant(message)
+            case "UserMessage":
+                yield from self._user(message)
             case "ResultMessage":
-                yield self._result(message)
+                yield from self._result(message)
             case "RateLimitEvent":
                 yield from self._rate_limit(message.rate_limit_info)
             case "ConversationResetMessage":
@@ -90,18 +93,26 @@ class Reader:
             if event.get("type") == "message_start":
                 self._text = ""
             delta = event.get("delta") or {}
+            if delta.get("stop_reason"):
+                self._words.end(str(delta["stop_reason"]))
             if event.get("type") == "content_block_delta" and delta.get("type") == "text_delta":
                 self._text = (self._text + str(delta.get("text") or ""))[:MAX_ANSWER_CHARACTERS]
                 yield base.Partial(self._text)
                 return
         yield base.Activity()
 
-    def _assistant(self, message: Any) -> None:
+    def _assistant(self, message: Any) -> Iterator[base.Event]:
         self.wait_until = 0.0
         if message.model != _SYNTHETIC:
             self._model = message.model
         if message.error:
             self._kind = str(message.error)
+        own = message.parent_tool_use_id is None and message.model != _SYNTHETIC
+        yield from _beside(self._words.hear(message) if own else "")
+
+    def _user(self, message: Any) -> Iterator[base.Event]:
+        own = message.parent_tool_use_id is None and has_results(message.content)
+        yield from _beside(self._words.take() if own else "")
 
     def _system(self, subtype: str, data: dict[str, Any]) -> Iterator[base.Event | Outcome]:
         if subtype == "init":
@@ -118,6 +129,7 @@ class Reader:
             yield base.Progress(waiting(self._kind, status, seconds, attempt, attempts))
         elif subtype == "compact_boundary":
             # No answer (W-38): nothing was asked, and nobody is to be told to address it.
+            self._words.take()
             before = (data.get("compact_metadata") or {}).get("pre_tokens")
             size = f" It had {before:,} tokens." if isinstance(before, int) else ""
             self.compacted = f"The conversation was made shorter: a summary stands for its beginning.{size}"
@@ -144,15 +156,20 @@ class Reader:
         self._kind = "rate_limit"
         yield base.Progress("the model's rate limit is reached")
 
-    def _result(self, message: Any) -> Outcome:
+    def _result(self, message: Any) -> Iterator[base.Event | Outcome]:
         covers = None if message.user_message_uuids is None else tuple(message.user_message_uuids)
         usage = self._usage(message)
-        text = (message.result or "")[:MAX_ANSWER_CHARACTERS]
+        failed = message.is_error or message.subtype != "success"
+        said, text = self._words.answer(message.result or "", failed=failed)
+        said, text = said[:MAX_ANSWER_CHARACTERS], text[:MAX_ANSWER_CHARACTERS]
+        if said:
+            yield base.Said(said)
         kind, self._kind, self._text, self.wait_until = self._kind, "", "", 0.0
-        if not message.is_error and message.subtype == "success":
-            return Outcome(covers, text, usage)
+        if not failed:
+            yield Outcome(covers, text, usage)
+            return
         words = text or "; ".join(message.errors or []) or message.subtype
-        return Outcome(covers, "", usage, Failure(words, message.api_error_status, kind, self._resets_at))
+        yield Outcome(covers, "", usage, Failure(words, message.api_error_status, kind, self._resets_at))
 
     def _usage(self, message: Any) -> base.Usage | None:
         """Return what this turn took: the client counts on and on, over all models, also when it is started again."""
@@ -174,6 +191,10 @@ class Reader:
         if not any(took):
             return None
         return base.Usage(self._model, took[0], took[1], took[2], took[3], took[4] or None)
+
+
+def _beside(said: str) -> Iterator[base.Event]:
+    yield base.Said(said[:MAX_ANSWER_CHARACTERS]) if said.strip() else base.Activity()
 
 
 def _total(models: Iterable[Mapping[str, Any]], name: str) -> int:

@@ -25,7 +25,7 @@ MAX_FOLDS: Final = 4
 """How often an answer's request is made smaller because the endpoint says that it is too long."""
 
 _CONTINUATION: Final = re.compile(r"[0-9a-f]{24}")
-_ADDRESSED: Final = "<message "
+_ADDRESSED: Final = "<message"
 _CUT: Final = "\n[cut here: the model's answer reached its length limit]"
 _FILTERED: Final = "\n[cut here: the model's provider stopped the answer]"
 
@@ -207,6 +207,7 @@ class _Query:
         turn.made += len(calls)
         if answer.text.strip():
             turn.said.append(answer.text)
+            yield base.Said(answer.text)
         running = asyncio.create_task(self._calls.run(calls, left))
         async for event in _while_waiting(running, silently=True):
             yield event
@@ -339,15 +340,15 @@ class _Query:
 
 
 def _text_of(turn: _Turn, answer: Answer) -> str:
-    """Return what is said to people: the last words, and what was addressed to somebody between two calls of tools."""
+    """Return what is said to people: the last words; what was addressed to somebody before has been sent (Said)."""
     last = answer.text
     if answer.ended in {"length", "cut"}:
         last += _CUT
     if answer.ended == "content_filter":
         last += _FILTERED
-    if not last.strip() and turn.said:
-        return "\n".join([*(text for text in turn.said[:-1] if _ADDRESSED in text), turn.said[-1]])
-    return "\n".join([*(text for text in turn.said if _ADDRESSED in text), last])
+    if not last.strip() and turn.said and _ADDRESSED not in turn.said[-1].lower():
+        return turn.said[-1]
+    return last
 
 
 async def _while_waiting(task: asyncio.Task[Any], *, silently: bool = False) -> AsyncGenerator[base.Event]:

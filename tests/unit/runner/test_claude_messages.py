@@ -20,14 +20,39 @@ class StreamEvent:
 
 
 @dataclass
+class TextBlock:
+    text: str
+
+
+@dataclass
+class ThinkingBlock:
+    thinking: str = "hm"
+
+
+@dataclass
+class ToolUseBlock:
+    name: str = "Bash"
+
+
+@dataclass
+class ToolResultBlock:
+    content: str = "done"
+
+
+@dataclass
 class AssistantMessage:
     model: str = "claude-x"
     error: str | None = None
+    content: list[object] = field(default_factory=list)
+    message_id: str | None = "m1"
+    parent_tool_use_id: str | None = None
+    stop_reason: str | None = None
 
 
 @dataclass
 class UserMessage:
-    content: str = ""
+    content: str | list[object] = ""
+    parent_tool_use_id: str | None = None
 
 
 @dataclass
@@ -58,6 +83,22 @@ def delta(text: str, parent: str | None = None) -> StreamEvent:
     return StreamEvent({"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}}, parent)
 
 
+def part(message_id: str, *blocks: object, parent: str | None = None) -> AssistantMessage:
+    return AssistantMessage(content=list(blocks), message_id=message_id, parent_tool_use_id=parent)
+
+
+def stop(reason: str) -> StreamEvent:
+    return StreamEvent({"type": "message_delta", "delta": {"stop_reason": reason}})
+
+
+def heard(*messages: object) -> tuple[list[str], str]:
+    """Return what was said on the way, and the answer."""
+    reader = Reader()
+    events = [event for message in messages for event in reader.read(message)]
+    assert isinstance(events[-1], Outcome)
+    return [event.text for event in events if isinstance(event, base.Said)], events[-1].text
+
+
 def counted(read: int, written: int, dollars: float) -> dict[str, Any]:
     models = {"claude-x": {"inputTokens": read, "outputTokens": written}}
     return {"model_usage": models, "total_cost_usd": dollars, "usage": {"output_tokens": 0}}
@@ -86,6 +127,41 @@ def test_the_text_grows_and_begins_anew_with_each_message_of_the_model():
     seen = [*reader.read(delta("Let me")), *reader.read(delta(" see"))]
     seen += [*reader.read(StreamEvent({"type": "message_start"})), *reader.read(delta("It is"))]
     assert seen == [base.Partial("Let me"), base.Partial("Let me see"), base.Activity(), base.Partial("It is")]
+
+
+def test_words_beside_a_call_are_no_part_of_the_answer():
+    said, answer = heard(
+        *(part("m1", ThinkingBlock()), part("m1", TextBlock("one")), part("m1", ToolUseBlock()), stop("tool_use")),
+        *(part("m1", TextBlock("a helper's"), parent="toolu_1"), UserMessage([ToolResultBlock()])),
+        *(part("m2", ToolUseBlock()), part("m2", TextBlock("two")), stop("tool_use"), UserMessage([ToolResultBlock()])),
+        *(part("m3", TextBlock("done")), stop("end_turn"), ResultMessage(result="done")),
+    )
+    assert (said, answer) == (["one", "two"], "done")
+
+
+def test_an_answer_of_several_texts_is_whole():
+    """The client's own result is the last text only."""
+    parts = (part("m1", TextBlock("one")), part("m1", ThinkingBlock()), part("m1", TextBlock("two")))
+    assert heard(*parts, stop("end_turn"), ResultMessage(result="two")) == ([], "one\n\ntwo")
+    cut = (part("m1", TextBlock("be")), stop("max_tokens"), UserMessage("go on"), part("m2", TextBlock("gin")))
+    assert heard(*cut, stop("end_turn"), ResultMessage(result="gin")) == ([], "begin")
+
+
+def test_words_that_broke_off_are_not_said_twice():
+    again = (part("m1", TextBlock("one")), part("m2", TextBlock("one")), stop("end_turn"))
+    assert heard(*again, ResultMessage(result="one")) == ([], "one")
+
+
+def test_what_was_said_before_a_failure_is_kept():
+    failure = ResultMessage(is_error=True, result=None, subtype="error_during_execution")
+    assert heard(part("m1", TextBlock("one")), stop("end_turn"), failure) == (["one"], "")
+
+
+def test_a_summary_is_nobodys_answer():
+    """W-38."""
+    boundary = SystemMessage("compact_boundary", {})
+    summary = (part("m1", TextBlock("all of it")), stop("end_turn"), boundary)
+    assert heard(*summary, ResultMessage(result="")) == ([], "")
 
 
 def test_the_conversations_name_is_told_and_a_server_that_failed_once():

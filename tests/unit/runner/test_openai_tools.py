@@ -140,6 +140,16 @@ def test_words_beside_a_call_are_the_answer_where_none_follow(host: Host, endpoi
     assert ask(Stage(host, **CONFIG), "go") == "Noted."
 
 
+def test_a_message_beside_a_call_is_sent_and_once(host: Host, endpoint: Endpoint):
+    block = '<message to="here">First.</message>'
+    endpoint.behaviours = [wants(("current_time", "{}"), text=block), says("Second.")]
+    stage = Stage(host, **CONFIG)
+    ask(stage, "go", 2)
+    endpoint.behaviours = [wants(("current_time", "{}"), text=block), says()]
+    ask(stage, "again", 3)
+    assert host.replies() == ["First.", "Second.", "First."]
+
+
 def test_usage_of_all_requests_of_a_turn_is_reported_together(host: Host, endpoint: Endpoint):
     endpoint.behaviours = [wants(("current_time", "{}"), usage=(100, 10)), says("So.", usage=(150, 5))]
     ask(Stage(host, **CONFIG), "go")

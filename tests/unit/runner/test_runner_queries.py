@@ -22,6 +22,7 @@ from nanoclaw_runner.providers.base import (
     Partial,
     Progress,
     Result,
+    Said,
     ToolBegan,
     ToolEnded,
     Usage,
@@ -161,6 +162,89 @@ async def test_a_follow_up_during_a_correction_has_its_own(host: Host, opened: O
         await talk.settled(one, two)
         assert [prompt.reference for prompt in query.prompts] == [one, two, f"{one}-named", f"{two}-named"]
     assert [(row[0], row[4]) for row in rows(host)] == [("FIRST", one), ("SECOND", two)]
+
+
+async def test_a_message_beside_a_call_of_a_tool_is_sent_at_once(host: Host, opened: Opens):
+    """Its question is not answered by it; words around it are thoughts."""
+    several(host)
+    async with opened() as talk:
+        one = talk.insert("tell them", thread="t-7")
+        query = await talk.query()
+        query.say(Said('Let me see. <message to="team">1</message><message to="ada">2</message> hm'))
+        await talk.replies(2)
+        assert host.acks() == {one: "processing"}
+        query.say(Said("Just looking."), Result("Done."))
+        await talk.settled(one)
+    assert rows(host) == [("1", "loop", "2", None, None), ("2", "cli", "terminal", "t-7", one)]
+
+
+async def test_where_only_others_were_written_to_the_asker_has_an_answer_yet(host: Host, opened: Opens):
+    several(host)
+    async with opened() as talk:
+        one = talk.insert("tell them")
+        query = await talk.query()
+        query.say(Said('<message to="team">1</message>'), Result("They know."))
+        await talk.query(1, 2)
+        query.say(Said('<message to="ada">They know.</message>'), Result(""))
+        await talk.settled(one)
+    assert [row[0] for row in rows(host)] == ["1", "They know."]
+
+
+async def test_plain_words_beside_a_call_are_shown_and_not_sent(host: Host, opened: Opens):
+    """Where there is one place they are progress; a block is a message there, too."""
+    destinations(host, TERMINAL)
+    async with opened() as talk:
+        one = talk.insert("hi")
+        query = await talk.query()
+        said = 'Let me see. <message to="ada">Soon.</message>'
+        query.say(Partial("Let me see."), Said("Let me see."), Said(said), Result("It is noon."))
+        await talk.settled(one)
+        assert talk.shown == ["Let me see."]
+    assert [row[0] for row in rows(host)] == ["Soon.", "It is noon."]
+
+
+@pytest.mark.parametrize("end", [Result(""), Error("it broke")])
+async def test_a_message_beside_a_call_that_names_nobody_is_not_lost(host: Host, opened: Opens, end: Result | Error):
+    several(host)
+    async with opened() as talk:
+        one = talk.insert("tell bob")
+        query = await talk.query()
+        query.say(Said('<message to="bob">Dinner!</message><message to="team">1</message>'), end)
+        if isinstance(end, Result):
+            await talk.query(1, 2)
+            assert 'There is no destination "bob"' in query.prompts[1].rendered()
+            query.say(Result(""))
+        await talk.settled(one)
+    told = '[This was meant for "bob", which is not one of my destinations.]\n\nDinner!'
+    assert [row[0] for row in rows(host)][:2] == ["1", told]
+
+
+async def test_a_repeated_turn_doubles_no_message_beside_a_call(host: Host, opened: Opens):
+    """After kill -9 the same question is asked again: what was sent of its answer is known."""
+    several(host)
+    block = Said('<message to="ada">1</message>')
+    async with opened() as talk:
+        one = talk.insert("tell us")
+        (await talk.query()).say(block, block)
+        await talk.replies(2)
+    again = opened()
+    again.outbox.drop_claims()
+    async with again as talk:
+        (await talk.query()).say(block, block, block, Result('<message to="ada">2</message>'))
+        await talk.settled(one)
+    assert [row[0] for row in rows(host)] == ["1", "1", "1", "2"]
+
+
+async def test_a_message_of_background_work_is_sent(host: Host, opened: Opens):
+    several(host)
+    async with opened() as talk:
+        one = talk.insert("hi")
+        query = await talk.query()
+        query.say(Result('<message to="ada">Hello</message>'))
+        await talk.settled(one)
+        query.say(Said('<message to="team">1</message><message to="bob">2</message>'))
+        await talk.replies(3)
+    assert [row[1] for row in rows(host)] == ["cli", "loop", "cli"]
 
 
 async def test_bare_words_of_a_small_model_are_never_corrected(host: Host, opened: Opens):
