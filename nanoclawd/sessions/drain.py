@@ -227,6 +227,7 @@ class Drain:
             # Written down once however often it is told, so it has no intent of its own.
             await self._courier.report(row.id, parcel.meaning)
             done.note(replace(_new(row), status="delivered"))
+            done.progressed = True
             return
         if parcel.address is not None and not self._seen(row, parcel.address, done):
             return

@@ -7,6 +7,7 @@ import pytest
 from session_stage import Stage, message
 
 from nanoclawd.errors import Unavailable
+from nanoclawd.sessions.outbound import MAX_ROWS_PER_READ
 
 USAGE = {"action": "usage", "turn": "m1", "model": "m", "inputTokens": 5}
 
@@ -84,3 +85,13 @@ async def test_a_system_row_that_is_no_report_is_a_request(stage: Stage):
     await stage.run()
     assert [row.id for row in stage.rules.requests] == ["s1", "s2", "s3"]
     assert not stage.platform.got
+
+
+async def test_a_flood_of_reports_does_not_hide_the_answer_behind_it(stage: Stage):
+    """More of them than one look takes along: the next look follows at once, and not at the next ring."""
+    for number in range(MAX_ROWS_PER_READ):
+        report(stage, f"u{number}")
+    stage.write_out("r1")
+    assert (await stage.run()).more
+    assert not (await stage.run()).more
+    assert stage.platform.ids == ["r1"]
