@@ -119,6 +119,7 @@ class Drain:
         self._files = files
         self._port = port
         self._courier = Courier(session, files, port, rules)
+        self._left_to_tools: list[tuple[OutboundRow | BadRow, str]] = []
 
     async def run(self, pending_ids: Iterable[str]) -> Drained:
         """Read, deliver, record.
@@ -135,6 +136,8 @@ class Drain:
 
     async def _deliver(self, look: Look) -> Drained:
         finished = {key: ack for key, ack in look.outbound.acks.items() if ack != "processing"}
+        if len(finished) == len(look.outbound.acks) and look.outbound.acks:
+            self._left_to_tools.clear()
         done = _Round(look, dict(look.known))
         parcels = await self._due(done)
         names = await self._names(look, parcels)
@@ -162,6 +165,13 @@ class Drain:
             again=done.next_attempt(now_text()),
             more=look.outbound.more and done.progressed,
         )
+
+    async def speak_for_tools(self) -> tuple[Problem, ...]:
+        """Return what tools were to tell an agent that did not live to hear it, and note it for its next container."""
+        left, self._left_to_tools = self._left_to_tools, []
+        problems = tuple(dict.fromkeys([await self._problem(row, text) for row, text in left]))
+        await self._tell_agent(problems)
+        return problems
 
     async def _due(self, done: _Round) -> list[Parcel]:
         """Sort what was found: due for delivery now, postponed, or impossible (recorded and reported here)."""
@@ -286,8 +296,8 @@ class Drain:
 
     def _give_up(self, row: OutboundRow | BadRow, text: str, done: _Round) -> None:
         called = _CALLED[row.kind] if isinstance(row, OutboundRow) else "reply"
-        if not _awaited(row, done.look):
-            done.failures.append((row, f"A {called} {text}."))
+        left = self._left_to_tools if _awaited(row, done.look) else done.failures
+        left.append((row, f"A {called} {text}."))
         self._log_failure(row.id, f"a {called} {text}")
 
     async def _problem(self, row: OutboundRow | BadRow, text: str) -> Problem:

@@ -151,6 +151,7 @@ class Mailbox:
     async def give_up(self, message_ids: list[str], kind: str, text: str) -> None:
         """End messages with a word to the person."""
         await self._files.write(lambda inbound: inbound.fail(message_ids))
+        await self._speak_for_tools()
         await self.tell(message_ids, kind, text)
         await self.deliver_notices()
         for key in message_ids:
@@ -159,6 +160,7 @@ class Mailbox:
     async def retry(self, messages: list[Pending]) -> list[str]:
         """Count a failed try of messages; return the ids of those that have no try left (they are still here)."""
         outcomes = await self._files.write(lambda inbound: inbound.retry(messages))
+        await self._speak_for_tools()
         return [outcome.message.id for outcome in outcomes if outcome.failed]
 
     def _asked(self) -> Iterator[str]:
@@ -166,6 +168,10 @@ class Mailbox:
         for message in self._pending.values():
             if message.trigger and not message.held and (message.tries or message.due(moment)):
                 yield message.id
+
+    async def _speak_for_tools(self) -> None:
+        """A turn came to nothing: what its tools were to say of what failed nobody has heard."""
+        await self._report(await self._drain.speak_for_tools())
 
     async def _report(self, problems: Iterable[Problem]) -> None:
         """Tell the people of each place what was never delivered there, or for them."""

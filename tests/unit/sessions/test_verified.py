@@ -117,3 +117,32 @@ async def test_a_failure_that_a_tool_tells_the_agent_is_not_told_to_people(
     told = {row_id for row_id in written for problem in drained.problems if row_id in problem.text}
     assert told == {*written} - silent
     assert drained.outcomes == 3
+
+
+@pytest.mark.parametrize("dies", [True, False])
+async def test_a_failure_that_a_tool_could_not_tell_is_told_to_people(house: House, dies: bool):
+    """The container dies with the tool that waits: its turn is repeated, perhaps without that call; never silent."""
+    turns: list[int] = []
+
+    async def program(agent: Agent) -> None:
+        ((asked, _content, address),) = agent.asked()
+        agent.claim(asked)
+        turns.append(1)
+        if len(turns) == 1:
+            say(agent, "k-gone", said("gone"))
+            assert await outcome(agent, "k-gone") == ("failed", "kicked")
+            if dies:
+                return
+        agent.answer(asked, said("done"), address)
+        while await agent.rung():
+            pass
+
+    house.platform.answer = lambda outgoing: (
+        Undelivered("kicked", permanent=True) if outgoing.id == "k-gone" else Delivered(f"p-{outgoing.id}")
+    )
+    house.machine.program = program
+    await house.say(await house.session(await house.group(), DEN), at(DEN, message("one")))
+    await house.until(lambda: "done" in house.platform.texts or any("kicked" in text for text in house.platform.texts))
+    assert [text for text in house.platform.texts if "kicked" in text] == (
+        ["A reply could not be delivered: kicked."] if dies else []
+    )
