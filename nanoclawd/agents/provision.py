@@ -195,6 +195,7 @@ class Provisioner:
             timezone=self._timezone,
             idle_seconds=timeouts.idle,
             silence_seconds=timeouts.silence,
+            quiet_seconds=timeouts.quiet,
             max_messages_per_prompt=configuration.max_messages or DEFAULT_MAX_MESSAGES_PER_PROMPT,
             turn_seconds=timeouts.turn - min(_TURN_MARGIN_SECONDS, timeouts.turn / 10),
             max_tool_calls=self._config.limits.tool_calls,

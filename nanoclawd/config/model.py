@@ -5,7 +5,11 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from nanoclaw_runner.contract.agent_config import DEFAULT_CONTEXT_TOKENS, DEFAULT_MAX_TOOL_CALLS
+from nanoclaw_runner.contract.agent_config import (
+    DEFAULT_CONTEXT_TOKENS,
+    DEFAULT_MAX_TOOL_CALLS,
+    DEFAULT_QUIET_SECONDS,
+)
 from nanoclawd.config.values import (
     MIB,
     AbsolutePath,
@@ -166,6 +170,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ready: a container must be ready within this.
         watchdog: a runner's event loop must show life within this.
         silence: a model may be silent for this long; how long it writes has no bound.
+        quiet: a provider's open query that has nothing to answer is closed after this.
     """
 
     idle: Seconds = 300.0
@@ -173,6 +178,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ready: Seconds = 20.0
     watchdog: WatchdogSeconds = 60.0
     silence: Seconds = 300.0
+    quiet: Seconds = DEFAULT_QUIET_SECONDS
 
 
 class Images(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -20,6 +20,7 @@ from nanoclawd.agents import provision
 from nanoclawd.agents.provision import Provisioner, Published
 from nanoclawd.agents.service import AgentService
 from nanoclawd.config import Config
+from nanoclawd.config.model import Timeouts
 from nanoclawd.errors import AlreadyExists, InvalidName, NotFound, Refused, Unavailable
 from nanoclawd.store import agent_groups, chats, destinations, group_configuration
 from nanoclawd.store import sessions as session_rows
@@ -58,7 +59,7 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     house = House(tmp_path)
     await house.open()
     units = UnitFiles(ROOT / "quadlets", house.paths)
-    config = Config()
+    config = Config(timeouts=Timeouts(idle=90, silence=80, quiet=7))
     agents = AgentService(
         config,
         house.paths,
@@ -71,6 +72,13 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     await agents.publish(Published("c0ffee", "localhost/nanoclaw-agent:0123456789ab"))
     yield Town(house, agents, units, agents_file)
     await house.end()
+
+
+async def test_a_runner_is_told_the_configured_times(town: Town):
+    """F-39: the time after which a quiet query is closed is one of them."""
+    await town.agents.create("main")
+    told = agent_config.from_json(town.house.paths.agent_json("main").read_text())
+    assert (told.idle_seconds, told.silence_seconds, told.quiet_seconds) == (90, 80, 7)
 
 
 async def test_a_new_group_can_start(town: Town):
