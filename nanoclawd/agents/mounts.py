@@ -60,7 +60,7 @@ def judged(path: str, allowed: Mounts, private: Iterable[Path], *, writable: boo
     except (OSError, RuntimeError):
         found = False
     if not found:
-        raise NotFound(f"there is no directory {path[:200]}, or nanoclawd may not see it")
+        raise NotFound(f"there is no directory {path[:200]}, or nanoclawd may not see it: homes are hidden from it")
     if _PATH.fullmatch(str(real)) is None:
         raise InvalidName(f"{str(real)[:200]!r}: only letters, digits and . _ @ + - may be in the path of a directory")
     secret = next((part for part in real.parts if part.lower() in SECRETS), None)

@@ -10,6 +10,7 @@ from nanoclawd.cli.clean import clean, clean_line
 from nanoclawd.cli.spec import Column, Resource
 
 _MOMENTS = ("_at", "_seen", "_active")
+_LIMITS = ("daily_tokens", "daily_cost")
 _LONG_CHARACTERS = 100
 _SHORT_CHARACTERS = 60
 _CARD = {"none": "nobody to ask", "waiting": "not yet", "failed": "failed"}
@@ -94,6 +95,8 @@ def local(text: str | None, zone: str | None) -> str:
 def _detail(name: str, value: Any) -> str:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return "\n".join(f"{number}. {_option(one)}" for number, one in enumerate(value, start=1))
+    if name in _LIMITS and not value:
+        return "no limit"
     if isinstance(value, str) and name.endswith(_MOMENTS):
         return f"{clean_line(value)} ({moment(value)})"
     if isinstance(value, str):

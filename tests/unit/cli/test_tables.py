@@ -42,6 +42,13 @@ def test_a_table_that_is_too_wide_stands_upright(daemon: Daemon):
     assert daemon.ncl("wirings").stdout.decode().splitlines() == wide
 
 
+def test_a_group_without_limits_says_so(daemon: Daemon):
+    """A zero for people would read as if nothing were allowed; programs get it."""
+    lines = daemon.ncl("groups", "get", "main").stdout.decode().splitlines()
+    assert [line.split(":")[1].strip() for line in lines if line.startswith("daily ")] == ["no limit", "no limit"]
+    assert daemon.json("groups", "get", "main")["daily_tokens"] == 0
+
+
 def test_numbers_agree_with_their_nouns(daemon: Daemon):
     """One group is no "1 groups"."""
     assert "\n1 group, " in daemon.ncl("status").stdout.decode()
