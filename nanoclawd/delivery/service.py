@@ -65,7 +65,8 @@ class DeliveryService:
         if isinstance(body, Undelivered):
             return body
         try:
-            outcome = await bounded(adapter.deliver(replace(outgoing, body=body)), self._timeout, f"channel {name}")
+            sent = replace(outgoing, id=_key(session, outgoing), body=body)
+            outcome = await bounded(adapter.deliver(sent), self._timeout, f"channel {name}")
         except TimeoutError as error:
             return Undelivered(str(error))
         except Exception as error:
@@ -115,6 +116,15 @@ class DeliveryService:
     def close(self) -> None:
         """End all signs of work; the daemon stops."""
         self._typing.close()
+
+
+def _key(session: SessionRef | None, outgoing: Outgoing) -> str:
+    """Return the name by which a platform knows a delivery: containers choose their rows' ids, and may choose others'.
+
+    Two messages of one name are one to a platform that takes each only once; so what the appliance says itself, or
+    another conversation's agent, could be lost behind it.
+    """
+    return outgoing.id if session is None else f"{session.id}/{outgoing.id}"
 
 
 def _checked(outcome: object, name: str) -> Delivered | Undelivered:

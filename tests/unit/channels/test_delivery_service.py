@@ -167,6 +167,18 @@ async def test_an_id_that_is_none_is_left_out(stage: Stage):
     assert [await stage.deliver() for _ in range(3)] == [Delivered(None)] * 3
 
 
+async def test_no_container_takes_the_name_of_somebody_elses_message(stage: Stage):
+    """A container chooses its rows' ids: a platform that takes each id once would drop the host's words behind them."""
+    await stage.up()
+    other = SessionRef("zyxwvutsrqpo", "main", Address("one", "chat"))
+    names = []
+    for session in (SESSION, other, None, SESSION):
+        await stage.deliver(session=session)
+        names.append(stage.adapter.delivered[-1].id)
+    assert len(set(names[:3])) == 3
+    assert names[3] == names[0], "the same at every attempt"
+
+
 async def test_the_adapter_is_given_what_its_platform_can(stage: Stage):
     """W-53."""
     await stage.up()
