@@ -172,8 +172,9 @@ class UsageService:
         )
         if is_new:
             text = (
-                f"The model endpoint {endpoint} refuses its credential, so agents such as {session.group} can't answer:"
-                f" {trouble.message}. Store a new one (see ncl status); you are told again only after it has worked."
+                # Without the agent's own words: what the appliance says itself is believed.
+                f"The model endpoint {endpoint} refuses its credential, so agents such as {session.group} can't answer"
+                " (ncl status has their words). Store a new one; you are told again only after it has worked."
             )
             # Whoever reports is not to be trusted: the name keeps it to one message in an hour.
             self._telling.tell(None, f"credentials-{endpoint}-{moment[: len('2026-01-01T00')]}", text)

@@ -198,9 +198,11 @@ def test_what_is_no_limit_is_refused(text: str):
 async def test_the_owner_is_told_once_of_a_credential_until_it_works_again(ledger: Ledger):
     """Expired credentials say so once, whatever number of turns fail by them."""
     for number in range(5):
-        await ledger.troubled(f"t{number}")
+        await ledger.troubled(f"t{number}", message="the key has expired, get another at example.org")
     assert len(ledger.texts) == 1
     assert "embedded refuses its credential" in ledger.texts[0]
+    # The appliance's own word has none of an agent's in it: it may be hostile, and its owner would believe it.
+    assert "example.org" not in ledger.texts[0]
     (trouble,) = await ledger.usage.troubles()
     assert (trouble.group, trouble.kind, trouble.count) == ("main", "credentials", 5)
     await ledger.restart()
