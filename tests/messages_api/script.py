@@ -3,7 +3,9 @@
 The last thing that was said to the model holds directives, one a line; other lines mean nothing:
 
 ======================  ====================================================================================
-``@tool NAME JSON``     calls a tool; ``@and NAME JSON`` right below calls another one side by side
+``@tool NAME JSON``     calls a tool; ``@and NAME JSON`` right below calls another one side by side;
+                        ``{last REGEX}`` in it stands for the group in the last match in what tools answered
+``@beside TEXT``        is said beside the call right below
 ``@say TEXT``           answers, ending the turn; ``{results}`` stands for what the tools answered,
                         ``{system}`` for the first line of the system prompt's end, ``{turns}`` for how many
                         times a person has spoken
@@ -26,8 +28,10 @@ from typing import Any
 
 _TAG = re.compile(r"</?[a-z_-]+(?: [^<>]*)?/?>")
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
+_LAST = re.compile(r"\{last ([^{}]+)\}")
 _SUMMARY = re.compile(r"summary of (the|this|our) conversation", re.IGNORECASE)
-DIRECTIVES = ("@tool", "@and", "@say", "@count", "@status", "@always", "@stall", "@cut", "@broken-sse", "@slow")
+_FAULTS = ("@status", "@always", "@stall", "@cut", "@broken-sse", "@slow")
+DIRECTIVES = ("@tool", "@and", "@beside", "@say", "@count", *_FAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,11 @@ class Conversation:
             if name in DIRECTIVES:
                 found.append(Directive(name, rest))
         return found
+
+    def with_results(self, text: str) -> str:
+        """Put in what tools have answered."""
+        answered = "\n".join(self.results)
+        return _LAST.sub(lambda found: ["", *re.findall(found[1], answered)][-1], text)
 
     def echo(self) -> str:
         """Return what is answered where there is no script."""

@@ -142,7 +142,9 @@ class _Turn:
             name, rest = directive.name, directive.rest
             if name == "@tool":
                 if not waiting:
-                    return await self._call([rest, *_side_by_side(directives[number + 1 :])])
+                    beside = directives[number - 1] if number else directive
+                    words = beside.rest if beside.name == "@beside" else ""
+                    return await self._call([rest, *_side_by_side(directives[number + 1 :])], words)
                 waiting -= 1
             elif waiting:
                 continue
@@ -152,7 +154,7 @@ class _Turn:
                 return await self._answer(" ".join(map(str, range(1, int(rest) + 1))), pieces=int(rest))
             elif name == "@slow":
                 await asyncio.sleep(float(rest))
-            elif name != "@and" and (name in {"@always", "@stall"} or self._first_time(number)):
+            elif name not in {"@and", "@beside"} and (name in {"@always", "@stall"} or self._first_time(number)):
                 return await self._fail(name, rest)
         if self.conversation.results:
             return await self._answer("\n".join(self.conversation.results))
@@ -187,15 +189,19 @@ class _Turn:
             self.request.transport.close()
         return self.response
 
-    async def _call(self, calls: list[str]) -> web.StreamResponse:
+    async def _call(self, calls: list[str], beside: str) -> web.StreamResponse:
         blocks = []
         for call in calls:
             name, _, text = call.strip().partition(" ")
-            blocks.append((name, text.strip() or "{}"))
+            blocks.append((name, self.conversation.with_results(text.strip()) or "{}"))
         if not self.body.get("stream"):
             raise web.HTTPBadRequest(text="tools are called in a stream only")
         await self._begin()
-        for index, (name, text) in enumerate(blocks):
+        if beside:
+            await self._event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+            await self._event("content_block_delta", index=0, delta={"type": "text_delta", "text": beside})
+            await self._event("content_block_stop", index=0)
+        for index, (name, text) in enumerate(blocks, start=1 if beside else 0):
             number = f"toolu_{self.conversation.turns}_{self.conversation.steps}_{index}"
             block = {"type": "tool_use", "id": number, "name": name, "input": {}}
             await self._event("content_block_start", index=index, content_block=block)

@@ -24,6 +24,9 @@ CREDSTORE: Final = Path("/etc/credstore.encrypted")
 PORT: Final = 18_089
 MODEL: Final = "claude-sonnet-4-5"
 PATIENCE: Final = 60.0
+SECONDS: Final = 60.0
+"""For an answer."""
+
 _TESTS: Final = Path(__file__).parent.parent
 
 
@@ -54,6 +57,10 @@ class Api:
         assert report["faults"] == []
         found: list[dict[str, Any]] = report["requests"]
         return found
+
+    def body(self) -> str:
+        """Return the last request."""
+        return json.dumps(self._ask("/_body"))
 
     def credentials(self) -> list[str]:
         """Return every key and token that was shown to the API."""
@@ -124,3 +131,10 @@ def somebody(endpoint: str = "claude-test") -> Iterator[Person]:
     """Somebody at the terminal of a new group of the provider."""
     with claude_group(endpoint) as name, Person(name) as person:
         yield person
+
+
+def ask(person: Person, *lines: str, seconds: float = SECONDS) -> str:
+    """Return the answer to a message of these lines."""
+    outcome = person.ask("\n".join(lines), seconds)
+    assert outcome.state == "completed", outcome
+    return outcome.text

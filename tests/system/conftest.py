@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from system import appliance
+from system.claude_stage import Api, claude_appliance, somebody
 from system.not_checked import NOTES
 from system.town import Town, another_owner, town
 
@@ -47,3 +48,28 @@ def a_town(another_owner_lives: None) -> Iterator[Town]:
     """An agent and the people around it."""
     with town() as built:
         yield built
+
+
+@pytest.fixture(scope="module")
+def the_api() -> Iterator[Api]:
+    with claude_appliance() as api:
+        yield api
+
+
+@pytest.fixture
+def api(the_api: Api) -> Api:
+    the_api.reset()
+    return the_api
+
+
+@pytest.fixture(scope="module")
+def one_person(the_api: Api) -> Iterator[appliance.Person]:
+    with somebody() as person:
+        yield person
+
+
+@pytest.fixture
+def newcomer(api: Api) -> Iterator[appliance.Person]:
+    """Somebody with an agent of their own."""
+    with somebody() as found:
+        yield found

@@ -3,55 +3,22 @@
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from system import appliance
 from system.appliance import Person, processes, session_of, wait_until
-from system.claude_stage import KEY, TOKEN, Api, claude_appliance, somebody
+from system.claude_stage import KEY, SECONDS, TOKEN, Api, ask, somebody
 
-SECONDS = 60.0
 CHUNK = 1 << 20
 _SKIPPED_MAPS = ("[vvar]", "[vvar_vclock]", "[vsyscall]", "[vdso]")
-
-
-@pytest.fixture(scope="module")
-def the_api() -> Iterator[Api]:
-    with claude_appliance() as api:
-        yield api
-
-
-@pytest.fixture
-def api(the_api: Api) -> Api:
-    the_api.reset()
-    return the_api
-
-
-@pytest.fixture(scope="module")
-def one_person(the_api: Api) -> Iterator[Person]:
-    with somebody() as person:
-        yield person
 
 
 @pytest.fixture
 def person(one_person: Person, api: Api) -> Person:
     """Somebody whose agent has been talked to before."""
     return one_person
-
-
-@pytest.fixture
-def newcomer(api: Api) -> Iterator[Person]:
-    """Somebody with an agent of their own."""
-    with somebody() as found:
-        yield found
-
-
-def ask(person: Person, *lines: str, seconds: float = SECONDS) -> str:
-    outcome = person.ask("\n".join(lines), seconds)
-    assert outcome.state == "completed", outcome
-    return outcome.text
 
 
 def container_gone(person: Person) -> None:
@@ -138,136 +105,6 @@ def test_an_oauth_token_is_sent_with_its_flag(api: Api) -> None:
     with somebody("claude-token") as person:
         assert ask(person, "hello") == "echo: hello"  # the API refuses a token without the flag
     assert api.credentials() == [TOKEN]
-
-
-# Tools: what the scripted model calls, and what it is told.
-
-TOOLS = [
-    ("current_time", ["@tool mcp__nanoclaw__current_time {}"], r"^\d{4}-\d\d-\d\dT[\d:+]+$"),
-    ("bash", ['@tool Bash {"command": "echo hi; pwd"}'], r"^hi\n/workspace$"),
-    ("bash-fails", ['@tool Bash {"command": "exit 3"}'], r"^error: Exit code 3"),
-    ("bash-hangs", ['@tool Bash {"command": "sleep 30", "timeout": 1000}'], r"(?i)(timed out|background)"),
-    (
-        "write-read-edit",
-        [
-            '@tool Write {"file_path": "/workspace/note.txt", "content": "one two"}',
-            '@tool Read {"file_path": "/workspace/note.txt"}',
-            '@tool Edit {"file_path": "/workspace/note.txt", "old_string": "two", "new_string": "three"}',
-            '@tool Bash {"command": "cat /workspace/note.txt"}',
-        ],
-        r"one two(.|\n)*one three$",
-    ),
-    ("read-fails", ['@tool Read {"file_path": "/workspace/none.txt"}'], r"^error: .*does not exist"),
-    ("write-fails", ['@tool Write {"file_path": "/app/x", "content": "x"}'], r"^error: "),
-    ("grep", ['@tool Grep {"pattern": "import", "path": "/workspace/CLAUDE.md"}'], r"(?i)no (matches|files) found"),
-    (
-        "side-by-side",
-        ['@tool Bash {"command": "echo one"}', '@and Bash {"command": "echo two"}'],
-        r"^one \| two$",
-    ),
-    ("unknown", ["@tool Teleport {}"], r"No such tool available: Teleport"),
-    (
-        "refused",
-        ['@tool WebFetch {"url": "http://example.org", "prompt": "x"}'],
-        r"^error: .*(No such tool|not available)",
-    ),
-    ("wrong-arguments", ['@tool mcp__nanoclaw__send_message {"words": "x"}'], r"^error: .*text"),
-    ("send_message", ['@tool mcp__nanoclaw__send_message {"text": "on my way"}'], r"^delivered as #\d+$"),
-    (
-        "send_message-fails",
-        ['@tool mcp__nanoclaw__send_message {"text": "x", "to": "nowhere"}'],
-        r"^error: Error: .*nowhere",
-    ),
-    (
-        "send_file",
-        [
-            '@tool Write {"file_path": "/workspace/report.txt", "content": "all is well"}',
-            '@tool mcp__nanoclaw__send_file {"path": "report.txt"}',
-        ],
-        r"report.txt: delivered as #\d+$",
-    ),
-    ("send_file-fails", ['@tool mcp__nanoclaw__send_file {"path": "missing.txt"}'], r"^error: Error: "),
-    ("edit_message-fails", ['@tool mcp__nanoclaw__edit_message {"messageId": 99999, "text": "x"}'], r"^error: Error: "),
-    (
-        "add_reaction-fails",
-        ['@tool mcp__nanoclaw__add_reaction {"messageId": 99999, "emoji": "heart"}'],
-        r"^error: Error: ",
-    ),
-    (
-        "schedule_task",
-        [
-            '@tool mcp__nanoclaw__schedule_task {"prompt": "wake up", "processAfter": "2040-01-01T08:00:00Z"}',
-            "@tool mcp__nanoclaw__list_tasks {}",
-        ],
-        r"(?s)2040.*wake up",
-    ),
-    (
-        "schedule_task-fails",
-        ['@tool mcp__nanoclaw__schedule_task {"prompt": "x", "recurrence": "61 * * * *"}'],
-        r"^error: Error: ",
-    ),
-    *(
-        (f"{verb}_task-fails", [f'@tool mcp__nanoclaw__{verb}_task {{"taskId": "none"}}'], r"^error: Error: ")
-        for verb in ("cancel", "pause", "resume", "update")
-    ),
-    (
-        "send_card",
-        ['@tool mcp__nanoclaw__send_card {"card": {"title": "Weather", "text": "Fog."}}'],
-        r"^(delivered as #\d+|error: Error: )",
-    ),
-    ("send_card-fails", ["@tool mcp__nanoclaw__send_card {}"], r"^error: .*card"),
-    (
-        "install_packages",
-        ['@tool mcp__nanoclaw__install_packages {"reason": "r", "apt": ["cowsay"]}'],
-        r"^Not done yet: somebody has to allow this first",
-    ),
-    (
-        "install_packages-fails",
-        ['@tool mcp__nanoclaw__install_packages {"reason": "r", "apt": ["; rm"]}'],
-        r"^error: Error: '; rm' can't be installed",
-    ),
-    (
-        "add_mcp_server",
-        ['@tool mcp__nanoclaw__add_mcp_server {"reason": "r", "name": "x", "command": "y"}'],
-        r"^Not done yet: somebody has to allow this first",
-    ),
-    (
-        "add_mcp_server-fails",
-        ['@tool mcp__nanoclaw__add_mcp_server {"reason": "r", "name": "X Y"}'],
-        r"^error: Error: 'X Y' can't be an MCP server's name",
-    ),
-    (
-        "create_agent",
-        ['@tool mcp__nanoclaw__create_agent {"name": "Bob", "instructions": "be bob"}'],
-        r"(?i)somebody has to allow this first|made",
-    ),
-    ("create_agent-fails", ['@tool mcp__nanoclaw__create_agent {"name": "", "instructions": "x"}'], r"^error: "),
-    (
-        "ask_user_question-times-out",
-        [
-            '@tool mcp__nanoclaw__ask_user_question {"title": "t", "question": "q?", "options": ["a"], "timeout": 2}',
-        ],
-        r"^error: Error: nobody has answered within 2 seconds",
-    ),
-    ("ask_user_question-fails", ['@tool mcp__nanoclaw__ask_user_question {"title": "x"}'], r"^error: "),
-]
-
-
-@pytest.mark.parametrize(("lines", "wanted"), [row[1:] for row in TOOLS], ids=[row[0] for row in TOOLS])
-def test_tools_have_their_effect_and_say_what_became_of_it(
-    person: Person, api: Api, lines: list[str], wanted: str
-) -> None:
-    answer = ask(person, *lines, "@say {results}")
-    said = api.seen()[-1]["results"]
-    assert re.search(wanted, " | ".join(said)), said
-    assert answer
-
-
-def test_a_message_sent_by_tool_is_seen_at_once_and_once(person: Person) -> None:
-    before = len(person.shown())
-    answer = ask(person, '@tool mcp__nanoclaw__send_message {"text": "working on it"}', "@say done")
-    assert [event.text for event in person.shown()[before:]] == ["working on it", "done"]
-    assert "done" in answer
 
 
 # What goes wrong at the API.
