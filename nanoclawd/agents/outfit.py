@@ -4,6 +4,7 @@ A group's own image is built first and its packages are recorded when it is ther
 daemon dies, leaves the configuration as it was, so the next build is not broken by it.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping
@@ -75,7 +76,7 @@ class Outfit:
         asked = check_requested(packages)
         group, _ = await self._database.run(_of, folder)
         await self._database.run(_remove_packages, group.id, asked)
-        await self._agents.write(group)
+        await self._agents.write(group.id)
 
     async def install(self, folder: str, packages: Packages) -> None:
         """Build a group's image with more packages, and have both from the next start on.
@@ -146,7 +147,7 @@ class Outfit:
             self._check_endpoint(server.url)
         group, _ = await self._database.run(_of, folder)
         await self._database.run(_put_server, group.id, server, replacing)
-        await self._agents.write(group)
+        await self._agents.write(group.id)
         return server
 
     async def remove_server(self, folder: str, name: str) -> None:
@@ -157,7 +158,7 @@ class Outfit:
         """
         group, _ = await self._database.run(_of, folder)
         await self._database.run(group_configuration.remove_server, group.id, name)
-        await self._agents.write(group)
+        await self._agents.write(group.id)
 
     async def add_mount(self, folder: str, path: str, name: str | None, *, writable: bool) -> Mount:
         """Give a group a directory of the machine.
@@ -169,10 +170,10 @@ class Outfit:
             Refused: it may not be given.
         """
         group, _ = await self._database.run(_of, folder)
-        real = self._provisioner.judge_mount(path, writable=writable)
+        real = await asyncio.to_thread(self._provisioner.judge_mount, path, writable=writable)
         mount = Mount(check_name(name or Path(path).name.lower()), str(real), writable)
         await self._database.run(group_configuration.add_mount, group.id, mount)
-        await self._agents.write(group)
+        await self._agents.write(group.id)
         return mount
 
     async def remove_mount(self, folder: str, name: str) -> None:
@@ -183,14 +184,14 @@ class Outfit:
         """
         group, _ = await self._database.run(_of, folder)
         await self._database.run(group_configuration.remove_mount, group.id, name)
-        await self._agents.write(group)
+        await self._agents.write(group.id)
 
     async def _built(self, group: AgentGroup, packages: Packages) -> Built:
         provider = group.provider or self._config.provider
         return await self._images.build(group.folder, stage_of(provider), self._agents.image_of(provider), packages)
 
     async def _replaced(self, group: AgentGroup, before: GroupConfiguration, built: Built) -> None:
-        await self._agents.write(group)
+        await self._agents.write(group.id)
         if before.image_tag not in {None, built.tag}:
             await self._images.remove(group.folder, before.image_tag or "")
 

@@ -14,8 +14,8 @@ from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.agents.notes import note_to
 from nanoclawd.agents.provision import Provisioner, Published, trees_of
 from nanoclawd.config import Config
-from nanoclawd.errors import AlreadyExists, InvalidName, Refused, Unavailable
-from nanoclawd.images.group_images import reference
+from nanoclawd.errors import AlreadyExists, InvalidName, NotFound, Refused, Unavailable
+from nanoclawd.images.group_images import remove_image
 from nanoclawd.journal import about
 from nanoclawd.paths import StatePaths
 from nanoclawd.sessions.inbound import NewMessage
@@ -78,8 +78,9 @@ class AgentService:
     async def publish(self, published: Published) -> None:
         """Use another runner tree or image from each session's next start on; also repairs what was lost."""
         self._published = published
-        groups, configurations = await self._all()
         async with self._writing:
+            # Read with the lock: a group that is made meanwhile would be taken for one that has gone.
+            groups, configurations = await self._all()
             changed = await asyncio.to_thread(self._write_all, groups, configurations)
             if changed or await asyncio.to_thread(self._units.unread):
                 await self._reload()
@@ -111,7 +112,7 @@ class AgentService:
         try:
             # What an agent of the same name has left is not the new one's to read.
             await asyncio.to_thread(self._provisioner.set_aside, folder)
-            await self.write(group)
+            await self.write(group.id)
         except Exception as error:
             await self._database.run(agent_groups.delete, group.id)
             async with self._writing:
@@ -158,7 +159,7 @@ class AgentService:
             cli_scope=group.cli_scope if cli_scope is None else cli_scope or DEFAULT_SCOPE,
         )
         group = await self._database.run(_update, changed, settings)
-        await self.write(group)
+        await self.write(group.id)
         return group
 
     async def restart(self, folder: str, message: str | None = None) -> int:
@@ -238,11 +239,7 @@ class AgentService:
                 await asyncio.to_thread(self._provisioner.publish_agents, groups, configurations)
             await self._remove_files(folder)
             if configuration.image_tag is not None:
-                await self._manager.run_transient(
-                    f"nanoclaw-image-group-{folder}-remove.service",
-                    ["/usr/bin/podman", "image", "rm", "--ignore", reference(folder, configuration.image_tag)],
-                    f"Remove the image of agent group {folder}",
-                )
+                await remove_image(self._manager, folder, configuration.image_tag)
         finally:
             self._leaving.discard(folder)
         log.info("group %s was deleted", folder, extra=about(group=folder))
@@ -268,16 +265,20 @@ class AgentService:
         if model:
             self._config.resolve_model(model)
 
-    async def write(self, group: AgentGroup) -> None:
+    async def write(self, group_id: str) -> None:
         """Write a group's files as its row and its configuration say now; no container is touched.
 
         Raises:
+            NotFound: it was deleted meanwhile.
             Unavailable: they could not be written; the next start of the daemon writes them.
         """
         async with self._writing:
             # Read with the lock: of two changes the later one is written last.
             groups, configurations = await self._all()
-            configuration = configurations.get(group.id, group_configuration.DEFAULT)
+            group = next((one for one in groups if one.id == group_id), None)
+            if group is None:
+                raise NotFound("the group was deleted meanwhile", hint="ncl groups list")
+            configuration = configurations[group_id]
             try:
                 changed = await asyncio.to_thread(self._provisioner.write, group, self._published, configuration)
                 await asyncio.to_thread(self._provisioner.publish_agents, groups, configurations)

@@ -191,6 +191,7 @@ class Appliance:
 
     async def stop(self) -> None:
         """Let everything go; containers and conversations go on."""
+        await self._background.close()
         await self.dispatcher.close()
         await self.channels.stop()
         await self.permissions.close()

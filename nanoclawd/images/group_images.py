@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 from nanoclawd.atomic_file import write_atomically
 from nanoclawd.config import Config
@@ -83,7 +84,7 @@ class GroupImages:
         self._paths = paths
         self._manager = manager
         self._units = units
-        self._building: dict[str, asyncio.Lock] = {}
+        self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def building(self, group: str) -> asyncio.Lock:
         """Return the lock of a group's image: held from before its packages are read until the result is recorded."""
@@ -131,11 +132,7 @@ class GroupImages:
 
     async def remove(self, group: str, tag: str) -> None:
         """Remove an image that is not in use any more; one that a container still has stays, which only costs disk."""
-        await self._manager.run_transient(
-            f"nanoclaw-image-group-{group}-remove.service",
-            ["/usr/bin/podman", "image", "rm", "--ignore", reference(group, tag)],
-            f"Remove the old image of agent group {group}",
-        )
+        await remove_image(self._manager, group, tag)
 
     def _write(self, group: str, tag: str, directory: Path, text: str) -> bool:
         context = directory / "context"
@@ -193,6 +190,15 @@ def tag_of(text: str) -> str:
 def reference(group: str, tag: str) -> str:
     """Return the name of a group's own image."""
     return f"localhost/nanoclaw-group-{group}:{tag}"
+
+
+async def remove_image(manager: UserManager, group: str, tag: str) -> None:
+    """Remove a group's own image, as far as no container has it."""
+    await manager.run_transient(
+        f"nanoclaw-image-group-{group}-remove.service",
+        ["/usr/bin/podman", "image", "rm", "--ignore", reference(group, tag)],
+        f"Remove an image of agent group {group}",
+    )
 
 
 def _end_of(log_file: Path) -> str:

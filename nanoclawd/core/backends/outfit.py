@@ -1,5 +1,6 @@
 """Behind io.nanoclaw.Packages, Mcp, Skills and Mounts."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -113,7 +114,7 @@ class SkillsBackend(_Part):
         selected = None
         if group is not None:
             selected = (await self._found(group))[0][1].skills
-        found = self._provisioner.skills(selected)
+        found = await asyncio.to_thread(self._provisioner.skills, selected)
         return [Skill(one.name, one.description, one.source, str(one.path)) for one in found][:limit]
 
 
@@ -123,11 +124,13 @@ class MountsBackend(_Part):
     async def list(self, group: str | None, limit: int) -> Sequence[Mount]:
         """Return the directories."""
         found = await self._found(group)
+        given = [(one.folder, mount) for one, configuration in found for mount in configuration.mounts][:limit]
+        # In a thread: a directory may be on a file system that does not answer.
+        problems = await asyncio.to_thread(lambda: [self._provisioner.mount_problem(mount) for _, mount in given])
         return [
-            Mount(one.folder, mount.name, mount.path, mount.writable, self._provisioner.mount_problem(mount) or None)
-            for one, configuration in found
-            for mount in configuration.mounts
-        ][:limit]
+            Mount(folder, mount.name, mount.path, mount.writable, problem or None)
+            for (folder, mount), problem in zip(given, problems, strict=True)
+        ]
 
     async def add(self, caller: Caller, group: str, path: str, name: str | None, *, writable: bool) -> Mount:
         """Give a directory."""

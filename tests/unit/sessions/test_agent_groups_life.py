@@ -219,6 +219,16 @@ async def test_a_deleted_group_leaves_nothing(town: Town):
     assert await house.database.run(session_rows.count) == 1
 
 
+async def test_what_ends_after_its_groups_deletion_brings_nothing_back(town: Town):
+    """A build of half an hour, say, which was begun before."""
+    group = await town.agents.create("gone")
+    await town.agents.delete("gone", force=True)
+    before = town.trees()
+    with pytest.raises(NotFound):
+        await town.agents.write(group.id)
+    assert (town.trees(), town.units.groups(), town.reachable()) == (before, set(), [])
+
+
 async def test_a_name_can_be_used_again(town: Town):
     """And what an interrupted deletion left of its last bearer is not the new agent's to read."""
     first = await town.agents.create("main")
