@@ -1,7 +1,6 @@
 """The providers by name; a provider's module, with its libraries, is imported when it is first needed."""
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Final, cast
 
 from nanoclaw_runner import mcp
@@ -34,7 +33,10 @@ def load(workshop: Workshop) -> Provider:
     try:
         if name in MODULES:
             return cast("Provider", import_module(MODULES[name]).create(workshop))
-        # Looked for only now: it reads the metadata of everything that the image has installed.
+        # Looked for only now: it reads the metadata of everything that the image has installed, and with it come the
+        # libraries of mail and archives.
+        from importlib.metadata import entry_points
+
         found = entry_points(group=GROUP)
         if name in found.names:
             return cast("Provider", found[name].load()(workshop))
