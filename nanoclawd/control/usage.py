@@ -7,6 +7,7 @@ import msgspec
 from nanoclawd.control.api import PeersBackend, UsageBackend
 from nanoclawd.control.methods import Listing, Methods, Name, Parameters, Reference, Unary, Word
 from nanoclawd.control.values import Caller, UsageBy
+from nanoclawd.peers.making import check_wish
 
 USAGE = "io.nanoclaw.Usage"
 PEERS = "io.nanoclaw.Peers"
@@ -53,4 +54,8 @@ def peers(backend: PeersBackend) -> Methods:
         link, note = await backend.create(caller, call.group, call.name, call.instructions or "", call.key)
         return {"peer": link, "note": note}
 
-    return {f"{PEERS}.List": Unary(_Peers, list_all), f"{PEERS}.Create": Unary(_Create, create)}
+    return {f"{PEERS}.List": Unary(_Peers, list_all), f"{PEERS}.Create": Unary(_Create, create, _check)}
+
+
+def _check(call: _Create) -> None:
+    check_wish(call.name, call.instructions or "", call.key)

@@ -57,13 +57,7 @@ class AgentMaking:
             Refused: what was made under the key may not be written to any more.
             Unavailable: its files could not be written; nothing of it has remained.
         """
-        shown = names.shown_name(name)
-        if shown is None:
-            raise InvalidName("an agent needs a name")
-        if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
-            raise InvalidName(f"a key has 1 to {MAX_KEY_CHARACTERS} characters")
-        if len(instructions.encode(errors="replace")) > MAX_INSTRUCTIONS_BYTES:
-            raise TooLarge(f"instructions have {MAX_INSTRUCTIONS_BYTES // 1024} KiB at most")
+        shown = check_wish(name, instructions, key)
         known = None if key is None else await self._database.run(_made, creator.id, key)
         if known is not None and not known.name:
             raise Refused(
@@ -101,6 +95,23 @@ class AgentMaking:
             except AlreadyExists:
                 continue
         raise AssertionError("there is always another number")
+
+
+def check_wish(name: str, instructions: str, key: str | None) -> str:
+    """Check what can be told of a new agent by itself; return its name as it is shown.
+
+    Raises:
+        InvalidName: the name or the key is none.
+        TooLarge: the instructions are over their bound.
+    """
+    shown = names.shown_name(name)
+    if shown is None:
+        raise InvalidName("an agent needs a name")
+    if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
+        raise InvalidName(f"a key has 1 to {MAX_KEY_CHARACTERS} characters")
+    if len(instructions.encode(errors="replace")) > MAX_INSTRUCTIONS_BYTES:
+        raise TooLarge(f"instructions have {MAX_INSTRUCTIONS_BYTES // 1024} KiB at most")
+    return shown
 
 
 def _folders(name: str) -> Iterator[str]:

@@ -48,6 +48,9 @@ _LAST_CHARACTERS: Final = 160
 MAX_PENDING: Final = 20
 """Commands of one agent that wait for somebody's word: a card each, so an agent can't bury a person in them."""
 
+MAX_ASKED_BYTES: Final = 48 * 1024
+"""Of a card: all of a call is on it, and a person is to read it."""
+
 _CONTROL: Final = "control"
 _APPROVAL_PENDING: Final = "io.nanoclaw.Appliance.ApprovalPending"
 _MALFORMED: Final = "io.nanoclaw.Appliance.Malformed"
@@ -176,6 +179,9 @@ class AgentCalls(ActionHandler):
     async def _ask(self, caller: AgentCaller, judged: Judged) -> bytes:
         """Have somebody asked. The same call that waits already is not asked twice."""
         await self._database.run(_check_room, caller)
+        body = wording.body(caller, judged)
+        if len(body.encode()) > MAX_ASKED_BYTES:
+            raise Refused("this is too long for anybody to be asked about: say it with less")
         payload = {GLOBAL: judged.beyond, "method": judged.method, "parameters": judged.parameters}
         what = json.dumps([judged.method, judged.parameters], sort_keys=True)
         approval, new = await self._approvals.request(
@@ -183,7 +189,7 @@ class AgentCalls(ActionHandler):
                 action=ACTION,
                 subject=f"{caller.session_id}:{hashlib.sha256(what.encode()).hexdigest()[:32]}",
                 title=wording.title(caller, judged),
-                body=wording.body(caller, judged),
+                body=body,
                 options=(APPROVE, REJECT),
                 payload=payload,
                 agent_group_id=caller.agent_group_id,

@@ -16,6 +16,10 @@ _COMMANDS: Final[Mapping[str, tuple[Command, ...]]] = {
 }
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SPACE: Final = "Zs"
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters, marks and a symbol that show nothing, whatever their category says."""
+
+_SELECTORS: Final = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 
 
 def command_line(method: str, parameters: Mapping[str, Any]) -> str:
@@ -100,6 +104,7 @@ def _value(value: object) -> str:
 
 def _spelled(char: str) -> str:
     category = unicodedata.category(char)
-    if category in _HIDDEN or (category == _SPACE and char != " "):
+    hidden = category in _HIDDEN or char in _BLANK or any(ord(char) in selectors for selectors in _SELECTORS)
+    if hidden or (category == _SPACE and char != " "):
         return char.encode("unicode_escape").decode("ascii")
     return char

@@ -141,3 +141,20 @@ async def test_an_agent_without_a_scope_changes_nothing_of_itself(stage: AgentSt
     await stage.scope("disabled")
     for method in ("Packages.Install", "Mcp.Install", "Groups.Restart"):
         assert (await stage.refused(method, name="x"))[0] == "Refused"
+
+
+async def test_nothing_on_a_card_is_invisible(stage: AgentStage):
+    """Letters, symbols and marks that show nothing are spelled out, as controls are."""
+    await stage.asked("Mcp.Install", name="sums", program="run", args=["a\u3164b", "c\u2800", "d\ufe0f\U000e0100"])
+    text = stage.channels["chat"].all_cards()[-1].card.text
+    assert r"--arg 'a\u3164b' --arg 'c\u2800' --arg 'd\ufe0f\U000e0100'" in text
+    assert not set("\u3164\u2800\ufe0f\U000e0100") & set(text)
+
+
+async def test_nobody_is_asked_what_nobody_could_read(stage: AgentStage):
+    """A card has all of a call, so a call that needs somebody's word has a bound of its own."""
+    code, told = await stage.refused("Mcp.Install", name="sums", program="run", args=["x" * 4000] * 10)
+    assert (code, "too long for anybody" in told["message"]) == ("Refused", True)
+    assert (await stage.refused("Peers.Create", name="helper", instructions="x" * 16385))[0] == "TooLarge"
+    assert (await stage.refused("Peers.Create", name="helper", instructions="", key="k" * 129))[0] == "InvalidName"
+    assert await stage.pending() == []
