@@ -5,6 +5,7 @@ are made safe, contents are never opened here beyond their first bytes.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -15,6 +16,11 @@ from typing import Final
 
 from nanoclaw_runner.contract.files import MAX_NAME_BYTES, check_name
 from nanoclawd.paths import SessionPaths
+
+log = logging.getLogger(__name__)
+
+MAX_KEPT_BYTES: Final = 2 * 1024**3
+"""Of a session's files: whoever may write there can send as many as they like, and the disk is everybody's."""
 
 MODE: Final = 0o640
 _DIRECTORY_MODE: Final = 0o750
@@ -60,6 +66,8 @@ def entry(message_id: str, received: Received) -> dict[str, object]:
 def place(paths: SessionPaths, message_id: str, files: Iterable[Received]) -> None:
     """Put a message's files where its agent finds them. Safe to repeat: the same message has the same files.
 
+    Those of the oldest messages make room for them.
+
     Raises:
         OSError: the disk is full or not writable; the message is not to be stored then.
     """
@@ -67,6 +75,7 @@ def place(paths: SessionPaths, message_id: str, files: Iterable[Received]) -> No
     if not there:
         return
     directory = paths.inbound_files / folder_of(message_id)
+    _make_room(paths.inbound_files, directory, sum(staged.stat().st_size for _, staged in there))
     directory.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
     for name, staged in there:
         with suppress(FileExistsError):
@@ -100,6 +109,19 @@ def safe_name(name: str, number: int, suffix: str, taken: Iterable[str]) -> str:
         room = MAX_NAME_BYTES - len(mark.encode())
         tried = stem.encode()[: max(room, _SHORTEST_STEM)].decode(errors="ignore") + mark
     return tried
+
+
+def _make_room(files: Path, besides: Path, size: int) -> None:
+    """Remove the files of the oldest messages where they and new ones would be too much together."""
+    kept = sorted((one.stat().st_mtime, one) for one in files.iterdir() if one != besides)
+    sizes = {one: sum(file.lstat().st_size for file in one.iterdir()) for _, one in kept}
+    used = sum(sizes.values())
+    for _, one in kept:
+        if used + size <= MAX_KEPT_BYTES:
+            return
+        used -= sizes[one]
+        log.warning("%s: too many files in this conversation, those of an old message are removed", one)
+        shutil.rmtree(one)
 
 
 def _put(staged: Path, target: Path) -> None:

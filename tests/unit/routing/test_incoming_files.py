@@ -17,6 +17,7 @@ from nanoclawd.channels.adapter import BaseAdapter
 from nanoclawd.errors import NotFound, Unavailable
 from nanoclawd.permissions import kept
 from nanoclawd.routing.event import InboundEvent, InboundFile, Sender
+from nanoclawd.sessions import received
 from nanoclawd.sessions.received import safe_name
 from unit.routing.house import CHANNEL, House
 
@@ -167,6 +168,23 @@ async def test_a_disk_that_is_full_refuses_the_message_to_be_told_again(house: H
     with pytest.raises(Unavailable, match="No space left"):
         await house.router.route(sent(InboundFile("a", "a.txt")))
     assert house.directories() == 0
+
+
+async def test_files_of_a_conversation_do_not_fill_the_disk(house: House, monkeypatch: pytest.MonkeyPatch):
+    """Whoever may write can send files without end: those of the oldest messages make room."""
+    monkeypatch.setattr(received, "MAX_KEPT_BYTES", 250)
+    house.adapters[CHANNEL] = Platform(a=[b"x" * 100])
+    await house.heard("main")
+    await house.router.route(sent(InboundFile("a", "a.txt"), message_id="m0"))
+    (session,) = (house.root / "sessions" / "main").iterdir()
+    files = session / "in" / "files"
+    for number in range(1, 5):
+        for age, path in enumerate(sorted(files.iterdir(), key=lambda one: one.stat().st_mtime_ns, reverse=True), 1):
+            os.utime(path, (1e9 - age, 1e9 - age))
+        await house.router.route(sent(InboundFile("a", "a.txt"), message_id=f"m{number}"))
+        assert len(list(files.iterdir())) == min(number + 1, 2)
+    rows = [row.content["attachments"][0]["path"] for row in house.rows_of("main", session.name)]
+    assert [(session / "in" / path).exists() for path in rows] == [False, False, False, True, True]
 
 
 def test_files_of_a_message_that_waits_for_permission_are_kept_by_reference():
