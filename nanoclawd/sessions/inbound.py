@@ -346,7 +346,8 @@ class Inbound:
     def ancestry(self, in_reply_to: str | None, other: str) -> Ancestry:
         """Find what a message to another agent follows from.
 
-        The container says what it answers, and may say so wrongly: what is newest counts as well.
+        The container says what it answers, and may say so wrongly: what is newest counts as well, of the other agent
+        and of all (in a ring the other never speaks here).
 
         Args:
             in_reply_to: id of the message that it is said to answer.
@@ -360,7 +361,7 @@ class Inbound:
         ]
         of_other = [row for row in heard if row[1] == other]
         answered = next((row for row in heard if row[0] == in_reply_to), None)
-        candidates = [*of_other[:1], answered or (heard[0] if heard else None)]
+        candidates = [*of_other[:1], answered, *heard[:1]]
         return Ancestry(
             origin=None if begun is None else _address(*begun[1:]),
             answered=answered[2] if answered is not None and answered[1] == other else None,

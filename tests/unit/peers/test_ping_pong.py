@@ -109,3 +109,31 @@ async def test_the_rate_of_two_sessions_is_bounded(tmp_path: Path):
         assert refused.permanent
         assert "in ten minutes" in refused.reason
         assert len(await talk.house.words()) == 1
+
+
+async def test_a_ring_of_three_is_stopped_whatever_one_of_them_says_that_it_answers(tmp_path: Path):
+    """W-23: one that never hears from the agent it writes to counts what it has heard last, from whomever."""
+    async with talking(tmp_path, Bounds(hops=6, rate=1000)) as talk:
+        third = await talk.agent("third")
+        other = await talk.agent("other", third)
+        group = await talk.agent("main", other)
+        main = await talk.session(group, "room")
+        await talk.person_says(main, "tell it round")
+        assert isinstance(await talk.says(main, "other", "hop 1"), Delivered)
+        (second,) = await talk.sessions_of(other)
+        assert isinstance(await answer(talk, second, "third", "hop 2"), Delivered)
+        (last,) = await talk.sessions_of(third)
+        assert isinstance(await answer(talk, last, "main", "hop 3"), Delivered)
+        (back,) = [one for one in await talk.sessions_of(group) if any("hop 3" in str(row) for row in talk.heard(one))]
+        oldest = next(row.id for row in talk.heard(back) if "hop 3" in str(row))
+        laps = 0
+        for _ in range(10):
+            laps += 1
+            outcomes = [
+                await talk.says(back, "other", "on", answers=oldest),
+                await answer(talk, second, "third", "on"),
+                await answer(talk, last, "main", "on"),
+            ]
+            if any(isinstance(outcome, Undelivered) for outcome in outcomes):
+                break
+        assert laps == 2
