@@ -10,6 +10,9 @@ from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
 
+HURRIED = "from nanoclaw_runner.providers import retrying; retrying.FIRST_PAUSE_SECONDS = 0.01"
+"""BEFORE_RUNNER of one that waits for next to nothing where an endpoint gives no hint."""
+
 type Behaviour = Callable[["Handler"], None]
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from model_endpoint import Endpoint, breaks_off, never_ends, refuses, says, sends
+from model_endpoint import HURRIED, Endpoint, breaks_off, never_ends, refuses, says, sends
 from runner_stage import Host
 from tool_stage import Stage
 
@@ -26,6 +26,12 @@ def endpoint(host: Host) -> Iterator[Endpoint]:
 
 def stage_of(host: Host, **config: object) -> Stage:
     return Stage(host, **{"provider": "openai", "model": "tiny", **config})
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the runner wait for next to nothing where an endpoint gives no hint."""
+    monkeypatch.setenv("BEFORE_RUNNER", HURRIED)
 
 
 def ask(stage: Stage, text: str = "hi", count: int = 1) -> str:
@@ -127,6 +133,7 @@ def test_an_answer_of_nothing_is_asked_for_again_and_then_reported(host: Host, e
         b"data: [DONE]\n\n",
     ],
 )
+@pytest.mark.usefixtures("hurried")
 def test_garbage_is_reported_and_the_session_lives(host: Host, endpoint: Endpoint, body: bytes):
     endpoint.behaviours = [sends(body)] * 3
     stage = stage_of(host)
@@ -135,6 +142,7 @@ def test_garbage_is_reported_and_the_session_lives(host: Host, endpoint: Endpoin
     assert ask(stage, "again", 2) == "ok"
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_stream_that_breaks_before_its_first_word_is_asked_again(host: Host, endpoint: Endpoint):
     endpoint.behaviours = [sends(b"data: {broken\n\n"), says("whole")]
     assert ask(stage_of(host)) == "whole"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_endpoint import Endpoint, breaks_off, is_silent, refuses, says
+from model_endpoint import HURRIED, Endpoint, breaks_off, is_silent, refuses, says
 from runner_stage import Host
 
 from nanoclaw_runner.contract import doorbell
@@ -99,7 +99,7 @@ def test_a_refusal_is_told_in_the_gateways_words(host: Host, endpoint: Endpoint)
 
 def test_a_passing_failure_is_tried_again(host: Host, endpoint: Endpoint):
     endpoint.behaviours = [refuses(503, "loading"), says("there")]
-    host.start_ready()
+    host.start_ready(BEFORE_RUNNER=HURRIED)
     assert ask(host, host.connect(), "hi") == "there"
 
 
@@ -112,7 +112,7 @@ def test_what_the_gateway_calls_vain_is_not_tried_again(host: Host, endpoint: En
 
 def test_an_absent_gateway_is_told(host: Host):
     host.configure(provider="openai", model="tiny")
-    host.start_ready()
+    host.start_ready(BEFORE_RUNNER=HURRIED)
     assert ask(host, host.connect(), "hi").startswith("Error: the model embedded/tiny cannot be reached: ")
 
 
