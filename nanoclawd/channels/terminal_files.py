@@ -4,6 +4,7 @@ Only bytes go over the control socket: the daemon opens no path that a caller na
 each unix user, whose name no other caller can make; what is in there is bounded, and goes after a while.
 """
 
+import asyncio
 import hashlib
 import json
 import os
@@ -41,7 +42,7 @@ class KeptFile:
 
 
 class TerminalFiles:
-    """Keeps the files of all terminals. All methods but :meth:`fetch` block."""
+    """Keeps the files of all terminals. All methods but :meth:`fetch` block, and may be called from several threads."""
 
     def __init__(self, root: Path) -> None:
         """Prepare; ``root`` is a directory of its own, made when it is needed."""
@@ -96,8 +97,8 @@ class TerminalFiles:
             NotFound: it was too old.
         """
         try:
-            with (self._root / reference).open("rb") as file:
-                while block := file.read(PART_BYTES):
+            with await asyncio.to_thread((self._root / reference).open, "rb") as file:
+                while block := await asyncio.to_thread(file.read, PART_BYTES):
                     yield block
         except (OSError, ValueError):
             raise NotFound("the file was uploaded too long ago") from None
@@ -149,23 +150,27 @@ class TerminalFiles:
         return path
 
     def _make_room(self, directory: Path, size: int) -> None:
-        kept = sorted(self._sweep(directory), key=lambda path: path.stat().st_mtime)
-        used = sum(path.stat().st_size for path in kept)
-        for path in kept:
+        kept = sorted(self._sweep(directory))
+        used = sum(has for _, has, _ in kept)
+        for _, has, path in kept:
             if used + size <= MAX_KEPT_BYTES:
                 return
-            used -= path.stat().st_size
+            used -= has
             path.unlink(missing_ok=True)
 
     @staticmethod
-    def _sweep(directory: Path) -> list[Path]:
-        """Remove what is too old; return what is left."""
+    def _sweep(directory: Path) -> list[tuple[float, int, Path]]:
+        """Remove what is too old; return what is left: since when, how many bytes, where."""
         left = []
         for path in directory.iterdir():
-            if path.stat().st_mtime < time.time() - KEPT_SECONDS:
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                continue  # another call has made room
+            if found.st_mtime < time.time() - KEPT_SECONDS:
                 path.unlink(missing_ok=True)
             else:
-                left.append(path)
+                left.append((found.st_mtime, found.st_size, path))
         return left
 
 

@@ -72,6 +72,16 @@ def test_the_oldest_make_room_and_what_is_too_old_goes(files: TerminalFiles, mon
         files.download("joe", kept[1].id, 0)
 
 
+async def test_a_file_that_another_call_removes_meanwhile_is_in_nobodys_way(
+    files: TerminalFiles, monkeypatch: pytest.MonkeyPatch
+):
+    """Calls run side by side in threads, and each of them makes room."""
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda directory: iter([*listed(directory), directory / "gone"]))
+    assert files.upload("joe", "u1", 0, b"abc") == 3
+    assert await content_of(files, "joe", "u1") == b"abc"
+
+
 def test_a_full_disk_is_told(files: TerminalFiles, monkeypatch: pytest.MonkeyPatch):
     def full(*_arguments: object) -> int:
         raise OSError(28, "No space left on device")
