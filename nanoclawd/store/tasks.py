@@ -24,6 +24,7 @@ _FROM = "FROM tasks t JOIN agent_groups g ON g.id = t.agent_group_id"
 _LIVE_SQL = "t.status IN ('active', 'paused')"
 _RUN_COLUMNS = "task_id, occurrence, status, late, passed_over, session_id, reason, created_at, dispatched_at, ended_at"
 _OPEN = "status IN ('pending', 'dispatched')"
+"""As the index of open runs says it, word for word: in a query that says it otherwise all runs ever made are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,8 @@ def count_live(connection: apsw.Connection, agent_group_id: str) -> int:
 def count_open_runs(connection: apsw.Connection, agent_group_id: str) -> int:
     """Count the runs of a group's tasks that have not ended."""
     counted = connection.execute(
-        f"SELECT count(*) FROM task_runs WHERE {_OPEN} AND task_id IN (SELECT id FROM tasks WHERE agent_group_id = ?)",
+        "SELECT count(*) FROM task_runs r CROSS JOIN tasks t ON t.id = r.task_id"
+        f" WHERE r.{_OPEN} AND t.agent_group_id = ?",
         (agent_group_id,),
     ).get
     return int(counted)
@@ -285,12 +287,12 @@ def runs_of(connection: apsw.Connection, task_id: str, limit: int) -> list[Run]:
 
 def pending_runs(connection: apsw.Connection, limit: int = 10_000) -> list[Run]:
     """Read the runs that their sessions may not have yet, the oldest first."""
-    return _runs(connection, "WHERE status = 'pending' ORDER BY created_at, occurrence LIMIT ?", (limit,))
+    return _runs(connection, f"WHERE {_OPEN} AND status = 'pending' ORDER BY created_at, occurrence LIMIT ?", (limit,))
 
 
 def dispatched_runs(connection: apsw.Connection, limit: int = 1000) -> list[Run]:
     """Read the runs that sessions have and whose outcome is not known, the newest first."""
-    return _runs(connection, "WHERE status = 'dispatched' ORDER BY created_at DESC LIMIT ?", (limit,))
+    return _runs(connection, f"WHERE {_OPEN} AND status = 'dispatched' ORDER BY created_at DESC LIMIT ?", (limit,))
 
 
 def open_runs_of(connection: apsw.Connection, task_id: str) -> list[Run]:

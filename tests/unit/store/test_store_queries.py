@@ -18,16 +18,22 @@ from nanoclawd.store import (
     dropped,
     host_messages,
     members,
+    peers,
     questions,
     roles,
     sessions,
     sticky,
+    tasks,
+    troubles,
+    usage,
     user_dms,
     users,
 )
 
 MOMENT = "2030-01-01T00:00:00.000Z"
 YES = (Option("Yes", "yes", "Yes"),)
+RUN = tasks.Run("task-x", MOMENT, "pending", False, 0, None, None, MOMENT, None, None)
+TURN = usage.Turn("s/out-1", "ag-x", "main", "abcdefghijkl", "2030-01-01", "m", 1, 1, 0, 0, None, 0, 1.0)
 
 type Ask = Callable[[apsw.Connection], object]
 
@@ -61,11 +67,35 @@ ASKED: dict[str, Ask] = {
     "reachable channel": lambda c: host_messages.make_channel_due(c, "irc"),
     "clock set back": lambda c: host_messages.bring_forward(c, MOMENT),
     "cards of an approval": lambda c: host_messages.of_approval(c, "abcdefghijkl"),
+    "due tasks": lambda c: tasks.due(c, MOMENT, 200),
+    "next task": tasks.earliest,
+    "runs to hand over": tasks.pending_runs,
+    "runs that go on": tasks.dispatched_runs,
+    "open runs of a task": lambda c: tasks.open_runs_of(c, "task-x"),
+    "open runs of a group": lambda c: tasks.count_open_runs(c, "ag-x"),
+    "end of a run": lambda c: tasks.end_run(c, "task-x", MOMENT, "completed"),
+    "old runs of a task": lambda c: tasks.prune_runs(c, "task-x", 200),
+    "a task's key": lambda c: tasks.by_key(c, "ag-x", "key"),
+    "usage of a turn": lambda c: usage.record(c, TURN),
+    "usage of a day": lambda c: usage.used_on(c, "2030-01-01"),
+    "old usage": lambda c: usage.prune(c, "2029-01-01"),
+    "trouble that is over": lambda c: troubles.over(c, "ag-x", ("network", "refused")),
+    "message of an agent": lambda c: peers.by_id(c, "peer-x"),
+    "messages before it": lambda c: peers.farthest(c, ["peer-x", "peer-y"]),
+    "what two sessions said": lambda c: peers.count_between(c, "abcdefghijkl", "bcdefghijklm", MOMENT),
+    "old messages of agents": lambda c: peers.prune(c, MOMENT),
+    "agent made under a key": lambda c: peers.made_under(c, "ag-x", "key"),
     "known drop": lambda c: dropped.record(c, "irc", "#known", "irc:eve", None, "sender_scope"),
 }
+OF_THE_OPEN = ("USING INDEX task_runs_open", "USING INDEX tasks_due")
+"""Indexes of nothing but what is not done yet: to read one through is no more than that."""
+
 # These order a handful of rows that an index has found.
 SORTS = frozenset(
-    {"wirings of a chat with folders", "open cards", "pending name", "questions of a chat", "cards of an approval"}
+    {
+        *("wirings of a chat with folders", "open cards", "pending name", "questions of a chat"),
+        *("cards of an approval", "messages before it", "due tasks", "runs to hand over"),
+    }
 )
 
 
@@ -99,7 +129,8 @@ def test_no_table_is_read_through(connection: apsw.Connection, name: str):
         for step in steps:
             first_of_an_index = "USING COVERING INDEX" in step and sql.endswith("LIMIT 1")
             no_table = "CONSTANT ROW" in step or "VIRTUAL TABLE" in step  # the latter: a list of ours, by json_each
-            assert not step.startswith("SCAN") or no_table or first_of_an_index, (sql, steps)
+            few = no_table or first_of_an_index or any(one in step for one in OF_THE_OPEN)
+            assert not step.startswith("SCAN") or few, (sql, steps)
             assert "AUTOMATIC" not in step, (sql, steps)
             assert name in SORTS or "TEMP B-TREE" not in step, (sql, steps)
 
