@@ -13,6 +13,7 @@ from typing import Final
 
 import apsw
 
+from nanoclaw_runner.contract import clock
 from nanoclaw_runner.contract.agent_config import McpServer
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.agents.mounts import check_name
@@ -20,10 +21,10 @@ from nanoclawd.agents.provision import Provisioner
 from nanoclawd.agents.service import AgentService
 from nanoclawd.config import Config
 from nanoclawd.errors import InvalidName, NanoclawError, NotFound, TooLarge
-from nanoclawd.images.group_images import Built, GroupImages
+from nanoclawd.images.group_images import Built, BuildError, GroupImages
 from nanoclawd.images.service import stage_of
 from nanoclawd.journal import about
-from nanoclawd.store import agent_groups, group_configuration
+from nanoclawd.store import agent_groups, group_configuration, troubles
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.database import Database
 from nanoclawd.store.group_configuration import GroupConfiguration, Mount
@@ -105,13 +106,19 @@ class Outfit:
             group, configuration = await self._database.run(_of, folder)
             if not any(configuration.packages.values()):
                 return False
-            built = await self._built(group, configuration.packages)
+            try:
+                built = await self._built(group, configuration.packages)
+            except BuildError as error:
+                reason = error.message.partition(" It said:")[0]
+                words = f"its own image could not be built anew, so it goes on with the old one: {reason}"
+                await self._database.run(troubles.note, group.id, troubles.IMAGE, "", words, clock.to_text(clock.now()))
+                raise
             await self._database.run(group_configuration.set_image, group.id, built.stage, built.tag)
             await self._replaced(group, configuration, built)
         return True
 
     async def rebuild_all(self) -> None:
-        """Build the images of all groups that have one: what they are built on has changed. Failures are logged."""
+        """Build the images of all groups that have one: what they are built on has changed. ``ncl status`` has failures."""
         for group in await self._database.run(agent_groups.every):
             try:
                 await self.rebuild(group.folder)
@@ -191,6 +198,7 @@ class Outfit:
         return await self._images.build(group.folder, stage_of(provider), self._agents.image_of(provider), packages)
 
     async def _replaced(self, group: AgentGroup, before: GroupConfiguration, built: Built) -> None:
+        await self._database.run(troubles.end, group.id, troubles.IMAGE)
         await self._agents.write(group.id)
         if before.image_tag not in {None, built.tag}:
             await self._images.remove(group.folder, before.image_tag or "")
@@ -245,6 +253,7 @@ def _remove_packages(connection: apsw.Connection, group_id: str, packages: Packa
         group_configuration.remove_packages(connection, group_id, packages)
         if not any(group_configuration.load(connection, group_id).packages.values()):
             group_configuration.set_image(connection, group_id, None, None)
+            troubles.end(connection, group_id, troubles.IMAGE)
 
 
 def _record(connection: apsw.Connection, group_id: str, packages: Packages, built: Built) -> None:

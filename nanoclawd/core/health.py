@@ -18,6 +18,7 @@ from nanoclawd.store.troubles import Trouble
 _NEXT: Final = {
     "mcp": "ncl mcp list --group {group}",
     "configuration": "ncl groups get {group}",
+    "image": "ncl groups restart {group} --rebuild",
 }
 """What to look at about a trouble, by its kind."""
 

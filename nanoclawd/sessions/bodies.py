@@ -19,7 +19,7 @@ from nanoclaw_runner.contract.text import storable
 from nanoclawd.sessions.outbound import MAX_SEQ
 
 MAX_EMOJI_CHARACTERS: Final = 64
-REPORTS: Final = frozenset({"usage", "trouble"})
+REPORTS: Final = frozenset({"usage", "trouble", "over"})
 """Actions of ``system`` rows that only tell something."""
 
 
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Something that the appliance is told: what a turn took, what troubles the agent. Nothing is to be done for it."""
+    """Something that the appliance is told: what a turn took, what troubles the agent and no longer does. Nothing is to be done for it."""
 
     content: dict[str, object]
 

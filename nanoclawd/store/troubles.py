@@ -1,12 +1,15 @@
 """What troubles agents, as they report it: bounded, until it is over or long ago."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import apsw
 
 from nanoclawd.store.transaction import together
 
-MAX_OF_GROUP: int = 20
+MAX_OF_GROUP: Final = 20
+IMAGE: Final = "image"
+"""The kind of the trouble that a group's own image could not be built anew; it lasts until that is mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,17 @@ def over(connection: apsw.Connection, agent_group_id: str, kinds: tuple[str, ...
     return bool(connection.changes())
 
 
+def end(connection: apsw.Connection, agent_group_id: str, kind: str, subject: str | None = None) -> None:
+    """Forget a group's trouble of a kind with a subject; None: whatever it is about."""
+    connection.execute(
+        "DELETE FROM troubles WHERE agent_group_id = ?1 AND kind = ?2 AND subject = ifnull(?3, subject)",
+        (agent_group_id, kind, subject),
+    )
+
+
 def since(connection: apsw.Connection, moment: str, limit: int = 20) -> list[Trouble]:
     """Read the troubles that were there after a moment, the newest first; what is older is forgotten."""
-    connection.execute("DELETE FROM troubles WHERE last_at <= ?", (moment,))
+    connection.execute("DELETE FROM troubles WHERE last_at <= ? AND kind <> ?", (moment, IMAGE))
     rows = connection.execute(
         "SELECT g.folder, t.kind, t.subject, t.message, t.count, t.first_at, t.last_at FROM troubles t"
         " JOIN agent_groups g ON g.id = t.agent_group_id ORDER BY t.last_at DESC, g.folder LIMIT ?",

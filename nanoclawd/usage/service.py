@@ -126,6 +126,8 @@ class UsageService:
                 await self._took(session, reports.turn(session, row_id, self.today(), content))
             case "trouble":
                 await self._troubled(session, reports.trouble(content))
+            case "over":
+                await self._database.run(self._end, session.agent_group_id, reports.trouble(content))
             case _:
                 raise Refused("there is no such report")
 
@@ -199,6 +201,15 @@ class UsageService:
             endpoint = self._endpoint(connection, group_id)
             troubles.note(connection, group_id, trouble.kind, endpoint, trouble.message, moment)
             return endpoint, troubles.refuse(connection, endpoint, moment)
+
+    def _end(self, connection: apsw.Connection, group_id: str, trouble: reports.Trouble) -> None:
+        """Forget a trouble that is over."""
+        with together(connection):
+            if trouble.kind == "credentials":
+                troubles.end(connection, group_id, trouble.kind)
+                troubles.works(connection, self._endpoint(connection, group_id))
+            else:
+                troubles.end(connection, group_id, trouble.kind, trouble.subject)
 
     def _endpoint(self, connection: apsw.Connection, group_id: str) -> str:
         row = connection.execute("SELECT model FROM agent_groups WHERE id = ?", (group_id,)).fetchone()

@@ -17,6 +17,7 @@ from nanoclaw_runner.doorbell import Doorbell
 from nanoclaw_runner.intake import Intake
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.relay import Relay
+from nanoclaw_runner.standing import FILE, Standing
 from nanoclaw_runner.store.inbox import Inbox
 from nanoclaw_runner.store.outbox import ContractError, Outbox
 from nanoclaw_runner.supervision import Supervision
@@ -76,8 +77,11 @@ async def _serve(
     doorbell.open()
     supervision.ready()
     skills.link(skills.available(places.skills, config.skills), places.home / ".claude" / "skills")
+    standing = Standing(outbox)
     if problem:
+        standing.begins("configuration", places.agent_config.name, FILE)
         outbox.add(reports.trouble("configuration", problem, places.agent_config.name), intake.highest_seq())
+    if problem or standing.readable(intake.highest_seq()):
         doorbell.ring()
     conversation = Conversation(
         config, places, intake=intake, outbox=outbox, doorbell=doorbell, supervision=supervision, desk=desk

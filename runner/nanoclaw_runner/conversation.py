@@ -23,6 +23,7 @@ from nanoclaw_runner.providers import base, load
 from nanoclaw_runner.scribe import Scribe
 from nanoclaw_runner.scripts import Gate
 from nanoclaw_runner.selection import CLEAR
+from nanoclaw_runner.standing import Standing
 from nanoclaw_runner.station import Station
 from nanoclaw_runner.store.outbox import Outbox, Reply
 from nanoclaw_runner.supervision import Supervision
@@ -67,7 +68,9 @@ class Conversation:
         self._scribe = scribe
         self._watch = watch
         self._tools = tools
-        self._station = Station(config, intake, outbox, doorbell, supervision, desk, scribe, tools, watch)
+        self._station = Station(
+            config, intake, outbox, doorbell, supervision, desk, scribe, tools, watch, Standing(outbox)
+        )
         self._provider: base.Provider | None = None
         self._exchange: Exchange | None = None
         self._turns = 0

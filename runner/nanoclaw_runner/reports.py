@@ -49,6 +49,11 @@ def trouble(kind: Trouble, message: str, subject: str = "") -> Reply:
     )
 
 
+def over(kind: str, subject: str = "") -> Reply:
+    """Return the report that such a trouble is over."""
+    return _report({"action": "over", "kind": kind, "subject": subject})
+
+
 def _report(content: dict[str, object]) -> Reply:
     return Reply(content=json.dumps(content, ensure_ascii=False), kind="system")
 

@@ -7,6 +7,7 @@ from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.doorbell import Doorbell
 from nanoclaw_runner.intake import Intake
 from nanoclaw_runner.scribe import Scribe
+from nanoclaw_runner.standing import Standing
 from nanoclaw_runner.store.outbox import Outbox
 from nanoclaw_runner.supervision import Supervision
 from nanoclaw_runner.tool_watch import ToolWatch
@@ -26,6 +27,7 @@ class Station:
         scribe: writes the prompts.
         tools: counts the calls of a turn.
         watch: knows which tool runs.
+        standing: knows which troubles are not over.
     """
 
     config: AgentConfig
@@ -37,3 +39,4 @@ class Station:
     scribe: Scribe
     tools: Toolbox
     watch: ToolWatch
+    standing: Standing

@@ -83,7 +83,7 @@ class Turn:
         self._moved = asyncio.Event()
         self._may_be_unheard = False
         self._own_calls = 0
-        self._troubles: list[Reply] = []
+        self._troubles: list[tuple[base.Trouble, str, str]] = []
         self.messages = 0
         self.unheard: tuple[Batch, ...] = ()
         self.doing = ""
@@ -127,14 +127,14 @@ class Turn:
         """
         self._add(batch)
         if trouble:
-            self._report(reports.trouble(trouble, reason, self._station.config.provider))
+            self._report(trouble, self._station.config.provider, reason)
         self._fail(reason)
         self._station.desk.asked = None
 
     def hear(self, event: Heard) -> None:
         """Deal with what the provider says; between turns, too."""
         self._station.supervision.sign_of_life()
-        if not isinstance(event, base.Init | base.Activity | base.Error | base.Concern | Ended):
+        if not isinstance(event, base.Init | base.Activity | base.Error | base.Concern | base.Works | Ended):
             self._may_be_unheard = False
         match event:
             case base.Init(continuation):
@@ -163,7 +163,10 @@ class Turn:
             case base.ToolEnded(name):
                 self._station.watch.ended(name)
             case base.Concern(trouble, subject, message):
-                self._report(reports.trouble(trouble, message, subject))
+                self._report(trouble, subject, message)
+            case base.Works(server):
+                if self._station.standing.works(server, self._station.intake.highest_seq()):
+                    self._station.doorbell.ring()
             case _:
                 # A sign of life and nothing else.
                 return
@@ -227,10 +230,11 @@ class Turn:
             self._abandon()
             self._fail(f"I made more than {most} tool calls without an answer, and was stopped. Please ask again.")
 
-    def _report(self, row: Reply) -> None:
+    def _report(self, kind: base.Trouble, subject: str, message: str) -> None:
         """Keep a report for the answer's transaction; between turns it is written at once."""
-        if len(self._troubles) < MAX_REPORTS and all(row.content != one.content for one in self._troubles):
-            self._troubles.append(row)
+        trouble = (kind, subject, message)
+        if len(self._troubles) < MAX_REPORTS and trouble not in self._troubles:
+            self._troubles.append(trouble)
         if not self._open:
             self._write([], ())
 
@@ -279,13 +283,15 @@ class Turn:
             rows.append(reports.usage(answering.batch.asked_by.id, usage, tool_calls=self._calls, seconds=seconds))
         if covered:
             self._count_anew()
+        # Before those that came up in this turn are written: they go on.
+        self._station.standing.answered(self._station.intake.highest_seq())
         self._write(rows, batches)
 
     def _failed(self, message: str, trouble: base.Trouble) -> None:
         if not trouble and self._nobody_heard():
             return
         if trouble:
-            self._report(reports.trouble(trouble, message))
+            self._report(trouble, "", message)
         if self._open:
             self._fail(message)
         else:
@@ -329,7 +335,10 @@ class Turn:
             station.doorbell.forget_partial()
         ids = [identifier for batch in covered for identifier in batch.ids]
         self.messages += len(ids)
-        station.outbox.finish([*rows, *self._troubles], ids, station.intake.highest_seq())
+        for kind, subject, _ in self._troubles:
+            station.standing.begins(kind, subject)
+        told = [reports.trouble(kind, message, subject) for kind, subject, message in self._troubles]
+        station.outbox.finish([*rows, *told], ids, station.intake.highest_seq())
         self._troubles.clear()
         station.doorbell.ring()
         if self._open:

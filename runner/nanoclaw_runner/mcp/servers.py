@@ -18,7 +18,7 @@ from nanoclaw_runner.bounded_http import bounded_transport
 from nanoclaw_runner.contract.agent_config import McpServer
 from nanoclaw_runner.mcp import stdio
 from nanoclaw_runner.places import Places
-from nanoclaw_runner.providers.base import Concern
+from nanoclaw_runner.providers.base import Concern, Works
 from nanoclaw_runner.tools.base import MAX_RESULT_CHARACTERS, Tool, Toolbox, ToolError
 
 _log = logging.getLogger(__name__)
@@ -59,23 +59,25 @@ class Servers:
     """All servers of an agent."""
 
     def __init__(self, servers: Iterable[McpServer], places: Places, tools: Toolbox) -> None:
-        self._concerns: list[Concern] = []
+        self._concerns: list[Concern | Works] = []
         self._servers = [_Server(server, places, tools, self._concerns.append) for server in servers]
 
-    async def open(self) -> list[Concern]:
-        """Start the servers that do not run; return what is wrong, each once."""
+    async def open(self) -> list[Concern | Works]:
+        """Start the servers that do not run; return what is wrong and which work, each once."""
         await asyncio.gather(*(server.open() for server in self._servers))
         return self.concerns()
 
-    def concerns(self) -> list[Concern]:
-        """Return what went wrong since the last time."""
+    def concerns(self) -> list[Concern | Works]:
+        """Return what went wrong since the last time, and what works since then."""
         found = list(self._concerns)
         self._concerns.clear()
         return found
 
 
 class _Server:
-    def __init__(self, server: McpServer, places: Places, tools: Toolbox, concern: Callable[[Concern], None]) -> None:
+    def __init__(
+        self, server: McpServer, places: Places, tools: Toolbox, concern: Callable[[Concern | Works], None]
+    ) -> None:
         self._server = server
         self._places = places
         self._tools = tools
@@ -86,6 +88,7 @@ class _Server:
         self._over = asyncio.Event()
         self._words = ""
         self._starts = 0
+        self._hangs = False
 
     async def open(self) -> None:
         if (self._task is not None and not self._task.done()) or self._starts >= MAX_STARTS:
@@ -108,6 +111,7 @@ class _Server:
                     found = await _listed(session)
                 self._session = session
                 self._add(found)
+                self._concern(Works(self._server.name))
                 ready.set()
                 await self._over.wait()
         except Exception as error:
@@ -175,10 +179,14 @@ class _Server:
             try:
                 await asyncio.wait((calling, ending), timeout=CALL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if calling.done():
+                    if self._hangs:
+                        self._hangs = False
+                        self._concern(Works(name))
                     return _text(calling.result())
                 if ending.done():
                     raise ToolError(f"the MCP server {name} has ended: {self._words}")
                 message = f"the MCP server {name} gave no answer within {CALL_SECONDS:.0f} s"
+                self._hangs = True
                 self._concern(Concern("mcp", name, message))
                 raise ToolError(message)
             except ToolError:

@@ -129,7 +129,14 @@ class Concern:
     message: str
 
 
-type Event = Init | Activity | Progress | Partial | Said | ToolBegan | ToolEnded | Result | Error | Concern
+@dataclass(frozen=True, slots=True)
+class Works:
+    """An MCP server works; if there was a :class:`Concern` about it, that is over."""
+
+    server: str
+
+
+type Event = Init | Activity | Progress | Partial | Said | ToolBegan | ToolEnded | Result | Error | Concern | Works
 
 
 class Query(Protocol):

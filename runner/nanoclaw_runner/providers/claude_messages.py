@@ -144,7 +144,10 @@ class Reader:
         yield base.Init(self.session_id)
         for server in data.get("mcp_servers") or []:
             name, status = str(server.get("name")), str(server.get("status"))
-            if status == "failed" and name not in self._concerned:
+            if status == "connected":
+                self._concerned -= {name}
+                yield base.Works(name)
+            elif status == "failed" and name not in self._concerned:
                 self._concerned |= {name}
                 yield base.Concern("mcp", name, f"the MCP server {name} could not be started: its tools are missing")
 

@@ -18,7 +18,7 @@ class Calls:
     def __init__(self, workshop: Workshop) -> None:
         self._tools = workshop.tools
         self._servers: Any = None
-        self._concerns: list[base.Concern] = []
+        self._concerns: list[base.Concern | base.Works] = []
         self._slots = asyncio.Semaphore(AT_ONCE)
         if workshop.config.mcp_servers and workshop.config.tools:
             # Imported only for an agent that has any: what it needs is large.
@@ -30,13 +30,13 @@ class Calls:
                 return
             self._servers = Servers(workshop.config.mcp_servers, workshop.places, workshop.tools)
 
-    async def open(self) -> list[base.Concern]:
+    async def open(self) -> list[base.Concern | base.Works]:
         """Start what is to run and does not; return what is wrong, each once."""
         if self._servers is not None:
             self._concerns += await self._servers.open()
         return self.concerns()
 
-    def concerns(self) -> list[base.Concern]:
+    def concerns(self) -> list[base.Concern | base.Works]:
         """Return what went wrong since the last time with what was started."""
         if self._servers is not None:
             self._concerns += self._servers.concerns()

@@ -196,7 +196,7 @@ class _Query:
     async def _ready_tools(self) -> AsyncGenerator[base.Event]:
         if not self._endpoint.takes.tools:
             return
-        opening: asyncio.Task[list[base.Concern]] = asyncio.create_task(self._calls.open())
+        opening: asyncio.Task[list[base.Concern | base.Works]] = asyncio.create_task(self._calls.open())
         async for event in _while_waiting(opening):
             yield event
         for concern in opening.result():

@@ -168,11 +168,11 @@ def test_the_conversations_name_is_told_and_a_server_that_failed_once():
     reader = Reader()
     servers = [{"name": "good", "status": "connected"}, {"name": "bad", "status": "failed"}]
     begin = SystemMessage("init", {"session_id": "s-1", "mcp_servers": servers})
-    init, concern = reader.read(begin)
-    assert init == base.Init("s-1")
+    init, works, concern = reader.read(begin)
+    assert (init, works) == (base.Init("s-1"), base.Works("good"))
     assert isinstance(concern, base.Concern)
     assert (concern.trouble, concern.subject) == ("mcp", "bad")
-    assert list(reader.read(begin)) == [base.Init("s-1")]
+    assert list(reader.read(begin)) == [base.Init("s-1"), base.Works("good")]
 
 
 def test_a_conversation_made_shorter_is_progress():

@@ -26,6 +26,7 @@ from nanoclaw_runner.providers.base import (
     ToolBegan,
     ToolEnded,
     Usage,
+    Works,
 )
 
 TERMINAL = Destination("ada", "Ada", Address("cli", "terminal"))
@@ -501,6 +502,35 @@ async def test_the_usage_of_a_correction_is_counted_with_its_answer(host: Host, 
     assert (report["inputTokens"], report["outputTokens"], report["costMicros"]) == (11, 22, None)
 
 
+async def test_troubles_are_over_when_something_works_again(host: Host, opened: Opens):
+    """Also in the next container, and where the provider reports no usage; a server's own go on until it works."""
+    ended = Concern("mcp", "files", "it has ended")
+    async with opened() as talk:
+        one = talk.insert("a")
+        (await talk.query()).say(ended, Error("the key has expired", trouble="credentials"))
+        await talk.settled(one)
+    count = len(system_rows(host))
+    async with opened() as talk:
+        talk.insert("b")
+        (await talk.query()).say(Works("mail"), Concern("refused", "", "no pictures"), Result("2"))
+        await talk.replies(2)
+        news = system_rows(host)[count:]
+        assert news == [
+            {"action": "over", "kind": "credentials", "subject": ""},
+            {"action": "trouble", "kind": "refused", "message": "no pictures", "subject": ""},
+        ]
+        talk.insert("c")
+        (await talk.query(prompts=2)).say(Works("files"), Works("files"), Result("3"))
+        await talk.replies(3)
+        news = system_rows(host)[count + 2 :]
+        assert news == [{"action": "over", "kind": "mcp", "subject": "files"}, news[1]]
+        assert news[1] == {"action": "over", "kind": "refused", "subject": ""}
+        talk.insert("d")
+        (await talk.query(prompts=3)).say(Result("4"))
+        await talk.replies(4)
+        assert len(system_rows(host)) == count + 4
+
+
 async def test_troubles_are_reported_with_the_answer_and_once(host: Host, opened: Opens):
     concern = Concern("mcp", "files", "it has ended")
     async with opened() as talk:
@@ -708,4 +738,9 @@ async def test_a_malformed_configuration_is_reported(host: Host):
         ("trouble", "configuration", "agent.json")
     }
     assert "Expected `object`, got `array`" in reports[0]["message"]
+    host.configure()
+    connection = host.connect()
+    host.start_ready()
+    host.await_ring_until(connection, lambda: len(system_rows(host)) == 5)
+    assert system_rows(host)[4] == {"action": "over", "kind": "configuration", "subject": "agent.json"}
     assert json.dumps(reports[3]).count("No such file") == 1

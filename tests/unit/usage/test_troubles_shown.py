@@ -41,6 +41,7 @@ def test_what_to_type_is_said_once(message: str):
     [
         ("mcp", "ncl mcp list --group main"),
         ("configuration", "ncl groups get main"),
+        ("image", "ncl groups restart main --rebuild"),
         ("network", "journalctl -u nanoclaw-gateway -n 50"),
         ("credentials", "journalctl -u nanoclaw-gateway -n 50"),
     ],

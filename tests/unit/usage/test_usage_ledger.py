@@ -215,6 +215,19 @@ async def test_the_owner_is_told_once_of_a_credential_until_it_works_again(ledge
     assert len(ledger.texts) == 2
 
 
+async def test_a_trouble_ends_also_where_no_usage_is_reported(ledger: Ledger):
+    """An endpoint that counts no tokens: the agent says itself that a trouble is over, and of which it is."""
+    await ledger.troubled("t1")
+    await ledger.troubled("t2", kind="mcp", subject="files")
+    await ledger.troubled("t3", kind="mcp", subject="mail")
+    await ledger.troubled("o1", kind="credentials", action="over")
+    await ledger.troubled("o2", kind="mcp", action="over", subject="files")
+    assert [(one.kind, one.subject) for one in await ledger.usage.troubles()] == [("mcp", "mail")]
+    ledger.moment += timedelta(hours=2)
+    await ledger.troubled("t4")
+    assert len(ledger.texts) == 2, "it had worked since"
+
+
 async def test_an_agent_that_reports_and_works_in_turns_is_no_flood(ledger: Ledger):
     """Reports are a container's word: a hostile one costs its owner one message in an hour."""
     for number in range(20):
