@@ -76,6 +76,31 @@ def judged(path: str, allowed: Mounts, private: Iterable[Path], *, writable: boo
     return real
 
 
+def check_apart(mount: Mount, others: Iterable[tuple[str, Mount]]) -> None:
+    """Check that no agent can put something else in the place of a directory that is given.
+
+    What is below a directory that an agent may write to is the agent's: it could become a link to anywhere, after we
+    have looked at it and before podman follows it.
+
+    Args:
+        mount: a new one.
+        others: all that there are, with their groups' folders.
+
+    Raises:
+        Refused: it is below a writable one, or would be writable with another below.
+    """
+    for folder, other in others:
+        if mount.path == other.path:
+            continue
+        for inner, outer in ((mount, other), (other, mount)):
+            if outer.writable and Path(inner.path).is_relative_to(outer.path):
+                raise Refused(
+                    f"{inner.path} is below {outer.path}, which an agent may write to: it could put anything in its"
+                    " place",
+                    hint=f"ncl mounts list {folder}",
+                )
+
+
 def problem(mount: Mount, allowed: Mounts, private: Iterable[Path]) -> str:
     """Return why a directory that was added is not given now; empty: it is."""
     try:

@@ -16,7 +16,7 @@ import apsw
 from nanoclaw_runner.contract import clock
 from nanoclaw_runner.contract.agent_config import McpServer
 from nanoclaw_runner.contract.transaction import writing
-from nanoclawd.agents.mounts import check_name
+from nanoclawd.agents.mounts import check_apart, check_name
 from nanoclawd.agents.provision import Provisioner
 from nanoclawd.agents.service import AgentService
 from nanoclawd.config import Config
@@ -179,7 +179,7 @@ class Outfit:
         group, _ = await self._database.run(_of, folder)
         real = await asyncio.to_thread(self._provisioner.judge_mount, path, writable=writable)
         mount = Mount(check_name(name or Path(path).name.lower()), str(real), writable)
-        await self._database.run(group_configuration.add_mount, group.id, mount)
+        await self._database.run(_add_mount, group.id, mount)
         await self._agents.write(group.id)
         return mount
 
@@ -242,6 +242,12 @@ def check_server(server: McpServer) -> None:
 def _of(connection: apsw.Connection, folder: str) -> tuple[AgentGroup, GroupConfiguration]:
     group = agent_groups.by_folder(connection, folder)
     return group, group_configuration.load(connection, group.id)
+
+
+def _add_mount(connection: apsw.Connection, group_id: str, mount: Mount) -> None:
+    with writing(connection):
+        check_apart(mount, group_configuration.all_mounts(connection))
+        group_configuration.add_mount(connection, group_id, mount)
 
 
 def _put_server(connection: apsw.Connection, group_id: str, server: McpServer, replacing: bool) -> None:

@@ -207,6 +207,14 @@ def add_mount(connection: apsw.Connection, group_id: str, mount: Mount) -> None:
             ) from error
 
 
+def all_mounts(connection: apsw.Connection) -> list[tuple[str, Mount]]:
+    """Read the directories of all groups, each with its group's folder."""
+    rows = connection.execute(
+        "SELECT g.folder, m.name, m.path, m.writable FROM group_mounts m JOIN agent_groups g ON g.id = m.agent_group_id"
+    )
+    return [(folder, Mount(name, path, bool(writable))) for folder, name, path, writable in rows]
+
+
 def remove_mount(connection: apsw.Connection, group_id: str, name: str) -> None:
     """Take a directory away.
 

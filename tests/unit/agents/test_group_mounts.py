@@ -1,10 +1,11 @@
 """Directories of the machine: what may be given, and what is left out."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from nanoclawd.agents.mounts import SECRETS, check_name, effective, judged, problem
+from nanoclawd.agents.mounts import SECRETS, check_apart, check_name, effective, judged, problem
 from nanoclawd.config import Mounts
 from nanoclawd.errors import InvalidName, NotFound, Refused
 from nanoclawd.store.group_configuration import Mount
@@ -37,6 +38,24 @@ def test_only_what_both_sides_say(root: Path):
     ]
     assert effective(given, rules, ()) == [Mount("a", f"{root}/docs"), given[1], given[2]]
     assert effective(given, Mounts(), ()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "writable", "other", "other_writable", "refused"),
+    [
+        ("/srv/team/plans", False, "/srv/team", True, True),
+        ("/srv/team", True, "/srv/team/plans", False, True),
+        ("/srv/team/plans", False, "/srv/team", False, False),
+        ("/srv/team", True, "/srv/team", True, False),
+        ("/srv/team2", True, "/srv/team", True, False),
+    ],
+)
+def test_no_agent_can_put_a_link_in_the_place_of_what_is_given(
+    path: str, writable: bool, other: str, other_writable: bool, refused: bool
+):
+    """W-71: below a directory that an agent may write to nothing is what it was when we looked."""
+    with pytest.raises(Refused, match="in its place") if refused else nullcontext():
+        check_apart(Mount("new", path, writable), [("main", Mount("old", other, other_writable))])
 
 
 def test_what_a_directory_is_now_counts(root: Path):
