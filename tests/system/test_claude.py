@@ -112,7 +112,9 @@ def test_an_oauth_token_is_sent_with_its_flag(api: Api) -> None:
 
 def test_a_refused_key_is_told_without_showing_it_and_the_next_turn_goes_on(person: Person, api: Api) -> None:
     """F-44, F-45: the failure is an answer, what was asked is not asked again, and the runner lives."""
+    assert ask(person, "hi") == "echo: hi"
     runner = appliance.runner(session_of(person.group))
+    assert runner is not None
     api.accept("another-key")
     text = ask(person, "hello", seconds=20)
     assert "cannot be asked" in text
@@ -121,7 +123,8 @@ def test_a_refused_key_is_told_without_showing_it_and_the_next_turn_goes_on(pers
     api.reset()
     assert ask(person, "hello again") == "echo: hello again"
     now = appliance.runner(session_of(person.group))
-    assert runner is None or (now is not None and now.pid == runner.pid)
+    assert now is not None
+    assert now.pid == runner.pid
 
 
 def test_a_key_that_is_not_stored_is_told(api: Api) -> None:
