@@ -5,19 +5,22 @@ from dataclasses import asdict
 from typing import Any
 
 from nanoclawd.cli import outcome, show
-from nanoclawd.cli.client import Client, socket_path
+from nanoclawd.cli.client import CALL_SECONDS, Client, socket_path
 from nanoclawd.cli.outcome import CommandError
 from nanoclawd.doctor.finding import Finding, Severity
 from nanoclawd.doctor.run import run_host_checks
 
+_SECONDS_WITHOUT_DAEMON = 5.0
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "error": "ERROR  "}
 
 
 def doctor(given: argparse.Namespace) -> int:
     """Print all findings; fail if any is an error."""
     findings = [asdict(finding) for finding in run_host_checks()]
-    known = {finding["id"] for finding in findings}
-    findings += [finding for finding in _of_daemon(socket_path(given.socket)) if finding["id"] not in known]
+    known = {finding["id"]: finding["severity"] for finding in findings}
+    # systemd listens for a daemon that can't start, too: whoever asks it waits in vain.
+    seconds = _SECONDS_WITHOUT_DAEMON if known.get("configuration") == Severity.ERROR else CALL_SECONDS
+    findings += [one for one in _of_daemon(socket_path(given.socket), seconds) if one["id"] not in known]
     if given.json:
         show.as_json(findings)
     else:
@@ -29,10 +32,10 @@ def doctor(given: argparse.Namespace) -> int:
     return outcome.ERROR if failed else outcome.OK
 
 
-def _of_daemon(path: str) -> list[dict[str, Any]]:
+def _of_daemon(path: str, seconds: float) -> list[dict[str, Any]]:
     """Return what the daemon finds, and whether it can be asked at all."""
     try:
-        with Client(path) as client:
+        with Client(path, seconds) as client:
             findings: list[dict[str, Any]] = client.call("Appliance.Doctor")["findings"]
             images = client.call("Images.List")["images"]
     except CommandError as error:

@@ -13,6 +13,9 @@ _STATE_ROOT = "/var/lib/nanoclaw"
 _GATEWAY_SOCKET = "/run/nanoclaw-gateway/gateway.sock"
 _PI_COMMAND_LINE = "/boot/firmware/cmdline.txt"
 _SELINUX_MODULE = "nanoclaw"
+_UNIT = "nanoclawd.service"
+_EXIT_CONFIG = "78"
+"""sysexits.h: how the daemon ends for a fault in its configuration, which it leaves in its unit's status."""
 
 
 class Cgroups(Check):
@@ -123,3 +126,20 @@ class Gateway(Check):
         if there:
             return self.ok(f"listens at {_GATEWAY_SOCKET}")
         return self.error(f"{_GATEWAY_SOCKET} is missing", "sudo systemctl start nanoclaw-gateway.socket")
+
+
+class Configuration(Check):
+    """With a fault in its configuration the daemon ends, and is started again until that is mended."""
+
+    id = "configuration"
+    title = "Configuration"
+    runs_program = True
+
+    def run(self) -> Finding:
+        """Ask systemd how the daemon has ended, and what it said."""
+        names = ("ActiveState", "ExecMainStatus", "StatusText")
+        said = self.host.ask("systemctl", "show", _UNIT, f"--property={','.join(names)}") or ""
+        known = dict(line.partition("=")[::2] for line in said.splitlines())
+        if known.get("ExecMainStatus") != _EXIT_CONFIG or known.get("ActiveState") == "active":
+            return self.ok("no fault is known")
+        return self.error(known.get("StatusText") or "nanoclawd can't use it", f"journalctl -u {_UNIT} -n 20")

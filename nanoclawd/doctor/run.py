@@ -2,7 +2,7 @@
 
 from nanoclawd.doctor.checks import Check, Linger, Podman, SubordinateIds, User, UserManager
 from nanoclawd.doctor.finding import Finding
-from nanoclawd.doctor.machine_checks import Cgroups, Disk, Gateway, Journal, Selinux
+from nanoclawd.doctor.machine_checks import Cgroups, Configuration, Disk, Gateway, Journal, Selinux
 from nanoclawd.doctor.places import Host
 
 HOST_CHECKS: tuple[type[Check], ...] = (
@@ -15,6 +15,7 @@ HOST_CHECKS: tuple[type[Check], ...] = (
     Journal,
     Selinux,
     Disk,
+    Configuration,
     Gateway,
 )
 

@@ -9,7 +9,7 @@ import pytest
 
 from nanoclawd.doctor.checks import Check, Linger, Podman, SubordinateIds, User, UserManager
 from nanoclawd.doctor.finding import Severity
-from nanoclawd.doctor.machine_checks import Cgroups, Disk, Gateway, Journal, Selinux
+from nanoclawd.doctor.machine_checks import Cgroups, Configuration, Disk, Gateway, Journal, Selinux
 from nanoclawd.doctor.places import Host
 from nanoclawd.doctor.run import HOST_CHECKS, run_host_checks
 
@@ -60,6 +60,25 @@ def test_podman(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sai
 def test_podman_missing(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Podman(host).run().fix == "sudo apt install podman"
+
+
+@pytest.mark.parametrize(
+    ("said", "severity", "detail"),
+    [
+        ("ActiveState=activating\nExecMainStatus=78\nStatusText=config.yaml:3: timeouts.quiet: 0", "error", "quiet"),
+        ("ActiveState=failed\nExecMainStatus=78\nStatusText=", "error", "can't use it"),
+        ("ActiveState=active\nExecMainStatus=0\nStatusText=3 sessions awake", "ok", "no fault"),
+        ("ActiveState=failed\nExecMainStatus=1\nStatusText=", "ok", "no fault"),
+        ("", "ok", "no fault"),
+    ],
+)
+def test_a_faulty_configuration_is_named(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, severity: str, detail: str
+):
+    """The configuration file's first lines promise it."""
+    _program(tmp_path, monkeypatch, "systemctl", f"cat <<'END'\n{said}\nEND")
+    assert _severity(Configuration, host) == severity
+    assert detail in Configuration(host).run().detail
 
 
 def test_user(host: Host):
