@@ -199,22 +199,24 @@ def test_scripts_say_whether_the_agent_is_called(loop: Account, chat: str, group
     assert not [one for one in loop.deliveries[before:] if "case failed" in one.text or "case skipped" in one.text]
 
 
-def test_each_minute_for_real(loop: Account, chat: str, group: str) -> None:
-    """F-62, F-103: a series by the wall clock, with the daemon killed in between; exactly one run for each minute."""
+def test_a_minute_for_real(loop: Account, chat: str, group: str) -> None:
+    """F-62, F-103: a series by the wall clock, whose daemon is killed before the minute: one run, and the next planned.
+
+    Many minutes in a row are simulated by the unit tests.
+    """
     says(loop, chat, "hello", "echo: hello")
+    # Not at a minute's very end, when the next daemon would come too late for it.
+    wait_until(lambda: datetime.now(UTC).second < 50, "there is time left in the minute")
     task = call("Tasks.Create", group=group, prompt="tick", cron="* * * * *", missed="all")["task"]
     first = datetime.fromisoformat(task["next_run_at"])
+    kill_daemon()
     before = len(loop.deliveries)
     loop.hears(chat, "echo: tick", after=before, seconds=75)
-    seen = len(loop.deliveries)
-    kill_daemon()
-    loop.hears(chat, "echo: tick", after=seen, seconds=75)
-    wait_until(lambda: len(call("Tasks.Runs", task=task["id"])["runs"]) == 2, "two runs are known")
-    found = [datetime.fromisoformat(one["occurrence"]) for one in call("Tasks.Runs", task=task["id"])["runs"]]
-    assert found[::-1] == [first, first + timedelta(minutes=1)]
-    names = session(group)
-    for moment in found:
-        assert 0 <= lag(names, f"task-{task['id']}-{moment:%Y%m%dT%H%M%SZ}", moment) < 1
+    (ran,) = call("Tasks.Runs", task=task["id"])["runs"]
+    assert datetime.fromisoformat(ran["occurrence"]) == first
+    planned = datetime.fromisoformat(call("Tasks.Get", task=task["id"])["task"]["next_run_at"])
+    assert planned == first + timedelta(minutes=1)
+    assert 0 <= lag(session(group), f"task-{task['id']}-{first:%Y%m%dT%H%M%SZ}", first) < 1
     call("Tasks.Cancel", task=task["id"])
     with pytest.raises(subprocess.CalledProcessError):
         subprocess.run(["ncl", "tasks", "resume", task["id"]], check=True, capture_output=True)
