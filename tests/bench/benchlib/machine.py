@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DAEMON = "nanoclawd.service"
 SOCKET = "nanoclawd.socket"
@@ -45,18 +46,22 @@ class Owner:
             subprocess.CalledProcessError: it failed.
         """
         done = subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            user=self.uid,
-            group=self.gid,
-            extra_groups=[],
-            cwd=self.home,
-            env={"HOME": self.home, "PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": self.runtime_directory},
+            command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL, **self._login()
         )
-        return done.stdout
+        return str(done.stdout)
+
+    def begin(self, *command: str) -> subprocess.Popen[str]:
+        """Begin a command as this user, which reads lines and writes some."""
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **self._login())
+
+    def _login(self) -> dict[str, Any]:
+        return {
+            "user": self.uid,
+            "group": self.gid,
+            "extra_groups": [],
+            "cwd": self.home,
+            "env": {"HOME": self.home, "PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": self.runtime_directory},
+        }
 
     def call(self, function: Callable[[], None]) -> None:
         """Run a function in a child process of this user, whose files are the daemon's then.
