@@ -115,9 +115,9 @@ def plan(
         origin = before.origin if before is not None else ancestry.origin or sender.address
         target = _target(connection, sender.id, group.id, ancestry, known)
         if known is None:
-            refused = refusal(group.id, group.folder)
-            if refused is not None:
-                return Stopped(f"{group.name} does not take it: {refused}")
+            if refusal(group.id, group.folder) is not None:
+                # How much an agent uses is its own people's to know, and no other agent's.
+                return Stopped(f"{group.name} has used up what it may use in a day; it answers again tomorrow")
             there = None if target is None else target.id
             if hops > bounds.hops:
                 told = (

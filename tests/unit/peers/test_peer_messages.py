@@ -160,9 +160,10 @@ async def test_only_a_destination_is_written_to_and_never_oneself(talk: Talk):
 async def test_an_agent_that_has_used_up_its_day_says_so_to_the_one_that_asks(talk: Talk):
     other = await talk.agent("other")
     main = await talk.session(await talk.agent("main", other), "room")
-    talk.full["other"] = "it has used up its day"
+    talk.full["other"] = "This agent has used up what it may use in a day: 1,200 of 1,000 tokens."
     outcome = await talk.says(main, "other", "hello?")
     assert isinstance(outcome, Undelivered)
     assert outcome.permanent
-    assert "it has used up its day" in outcome.reason
+    assert "has used up what it may use in a day" in outcome.reason
+    assert "1,200" not in outcome.reason, "one agent's usage is none of another's business"
     assert not await talk.sessions_of(other)
