@@ -20,8 +20,8 @@ from nanoclawd.agents.mounts import check_apart, check_name
 from nanoclawd.agents.provision import Provisioner
 from nanoclawd.agents.service import AgentService
 from nanoclawd.config import Config
-from nanoclawd.errors import InvalidName, NanoclawError, NotFound, TooLarge
-from nanoclawd.images.group_images import Built, BuildError, GroupImages
+from nanoclawd.errors import InvalidName, NanoclawError, NotFound, Refused, TooLarge
+from nanoclawd.images.group_images import BuildError, Built, GroupImages
 from nanoclawd.images.service import stage_of
 from nanoclawd.journal import about
 from nanoclawd.store import agent_groups, group_configuration, troubles
@@ -118,7 +118,7 @@ class Outfit:
         return True
 
     async def rebuild_all(self) -> None:
-        """Build the images of all groups that have one: what they are built on has changed. ``ncl status`` has failures."""
+        """Build the images of all groups that have one: what is below has changed. ``ncl status`` has failures."""
         for group in await self._database.run(agent_groups.every):
             try:
                 await self.rebuild(group.folder)
@@ -145,6 +145,7 @@ class Outfit:
 
         Raises:
             NotFound: there is no such group, or no such endpoint in the configuration file.
+            Refused: the endpoint is no MCP server's, or has no such path.
             AlreadyExists: it has one of the name, which is not to be replaced.
             InvalidName: a part of it is not right.
             TooLarge: it is too much.
@@ -204,12 +205,23 @@ class Outfit:
             await self._images.remove(group.folder, before.image_tag or "")
 
     def _check_endpoint(self, url: str) -> None:
-        endpoint = url.partition("/")[0]
+        endpoint, _, path = url.partition("/")
         if endpoint not in self._config.endpoints:
             known = ", ".join(sorted(self._config.endpoints))
             raise NotFound(
                 f"no endpoint {endpoint!r} in the configuration; there are: {known}",
                 hint="endpoints: in /etc/nanoclawd/config.yaml says what agents may reach",
+            )
+        served = self._config.endpoints[endpoint]
+        if served.api != "mcp":
+            raise Refused(
+                f"the endpoint {endpoint!r} speaks the API of {served.api}, not MCP",
+                hint=f"an endpoint with api: mcp in /etc/nanoclawd/config.yaml; {endpoint} has api: {served.api}",
+            )
+        if path not in served.allowed_paths():
+            raise Refused(
+                f"the endpoint {endpoint!r} has the paths {', '.join(served.allowed_paths())}, not {path!r}",
+                hint=f"paths: of {endpoint} in /etc/nanoclawd/config.yaml",
             )
 
 

@@ -55,6 +55,7 @@ from nanoclawd.errors import InvalidName, NotFound
 DEFAULT_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai": ("chat/completions", "completions", "embeddings", "models", "responses", "messages"),
     "anthropic": ("v1/messages", "v1/messages/count_tokens", "v1/models"),
+    "mcp": ("mcp",),
 }
 """By an endpoint's api. Anthropic's clients are told an address without the version."""
 
@@ -74,7 +75,7 @@ class ModelChoice(NamedTuple):
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a model is served: on a unix socket or at a URL, exactly one of them.
+    """Where a model or an MCP server is served: on a unix socket or at a URL, exactly one of them.
 
     Attributes:
         socket: path of the server's unix socket.

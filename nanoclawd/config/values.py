@@ -138,7 +138,7 @@ type ApiPath = Annotated[
         description="a path like chat/completions",
     ),
 ]
-type Api = Annotated[Literal["openai", "anthropic"], Meta(description="openai or anthropic")]
+type Api = Annotated[Literal["openai", "anthropic", "mcp"], Meta(description="openai, anthropic or mcp")]
 type Auth = Annotated[Literal["bearer", "x-api-key", "oauth"], Meta(description="bearer, x-api-key or oauth")]
 type ImageName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}\Z", description="an image's name")]
 type NetworkName = Annotated[

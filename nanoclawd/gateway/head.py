@@ -16,12 +16,14 @@ _BETA: Final = "Anthropic-Beta"
 _REQUEST: Final[Mapping[str, tuple[str, ...]]] = {
     "openai": ("Accept", "Content-Type"),
     "anthropic": ("Accept", "Content-Type", "Anthropic-Version", _BETA),
+    "mcp": ("Accept", "Content-Type", "Mcp-Session-Id", "Mcp-Protocol-Version", "Last-Event-Id"),
 }
 _ANSWER: Final[Mapping[str, tuple[str, ...]]] = {
     "openai": ("Content-Type", "Content-Encoding", "Cache-Control", "Retry-After", "X-Request-Id"),
     "anthropic": (
         *("Content-Type", "Content-Encoding", "Cache-Control", "Retry-After", "Request-Id", "X-Should-Retry"),
     ),
+    "mcp": ("Content-Type", "Content-Encoding", "Cache-Control", "Retry-After", "Mcp-Session-Id"),
 }
 _ANSWER_PREFIX: Final = {"anthropic": "anthropic-ratelimit-"}
 

@@ -179,7 +179,8 @@ class Proxy:
             await response.write(chunk)
         # A half-sent answer: nobody may take it for a whole one, and a reader of events gets the reason first.
         log.warning("%s", refusal.message)
-        if response.content_type == "text/event-stream":
+        # In an MCP server's stream it would be no message of the protocol; its client asks again by itself.
+        if response.content_type == "text/event-stream" and to.endpoint.api != "mcp":
             named = b"event: error\n" if to.endpoint.api == "anthropic" else b""
             await response.write(named + b"data: " + refusals.error_object(refusal) + b"\n\n")
         if request.transport is not None:

@@ -61,7 +61,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Something that the appliance is told: what a turn took, what troubles the agent and no longer does. Nothing is to be done for it."""
+    """Something that the appliance is told: what a turn took, what troubles the agent or does no more.
+
+    Nothing is to be done for it.
+    """
 
     content: dict[str, object]
 

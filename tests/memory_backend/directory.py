@@ -14,7 +14,7 @@ from nanoclaw_runner.contract.skills import Skill
 from nanoclawd.agents.outfit import Outfit
 from nanoclawd.channels.adapter import Capabilities, Conversation, Health, HealthState
 from nanoclawd.channels.keeper import ChannelState
-from nanoclawd.config import Config
+from nanoclawd.config import Config, Endpoint
 from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
 from nanoclawd.core.backends.channels import ChannelsBackend
 from nanoclawd.core.backends.chats import ChatsBackend
@@ -44,6 +44,8 @@ from nanoclawd.usage.service import UsageService
 ALLOW, DENY = Option("Allow", "allow", "Allowed"), Option("Deny", "deny", "Denied")
 LATER = "2099-01-01T00:00:00.000Z"
 
+_NOWHERE = "http://127.0.0.1:9"
+
 
 class Directory:
     """The backends."""
@@ -68,7 +70,8 @@ class Directory:
         agents: Any = _Agents(database)
         provisioner: Any = _Provisioner()
         images: Any = _Images()
-        outfit = Outfit(Config(), database, agents, images, provisioner)
+        endpoints = {"notes": Endpoint(url=_NOWHERE, api="mcp"), "vllm": Endpoint(url=_NOWHERE)}
+        outfit = Outfit(Config(endpoints=endpoints), database, agents, images, provisioner)
         given = (database, outfit, agents, provisioner)
         self.packages, self.mcp = PackagesBackend(*given), McpBackend(*given)
         self.skills, self.mounts = SkillsBackend(*given), MountsBackend(*given)

@@ -68,13 +68,15 @@ class Api:
         return found
 
 
-def _store(name: str, value: str) -> None:
+def store(name: str, value: str) -> Path:
+    """Keep a credential for the gateway, sealed; return its file."""
     target = CREDSTORE / f"nanoclaw-gateway.{name}"
     CREDSTORE.mkdir(mode=0o700, exist_ok=True)
     appliance.run(
         *("systemd-run", "--pipe", "--wait", "--quiet", "--collect", "sh", "-c"),
         f"printf %s {value} | systemd-creds encrypt --name=nanoclaw-gateway.{name} - {target}",
     )
+    return target
 
 
 @contextlib.contextmanager
@@ -83,7 +85,7 @@ def claude_appliance() -> Iterator[Api]:
     if "agent-claude" not in {one["name"] for one in appliance.call("Images.List")["images"]}:
         appliance.run("ncl", "images", "build", "agent-claude", seconds=900)
     for name, value in CREDENTIALS.items():
-        _store(name, value)
+        store(name, value)
     command = [sys.executable, "-m", "messages_api", "--port", str(PORT), "--key", KEY, "--token", TOKEN]
     server = subprocess.Popen(command, cwd=_TESTS)
     address = {"url": f"http://127.0.0.1:{PORT}", "api": "anthropic"}

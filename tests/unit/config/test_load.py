@@ -54,7 +54,9 @@ def test_the_shipped_files_commented_lines_are_true(tmp_path: Path):
     examples_gone = "\n".join(line for line in text.splitlines() if "# example" not in line)
     assert read(tmp_path, examples_gone) == Config()
     with_examples = read(tmp_path, text)
-    assert set(with_examples.endpoints) == {"embedded", "ollama", "vllm", "openai", "anthropic", "subscription"}
+    assert set(with_examples.endpoints) == {
+        *("embedded", "ollama", "vllm", "openai", "anthropic", "subscription", "tickets"),
+    }
     assert (with_examples.images.wheels, with_examples.images.build_network) == ("/srv/wheels", "host")
     # The two-line examples of the head.
     for model in ("ollama/llama3.2", "openai/gpt-4o-mini"):

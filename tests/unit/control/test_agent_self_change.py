@@ -102,11 +102,23 @@ async def test_an_mcp_server_is_added_or_replaced(stage: AgentStage):
     await stage.allowed_by(ADMIN)
     (server,) = (await configuration(stage)).mcp_servers
     assert (server.command, server.args, server.env) == ("mcp-files", ("-v", "a b"), {"A": "1"})
-    approval_id = await stage.asked("Mcp.Install", name="files", url="embedded/mcp", reason="r")
+    approval_id = await stage.asked("Mcp.Install", name="files", url="notes/mcp", reason="r")
     await stage.allowed_by(ADMIN)
     assert row_of(stage, approval_id)[1]
     (server,) = (await configuration(stage)).mcp_servers
-    assert (server.command, server.url) == ("", "embedded/mcp")
+    assert (server.command, server.url) == ("", "notes/mcp")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [("notes/other", "has the paths mcp"), ("vllm/mcp", "speaks the API of openai"), ("x/mcp", "no endpoint")],
+)
+async def test_an_mcp_server_must_be_one_behind_the_gateway(stage: AgentStage, url: str, words: str):
+    """Else its group would have one that never works, and the gateway's journal alone would know why."""
+    approval_id = await stage.asked("Mcp.Install", name="files", url=url, reason="r")
+    await stage.allowed_by(ADMIN)
+    assert words in row_of(stage, approval_id)[0]
+    assert not (await configuration(stage)).mcp_servers
 
 
 async def test_a_restart_with_a_message_and_a_new_image(stage: AgentStage):

@@ -85,6 +85,7 @@ AGENTS: list[dict[str, object]] = [
         "group": "tests",
         "endpoints": [
             *("plain", "keyed", "keyless", "dead", "unknown", "embedded", "claude", "claude-bearer", "claude-token"),
+            "notes",
         ],
     },
     {"uid": 1002, "group": "main", "endpoints": ["plain"]},
@@ -104,6 +105,7 @@ def config_for(url: str, place: Path) -> Config:
             "claude": Endpoint(url=url, api="anthropic", credential="api-key"),
             "claude-bearer": Endpoint(url=url, api="anthropic", credential="api-key", auth="bearer"),
             "claude-token": Endpoint(url=url, api="anthropic", credential="api-key", auth="oauth"),
+            "notes": Endpoint(url=url, api="mcp", credential="api-key"),
         },
         gateway=Gateway(max_body=MAX_BODY, max_connections=4),
     )
