@@ -161,7 +161,7 @@ class Wire(asyncio.Protocol):
         """Decide after every change of the buffer: read on or not, and whether the client may take its time."""
         end = self._end_of_front()
         if (end if end >= 0 else len(self._buffer)) > self._bounds.frame_bytes:
-            self._break_off(f"a call is {self._bounds.frame_bytes} bytes at most")
+            self._break_off(f"a call has {self._bounds.frame_bytes // 1024} KiB at most, with all that is in it")
             return
         if end >= 0:
             self._stop_clock()
