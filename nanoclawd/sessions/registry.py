@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from nanoclawd.scheduling.timer import WallTimer
 from nanoclawd.sessions.actor import UNSEEN, SessionActor
 from nanoclawd.sessions.address_book import address_book
 from nanoclawd.sessions.directory import make, outbound_identity, unmake
-from nanoclawd.sessions.inbound import FIRST_BACKOFF_SECONDS, MAX_TRIES, Ancestry, NewMessage
+from nanoclawd.sessions.inbound import FIRST_BACKOFF_SECONDS, MAX_TRIES, Ancestry, Inbound, NewMessage
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.sessions.surroundings import Surroundings
 from nanoclawd.store import chats
@@ -189,10 +189,7 @@ class Sessions:
             return None
         if session.status != "active":
             return None
-        actor = await self.actor(session)
-        content = await actor.files.read(lambda inbound: inbound.content_of(row_id))
-        actor.nudge()
-        return content
+        return await self._look(session, lambda inbound: inbound.content_of(row_id))
 
     async def ancestry(self, session_id: str, in_reply_to: str | None, other: str) -> Ancestry:
         """Find what a session's message to another agent (its folder) follows from.
@@ -218,10 +215,13 @@ class Sessions:
             session = await self._database.run(session_rows.by_id, session_id)
         except NotFound:
             return None
+        return await self._look(session, lambda inbound: inbound.status_of(row_id))
+
+    async def _look[T](self, session: Session, query: Callable[[Inbound], T]) -> T:
         actor = await self.actor(session)
-        status = await actor.files.read(lambda inbound: inbound.status_of(row_id))
+        found = await actor.files.read(query)
         actor.nudge()
-        return status
+        return found
 
     async def platform_message_id(self, session_id: str, row_id: str) -> str | None:
         """Return what the platform calls an agent's row that was delivered, e.g. to close its card; None if unknown."""

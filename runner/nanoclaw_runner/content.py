@@ -55,7 +55,7 @@ class Said:
 def read(content: str) -> Said:
     """Read a row's content; whatever is no object with a text counts as the text itself."""
     bounded = _cut(content, MAX_CONTENT_BYTES)
-    found = _object(bounded)
+    found = object_of(bounded)
     if not found:
         return Said(sender="", text=_cut(bounded, MAX_MESSAGE_BYTES))
     text = next((found[key] for key in _TEXT_KEYS if isinstance(found.get(key), str)), bounded)
@@ -69,7 +69,7 @@ def read(content: str) -> Said:
 
 def fields(content: str) -> dict[str, Any]:
     """Return the object that a content is, an empty one if it is none."""
-    return _object(_cut(content, MAX_CONTENT_BYTES))
+    return object_of(_cut(content, MAX_CONTENT_BYTES))
 
 
 def as_text(value: object) -> str:
@@ -100,7 +100,8 @@ def write(text: str, *, error: bool = False) -> str:
         room //= 2
 
 
-def _object(text: str) -> dict[str, Any]:
+def object_of(text: str) -> dict[str, Any]:
+    """Return the JSON object that a text is, however long; an empty one if it is none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from nanoclaw_runner.content import object_of
 from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, InboundRow
 from nanoclaw_runner.contract.text import storable
 from nanoclaw_runner.doorbell import Doorbell
@@ -92,7 +93,7 @@ class Gate:
         return None
 
     async def _pass(self, row: InboundRow) -> InboundRow | None:
-        content = _content(row)
+        content = object_of(row.content) if row.kind == TASK else {}
         script = content.get("script")
         if not isinstance(script, str) or not script.strip():
             return row
@@ -250,13 +251,3 @@ def _read(output: str) -> _Said:
     if not isinstance(found, dict) or not isinstance(found.get("wakeAgent"), bool):
         raise _ScriptError('its last line has no "wakeAgent": true or false')
     return _Said(found["wakeAgent"], found.get("data"))
-
-
-def _content(row: InboundRow) -> dict[str, object]:
-    if row.kind != TASK:
-        return {}
-    try:
-        found = json.loads(row.content)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -11,9 +11,9 @@ anything else          either   ``text``: a note to the agent
 A command is told apart by its row, never by a text: what people write is not looked at for commands here (W-4).
 """
 
-import json
 from dataclasses import dataclass
 
+from nanoclaw_runner.content import object_of
 from nanoclaw_runner.contract.rows import InboundRow
 from nanoclaw_runner.contract.text import storable
 
@@ -76,13 +76,7 @@ def note_of(row: InboundRow) -> str:
 
 
 def _object(row: InboundRow) -> dict[str, object]:
-    if row.kind != SYSTEM:
-        return {}
-    try:
-        found = json.loads(row.content)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return object_of(row.content) if row.kind == SYSTEM else {}
 
 
 def _text(found: dict[str, object], key: str) -> str:

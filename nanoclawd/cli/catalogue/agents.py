@@ -1,6 +1,6 @@
 """Agents: their groups, sessions and images."""
 
-from nanoclawd.cli.catalogue.common import GROUP, LIMIT, OF_GROUP, SESSION, SOME_IMAGE
+from nanoclawd.cli.catalogue.common import GROUP, INSTRUCTIONS, LIMIT, OF_GROUP, SESSION, SOME_IMAGE
 from nanoclawd.cli.catalogue.outfit import BUILD_SECONDS
 from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
 
@@ -10,13 +10,7 @@ _SCOPES = ("disabled", "group", "global")
 _SETTINGS = (
     Parameter("provider", "what runs the agent", "--provider", value="P"),
     Parameter("model", "its model", "--model", value="ENDPOINT/MODEL"),
-    Parameter(
-        "instructions",
-        "its system prompt; @FILE reads a file, @- standard input",
-        "--instructions",
-        value="TEXT",
-        kind="file",
-    ),
+    INSTRUCTIONS,
     Parameter("display_name", "the name that people see", "--display-name", value="TEXT"),
     Parameter("cli_scope", "what the agent may ask of the appliance by ncl", "--cli-scope", choices=_SCOPES),
 )

@@ -11,6 +11,14 @@ GROUP = Parameter("group", "the agent group: its name or id", of="groups")
 
 OF_GROUP = Parameter("group", "only of this agent group", "--group", of="groups")
 
+INSTRUCTIONS = Parameter(
+    "instructions",
+    "its system prompt; @FILE reads a file, @- standard input",
+    "--instructions",
+    value="TEXT",
+    kind="file",
+)
+
 CHAT = Parameter("chat", "the chat: its id, CHANNEL:PLATFORM-ID, or name", of="chats")
 
 OF_CHAT = Parameter("chat", "only of this chat", "--chat", of="chats")

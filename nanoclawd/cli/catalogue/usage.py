@@ -1,6 +1,6 @@
 """What agents take, and who of them may write to whom."""
 
-from nanoclawd.cli.catalogue.common import GROUP, LIMIT, OF_GROUP
+from nanoclawd.cli.catalogue.common import GROUP, INSTRUCTIONS, LIMIT, OF_GROUP
 from nanoclawd.cli.spec import OPTIONAL, Column, Parameter, Resource, Verb
 
 PEERS = Resource(
@@ -25,13 +25,7 @@ PEERS = Resource(
             (
                 GROUP,
                 Parameter("name", "its name, as people see it"),
-                Parameter(
-                    "instructions",
-                    "its system prompt; @FILE reads a file, @- standard input",
-                    "--instructions",
-                    value="TEXT",
-                    kind="file",
-                ),
+                INSTRUCTIONS,
                 Parameter("key", "your own name for it: the same again makes no second agent", "--key", value="TEXT"),
             ),
             says="{note}",
