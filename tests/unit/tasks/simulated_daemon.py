@@ -31,7 +31,7 @@ END = BEGIN + timedelta(days=5)
 OFF = datetime.fromisoformat("2026-10-24T13:20:30+02:00")
 ON = OFF + timedelta(days=1)
 NO_THREADS: HasThreads = lambda _channel: False  # noqa: E731
-LINES_OF_A_LIFE = 60_000
+LINES_OF_A_LIFE = 30_000
 
 
 class Clock:

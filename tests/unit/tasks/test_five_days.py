@@ -26,27 +26,28 @@ BERLIN = ZoneInfo("Europe/Berlin")
 KILLS = 15
 MINUTE = timedelta(minutes=1)
 PLANS = {
-    "latest": Wish(prompt="x", cron="* * * * *"),
+    "latest": Wish(prompt="x", cron="*/5 * * * *"),
     "all": Wish(prompt="x", cron="* * * * *", missed="all"),
-    "skip": Wish(prompt="x", cron="* * * * *", missed="skip"),
+    "skip": Wish(prompt="x", cron="*/5 * * * *", missed="skip"),
     "daily": Wish(prompt="x", cron="30 2 * * *", missed="all"),
     "once": Wish(prompt="x", at="2026-10-25 02:30"),
     "once, or not at all": Wish(prompt="x", at="2026-10-25 02:30", missed="skip"),
 }
 
 
-def minutes(first: datetime, last: datetime) -> set[datetime]:
-    """Every whole minute after the first moment, until the last."""
+def minutes(first: datetime, last: datetime, step: int = 1) -> set[datetime]:
+    """Every whole minute of the hour that is a multiple of a step, after the first moment and until the last."""
     moment = first.astimezone(UTC).replace(second=0) + MINUTE
     found = set()
     while moment <= last:
-        found.add(moment)
+        if moment.minute % step == 0:
+            found.add(moment)
         moment += MINUTE
     return found
 
 
 # What the policies say. The clocks go back at 2026-10-25 01:00 UTC, while the machine is off, and each minute is real.
-BEFORE, AFTER = minutes(BEGIN, OFF), minutes(ON, END)
+BEFORE, AFTER = minutes(BEGIN, OFF, 5), minutes(ON, END, 5)
 LATEST_MISSED = ON.astimezone(UTC).replace(second=0)
 EXPECTED = {
     "latest": BEFORE | {LATEST_MISSED} | AFTER,
