@@ -46,7 +46,7 @@ def explain(given: argparse.Namespace) -> int:
 
 
 def _asked(given: argparse.Namespace) -> Sequence[Mapping[str, Any]]:
-    parameters = {name: value for name, value in wire(given.command.verb, given).items() if name != "message"}
+    parameters = {name: value for name, value in wire(given.command, given).items() if name != "message"}
     with_event = [name for name in _OF_EVENT if name in parameters]
     if given.message is not None:
         if with_event:

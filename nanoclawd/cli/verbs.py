@@ -17,21 +17,22 @@ from nanoclawd.cli.spec import Command, Resource, Verb
 def run(given: argparse.Namespace) -> int:
     """Call the command's method and print the reply."""
     command: Command = given.command
-    parameters = wire(command.verb, given)
+    parameters = wire(command, given)
     with Client(socket_path(given.socket), command.verb.patience or CALL_SECONDS) as client:
         reply = client.call(command.verb.methods[0], **parameters)
     tell(command, parameters, reply, as_json=given.json)
     return outcome.OK
 
 
-def wire(verb: Verb, given: argparse.Namespace) -> dict[str, object]:
+def wire(command: Command, given: argparse.Namespace) -> dict[str, object]:
     """Return what was given as the method takes it."""
     found: dict[str, object] = {}
-    for parameter in verb.parameters:
+    hint = f"ncl {command.words} --help"
+    for parameter in command.verb.parameters:
         value = getattr(given, parameter.name)
         if value is None or (parameter.kind == "flag" and not value):
             continue
-        found[parameter.name] = _file_text(value) if parameter.kind == "file" else value
+        found[parameter.name] = _file_text(value, hint) if parameter.kind == "file" else value
     return found
 
 
@@ -66,7 +67,7 @@ def tell(command: Command, parameters: Mapping[str, object], reply: Mapping[str,
         forms.details(reply[resource.one])
 
 
-def _file_text(argument: str) -> str:
+def _file_text(argument: str, hint: str) -> str:
     """Return an argument, or what the file after its ``@`` holds; ``@-`` is standard input.
 
     Raises:
@@ -77,9 +78,9 @@ def _file_text(argument: str) -> str:
     try:
         return sys.stdin.read() if argument == "@-" else Path(argument[1:]).read_text(encoding="utf-8")
     except OSError as error:
-        raise CommandError(outcome.USAGE, f"{argument[1:]}: {error.strerror or error}") from None
+        raise CommandError(outcome.USAGE, f"{argument[1:]}: {error.strerror or error}", hint) from None
     except ValueError:
-        raise CommandError(outcome.USAGE, f"{argument[1:]}: no text in UTF-8") from None
+        raise CommandError(outcome.USAGE, f"{argument[1:]}: no text in UTF-8", hint) from None
 
 
 def _for_programs(verb: Verb, resource: Resource, parameters: Mapping[str, object], reply: Mapping[str, Any]) -> object:
