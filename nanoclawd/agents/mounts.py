@@ -97,7 +97,7 @@ def check_apart(mount: Mount, others: Iterable[tuple[str, Mount]]) -> None:
                 raise Refused(
                     f"{inner.path} is below {outer.path}, which an agent may write to: it could put anything in its"
                     " place",
-                    hint=f"ncl mounts list {folder}",
+                    hint=f"ncl mounts list --group {folder}",
                 )
 
 
