@@ -165,7 +165,7 @@ def test_a_silent_provider_is_ended_though_its_loop_lives(person: Person) -> Non
 
 
 def test_a_turn_has_a_wall_time_bound(person: Person) -> None:
-    """The runner ends it shortly before the daemon would end the container, which goes on; see test_hostile_containers."""
+    """The runner ends it shortly before the daemon would end it, which goes on; see test_hostile_containers."""
     message, session = begin(person, "!sleep 60")
     before = runner(session)
     outcome = person.outcome(message, TURN_SECONDS * 2)
