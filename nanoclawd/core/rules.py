@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from nanoclaw_runner.contract.cards import Card
-from nanoclaw_runner.contract.rows import Address, OutboundRow
-from nanoclawd.delivery.service import AGENTS
+from nanoclaw_runner.contract.rows import AGENT, Address, OutboundRow
 from nanoclawd.permissions.questions import QuestionService
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.store import destinations
@@ -41,7 +40,7 @@ class AgentRules:
 
     async def may_write_to(self, session: SessionRef, address: Address) -> bool:
         """Tell whether the chat, or the other agent, is one of the agent's destinations (F-76)."""
-        if address.channel_type == AGENTS:
+        if address.channel_type == AGENT:
             return await self._database.run(
                 destinations.may_write_to_agent, session.agent_group_id, address.platform_id
             )

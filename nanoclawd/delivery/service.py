@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from typing import Final, Protocol
 
-from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.rows import AGENT, Address
 from nanoclawd.channels.bounded import bounded
 from nanoclawd.channels.guard import is_storable
 from nanoclawd.channels.keeper import in_words, one_line
@@ -17,9 +17,6 @@ from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, SessionRef, 
 log = logging.getLogger(__name__)
 
 DELIVERY_TIMEOUT_SECONDS: Final = 60.0
-AGENTS: Final = "agent"
-"""The channel of an address that is another agent's, by its folder. No configured channel has this name."""
-
 _MAX_ID_CHARACTERS: Final = 1024
 
 
@@ -54,7 +51,7 @@ class DeliveryService:
     async def deliver(self, session: SessionRef | None, outgoing: Outgoing) -> Delivered | Undelivered:
         """Deliver once; never raises. Without a session it is the host's own message."""
         name = outgoing.address.channel_type
-        if name == AGENTS and self.peers is not None:
+        if name == AGENT and self.peers is not None:
             return await self.peers.deliver(session, outgoing)
         if not self._channels.known(name):
             return Undelivered(f"there is no channel {name[:40]!r}", permanent=True)

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import apsw
 
 from nanoclaw_runner.contract.clock import now_text
-from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.rows import AGENT, Address
 from nanoclawd.errors import NanoclawError, Unavailable
 from nanoclawd.journal import about
 from nanoclawd.peers.files import staged
@@ -25,7 +25,6 @@ from nanoclawd.store.sessions import Session
 
 log = logging.getLogger(__name__)
 
-CHANNEL: Final = "agent"
 DELIVERY_SECONDS: Final = 60.0
 KEPT_SECONDS: Final = 30 * 86400
 _PRUNED_AFTER: Final = 1000
@@ -101,7 +100,7 @@ class PeerService:
         except Exception:
             log.exception(
                 "a message could not be handed to another agent",
-                extra=about(session=session.id, group=session.group, channel=CHANNEL, message=outgoing.id),
+                extra=about(session=session.id, group=session.group, channel=AGENT, message=outgoing.id),
             )
             return Undelivered("something unexpected went wrong")
 
@@ -123,7 +122,7 @@ class PeerService:
             session.group,
             going.target.group,
             going.message.hops,
-            extra=about(session=going.target.id, group=going.target.group, channel=CHANNEL, message=letter.id),
+            extra=about(session=going.target.id, group=going.target.group, channel=AGENT, message=letter.id),
         )
         await self._prune()
         return Delivered()
@@ -155,18 +154,18 @@ class PeerService:
         """Tell both sides and the people of a bound, each once: the agent that wrote is told with its failed row."""
         if not stopped.mark:
             return
-        log.warning("%s", stopped.told, extra=about(session=session.id, group=session.group, channel=CHANNEL))
+        log.warning("%s", stopped.told, extra=about(session=session.id, group=session.group, channel=AGENT))
         if stopped.target is not None:
             content = json.dumps({"type": "note", "text": f"{stopped.told} Its last message did not come through."})
             note = NewMessage(
                 id=f"peers-{stopped.mark}",
                 content=content,
-                address=Address(CHANNEL, session.group),
+                address=Address(AGENT, session.group),
                 kind="system",
                 trigger=False,
             )
             await self._sessions.deliver_system(stopped.target, note)
-        if stopped.origin is not None and stopped.origin.channel_type != CHANNEL:
+        if stopped.origin is not None and stopped.origin.channel_type != AGENT:
             await self._words.post(f"peers-{stopped.mark}", stopped.origin, stopped.told)
 
     async def _prune(self) -> None:
@@ -191,7 +190,7 @@ def _letter(
     return NewMessage(
         id=message_id,
         content=json.dumps(content, ensure_ascii=False),
-        address=Address(CHANNEL, session.group),
+        address=Address(AGENT, session.group),
         kind="system" if outgoing.is_notice else "chat",
         files=files,
         source_session_id=session.id,

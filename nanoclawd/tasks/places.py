@@ -8,7 +8,7 @@ import apsw
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.errors import NotFound
 from nanoclawd.routing.facts import session_mode
-from nanoclawd.store import agent_groups, chats
+from nanoclawd.store import agent_groups, chats, places
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.sessions import Session
 from nanoclawd.store.tasks import Task
@@ -48,12 +48,7 @@ def address_for(connection: apsw.Connection, task: Task, session: Session) -> Ad
     """Return where a task's answers go: where it was scheduled, else the session's chat, else one that it hears."""
     if task.address is not None:
         return task.address
-    if session.messaging_group_id is not None:
-        chat = chats.by_id(connection, session.messaging_group_id)
-        return Address(chat.channel_type, chat.platform_id, session.thread_id)
-    wirings = chats.wirings_of_agent(connection, task.agent_group_id)
-    shared = [one for one in wirings if one.session_mode == "agent-shared"] or wirings
-    return Address(shared[0].channel_type, shared[0].platform_id) if shared else Address("agent", task.group)
+    return places.of_session(connection, session)
 
 
 def place_of_group(connection: apsw.Connection, agent_group_id: str) -> tuple[str | None, Address | None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from nanoclaw_runner.contract.rows import AGENT
 from nanoclaw_runner.destinations import Destination, find
 from nanoclaw_runner.output import Piece
 
@@ -88,7 +89,7 @@ def listed(places: Iterable[Destination]) -> str:
     lines = []
     for one in places:
         called = "" if one.display_name.casefold() == one.name else f" ({one.display_name})"
-        kind = ", an agent" if one.address.channel_type == "agent" else ""
+        kind = ", an agent" if one.address.channel_type == AGENT else ""
         lines.append(f"- {one.name}{called}{kind}")
     return "\n".join(lines) or "- none"
 

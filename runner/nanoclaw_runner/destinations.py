@@ -8,14 +8,13 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.rows import AGENT, Address
 from nanoclaw_runner.store.inbox import Directory, Inbox, NotYetError
 
 _log = logging.getLogger(__name__)
 
 OWN_CHAT: Final = "chat"
 HERE: Final = "here"
-AGENT: Final = "agent"
 
 
 @dataclass(frozen=True, slots=True)

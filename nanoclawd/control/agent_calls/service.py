@@ -32,7 +32,7 @@ from nanoclawd.permissions.approvals import ApprovalService, NewRequest
 from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.store import approvals as approval_rows
-from nanoclawd.store import chats
+from nanoclawd.store import places
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.approvals import Approval
 from nanoclawd.store.database import Database
@@ -123,11 +123,14 @@ class AgentCalls(ActionHandler):
         if not 0 < len(request.request_id) <= 64:  # noqa: PLR2004  # the runner's are 24 characters
             raise Refused("the request is no control call: its id has 1 to 64 characters")
         frame = await self._answer(session, request.frame)
+        address = row.address or session.address
+        if address is None:
+            address = await self._database.run(places.of_agent, session.agent_group_id, session.group)
         content = {"type": "control_reply", "requestId": request.request_id, "frame": frame.decode()}
         reply = NewMessage(
             id=f"control-{row.id}",
             content=json.dumps(content),
-            address=row.address or session.address or await self._place(session.agent_group_id, session.group),
+            address=address,
             kind="system",
             trigger=False,
         )
@@ -237,7 +240,7 @@ class AgentCalls(ActionHandler):
         if approval.session_id is None or approval.agent_group_id is None:
             return
         try:
-            address = await self._place_of(approval.session_id, approval.agent_group_id)
+            address = await self._database.run(_address_of, approval.session_id)
         except NotFound:
             return  # the session was deleted since then
         content = json.dumps({"type": "note", "text": text})
@@ -305,17 +308,6 @@ class AgentCalls(ActionHandler):
             return {"restarted": int(restarted), "rebuilt": rebuilt}, ""
         return await self._guarded(caller, method, _decoded(judged, method)), ""
 
-    async def _place_of(self, session_id: str, agent_group_id: str) -> Address:
-        """Return where a session talks: its own chat, or the first that its agent hears."""
-        found = await self._database.run(_address_of, session_id)
-        return found or await self._place(agent_group_id, "")
-
-    async def _place(self, agent_group_id: str, group: str) -> Address:
-        """Return a chat of an agent whose session belongs to none."""
-        wirings = await self._database.run(chats.wirings_of_agent, agent_group_id)
-        shared = [one for one in wirings if one.session_mode == "agent-shared"] or wirings
-        return Address(shared[0].channel_type, shared[0].platform_id) if shared else Address("agent", group or "none")
-
 
 def _failed(why: str) -> str:
     """Return why in short, for a card: what was said first and, as a quotation, the end of what else was."""
@@ -343,12 +335,8 @@ def _check_room(connection: apsw.Connection, caller: AgentCaller) -> None:
         )
 
 
-def _address_of(connection: apsw.Connection, session_id: str) -> Address | None:
-    row = session_rows.by_id(connection, session_id)
-    if row.messaging_group_id is None:
-        return None
-    chat = chats.by_id(connection, row.messaging_group_id)
-    return Address(chat.channel_type, chat.platform_id, row.thread_id)
+def _address_of(connection: apsw.Connection, session_id: str) -> Address:
+    return places.of_session(connection, session_rows.by_id(connection, session_id))
 
 
 def _decoded(judged: Judged, method: Unary) -> object:

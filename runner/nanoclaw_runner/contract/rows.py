@@ -11,6 +11,8 @@ MAX_CONTENT_BYTES = 512 * 1024
 MAX_FIELD_BYTES = 1024
 """Every other text column: ids, addresses, times."""
 
+AGENT = "agent"
+"""The channel of an address that is another agent's: its chat is that one's folder. No channel has this name."""
 
 TOOL_ROW_PREFIX = "k-"
 """Begins the ids of rows whose tool waits for what becomes of them, and tells the agent."""

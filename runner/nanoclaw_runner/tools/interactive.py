@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 
 from nanoclaw_runner.contract import cards
 from nanoclaw_runner.contract.agent_config import AgentConfig
+from nanoclaw_runner.contract.rows import AGENT
 from nanoclaw_runner.desk import Desk
-from nanoclaw_runner.destinations import AGENT
 from nanoclaw_runner.tools.base import Tool, ToolError
 from nanoclaw_runner.tools.outcome import address_of, told, write
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nanoclaw_runner.contract.agent_config import AgentConfig
+from nanoclaw_runner.contract.rows import AGENT
 from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.tools.base import Tool
 from nanoclaw_runner.tools.clock import zone
@@ -20,7 +21,6 @@ _SCRIPT: Final = (
 )
 _MISSED: Final = "what becomes of runs while the machine is off: the latest of them runs late (default), all, or none"
 
-_AGENT: Final = "agent"
 
 type _Task = Annotated[str, Meta(description="the task's id")]
 type _Missed = Annotated[Literal["latest", "all", "skip"] | None, Meta(description=_MISSED)]
@@ -89,7 +89,7 @@ class _Scheduling:
     async def schedule(self, given: ScheduleTask) -> str:
         key = self._desk.key("schedule_task", given)
         here = self._desk.here()
-        if here is not None and here.channel_type == _AGENT:
+        if here is not None and here.channel_type == AGENT:
             # Another agent has asked for it, in this session: what comes of it is this agent's own affair.
             here = None
         parameters = {
