@@ -58,7 +58,7 @@ TOOLS = [
     (
         "side-by-side",
         ['@tool Bash {"command": "echo one"}', '@and Bash {"command": "echo two"}'],
-        r"^one \| two$",
+        r"^(one \| two|two \| one)$",  # in the order in which they end
     ),
     ("unknown", ["@tool Teleport {}"], r"No such tool available: Teleport"),
     (
