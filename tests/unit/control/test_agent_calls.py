@@ -336,7 +336,7 @@ async def test_the_command_on_a_card_is_the_one_that_operators_type(stage: Agent
     given.pop("agent", None)
     line = command_line(method, given)
     parsed = arguments.parse(arguments.parser(), shlex.split(line)[1:])
-    assert (f"io.nanoclaw.{parsed.command.verb.methods[0]}", wire(parsed.command.verb, parsed)) == (method, given)
+    assert (f"io.nanoclaw.{parsed.command.verb.methods[0]}", wire(parsed.command, parsed)) == (method, given)
     for name in given:
         only = {name: given[name]}
         assert command_line(method, only).startswith(f"ncl {parsed.command.words} ")
