@@ -111,6 +111,8 @@ async def test_a_card_is_shown_on_every_screen_of_its_approver_and_answered_in_a
         )
         card = await screen.until(EventType.NOTICE)
         assert "1. Allow" in card.text
+        # An answer counts from when the appliance knows that its card was seen, a commit later.
+        await terminal.outbox.rest()
         sent = await terminal.chat.send(ROOT, "main", "1", "token-01")
         turn = await screen.until(EventType.TURN, sent.message_id)
         assert turn.state is TurnState.COMPLETED
