@@ -318,8 +318,7 @@ async def test_nothing_on_a_card_is_hidden_or_cut(stage: AgentStage):
 
 CHOICES: dict[str, object] = {
     "unknown_sender_policy": "public", "engage_mode": "pattern", "sender_scope": "known", "session_mode": "shared",
-    "ignored_message_policy": "drop", "role": "admin", "cli_scope": "global",
-    "missed": "skip",
+    "ignored_message_policy": "drop", "role": "admin", "cli_scope": "global", "missed": "skip",
 }  # fmt: skip
 SAMPLES: dict[str, object] = {
     "is_group": False, "priority": -3, "force": True, "rebuild": True, "max_messages": 3,
@@ -338,8 +337,7 @@ async def test_the_command_on_a_card_is_the_one_that_operators_type(stage: Agent
     parsed = arguments.parse(arguments.parser(), shlex.split(line)[1:])
     assert (f"io.nanoclaw.{parsed.command.verb.methods[0]}", wire(parsed.command, parsed)) == (method, given)
     for name in given:
-        only = {name: given[name]}
-        assert command_line(method, only).startswith(f"ncl {parsed.command.words} ")
+        assert command_line(method, {name: given[name]}).startswith(f"ncl {parsed.command.words} ")
 
 
 async def test_the_same_call_is_asked_once_and_agents_do_not_bury_people(stage: AgentStage):
