@@ -76,6 +76,7 @@ async def _serve(
     await relay.open(desk)
     doorbell.open()
     supervision.ready()
+    _log.info("ready %.3f s after the start of its process", startup.age())
     skills.link(skills.available(places.skills, config.skills), places.home / ".claude" / "skills")
     standing = Standing(outbox)
     if problem:

@@ -164,7 +164,9 @@ class Conversation:
             await self._ask(turn, batch, provider, group)
         finally:
             self._supervision.stop_watching()
-        _log.info("turn %d: %d messages, %.3f s", number, turn.messages, loop.time() - begun)
+        ended = loop.time()
+        first = (turn.spoke_at or ended) - begun
+        _log.info("turn %d: %d messages, %.3f s, first word after %.3f s", number, turn.messages, ended - begun, first)
         self._supervision.status(lambda: "idle")
 
     async def _ask(self, turn: Turn, batch: Batch, provider: base.Provider, group: asyncio.TaskGroup) -> None:

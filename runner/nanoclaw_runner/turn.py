@@ -65,6 +65,7 @@ class Turn:
         messages: how many rows it has dealt with.
         unheard: batches that went into a query which had ended before it could hear them.
         doing: what the provider says that it is doing, for the status.
+        spoke_at: when the first word of an answer came (the loop's time), None before.
     """
 
     def __init__(self, station: Station, state_key: str) -> None:
@@ -87,6 +88,7 @@ class Turn:
         self.messages = 0
         self.unheard: tuple[Batch, ...] = ()
         self.doing = ""
+        self.spoke_at: float | None = None
 
     def begin(self, batch: Batch, *, reused: bool = False) -> None:
         """Take a batch up, whose prompt the provider is about to be given.
@@ -136,6 +138,8 @@ class Turn:
         self._station.supervision.sign_of_life()
         if not isinstance(event, base.Init | base.Activity | base.Error | base.Concern | base.Works | Ended):
             self._may_be_unheard = False
+        if self.spoke_at is None and isinstance(event, base.Partial | base.Said | base.Result):
+            self.spoke_at = self._loop.time()
         match event:
             case base.Init(continuation):
                 self._keep(continuation)

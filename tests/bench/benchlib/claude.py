@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -28,7 +29,9 @@ PORT = 18_091
 GATEWAY = "nanoclaw-gateway.service"
 _CREDENTIAL = Path("/etc/credstore.encrypted/nanoclaw-gateway.bench-key")
 _MILLISECONDS = 1000.0
-_PARTS = re.compile(r"libraries ([\d.]+) s, client ([\d.]+) s")
+_READY = re.compile(r"ready ([\d.]+) s after")
+_CLIENT = re.compile(r"libraries ([\d.]+) s, client ([\d.]+) s")
+_FIRST = re.compile(r"first word after ([\d.]+) s")
 _TESTS = Path(__file__).parents[2]
 
 _BARE = """
@@ -111,25 +114,63 @@ def _claude(appliance: Appliance) -> Iterator[None]:
 
 def _cold(appliance: Appliance, chat: Chat) -> list[Result]:
     chat.ask("hello")
-    answers, libraries, clients = [], [], []
+    answers: list[float] = []
+    parts: list[_Parts] = []
+    session = _session_of(CLAUDE)
     for number in range(COLD_TURNS):
         appliance.put_to_sleep()
         since = time.time()
         exchange = chat.ask("hello")
         answers.append((exchange.replied - exchange.sent) * _MILLISECONDS)
-        found = _PARTS.search(_journal(since))
-        if found is None:
-            raise RuntimeError("the runner does not say how long the client took")
-        libraries.append(float(found[1]) * _MILLISECONDS)
-        clients.append(float(found[2]) * _MILLISECONDS)
+        parts.append(_parts(session, since))
         step(f"cold claude {number + 1}/{COLD_TURNS}: {answers[-1]:.0f} ms")
-    parts = [
-        Result("cold.claude.sdk", "ms", tuple(libraries), note="python: importing the SDK, while rows are read"),
-        Result("cold.claude.client", "ms", tuple(clients), note="the CLI's start until it listens"),
+    notes = {
+        "podman": "from the message until the runner's process begins",
+        "python": "until the runner is ready; what follows goes side by side with its reading of rows",
+        "sdk": "python: importing the SDK",
+        "client": "the CLI's start until it listens",
+        "first": "from the beginning of the turn until the first word: what is left of the client's start, and the API",
+    }
+    return [
+        Result("cold.claude", "ms", tuple(answers), note="until the answer is shown"),
+        *(
+            Result(f"cold.claude.{name}", "ms", tuple(getattr(one, name) * _MILLISECONDS for one in parts), note=note)
+            for name, note in notes.items()
+        ),
     ]
-    rest = Result("", "ms", tuple(answers)).p50 - sum(part.p50 for part in parts)
-    note = f"until the answer is shown; podman, the runner and the first turn: {rest:.0f} ms of it"
-    return [Result("cold.claude", "ms", tuple(answers), note=note), *parts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Of what a cold turn consists, in seconds; those of the client overlap the others."""
+
+    podman: float
+    python: float
+    sdk: float
+    client: float
+    first: float
+
+
+def _parts(session: str, since: float) -> _Parts:
+    """Read them from what the runner has logged since a moment."""
+    subprocess.run(["journalctl", "--sync"], check=False)
+    unit = f"_SYSTEMD_USER_UNIT=nanoclaw-{CLAUDE}@{session}.service"
+    command = ["journalctl", "-o", "json", f"--since=@{since:.3f}", unit]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    said = [(json.loads(line)["MESSAGE"], int(json.loads(line)["__REALTIME_TIMESTAMP"]) / 1e6) for line in lines]
+    ready, ready_at = _said(said, _READY)
+    client, _ = _said(said, _CLIENT)
+    first, _ = _said(said, _FIRST)
+    python = float(ready[1])
+    return _Parts(ready_at - since - python, python, float(client[1]), float(client[2]), float(first[1]))
+
+
+def _said(lines: list[tuple[object, float]], pattern: re.Pattern[str]) -> tuple[re.Match[str], float]:
+    for text, moment in lines:
+        found = pattern.search(text) if isinstance(text, str) else None
+        if found is not None:
+            return found, moment
+    raise RuntimeError(f"the runner has not said {pattern.pattern!r}")
 
 
 def _warm(appliance: Appliance, chat: Chat) -> Result:
@@ -202,9 +243,3 @@ def _session_of(group: str) -> str:
     (session,) = link.call("io.nanoclaw.Sessions.List", group=group)["sessions"]
     link.close()
     return str(session["id"])
-
-
-def _journal(since: float) -> str:
-    command = ["journalctl", "-o", "cat", f"--since=@{since:.3f}", "--grep=Claude's client: libraries"]
-    subprocess.run(["journalctl", "--sync"], check=False)
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout

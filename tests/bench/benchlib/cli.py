@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchlib import claude, conversation, fan_out, keeping, routing, starting, tasks
+from benchlib import claude, conversation, fan_out, keeping, routing, starting, task_runs, tasks
 from benchlib.appliance import GROUP, Appliance
 from benchlib.chat import Chat
 from benchlib.population import Population
@@ -14,6 +14,7 @@ from benchlib.results import Result, table, write_json
 
 SLEEPY_SECONDS = 1
 LONG_SECONDS = 600
+TASKS_AWAKE = 16
 
 
 def main() -> None:
@@ -22,12 +23,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the results go")
     parser.add_argument("--fan-out", type=Path, metavar="STATE", help="measure the fan-out only, below this directory")
     parser.add_argument("--claude", action="store_true", help="measure the provider claude only")
+    parser.add_argument("--tasks", action="store_true", help="measure a thousand tasks in their containers only")
     arguments = parser.parse_args()
     if arguments.fan_out is not None:
         _tell(arguments.json, fan_out.fan_out(arguments.fan_out))
         return
     if os.geteuid() != 0:
         sys.exit("bench: it configures the appliance and looks into its processes, so it runs as root, in a bed")
+    if arguments.tasks:
+        _tell(arguments.json, _of_tasks(Appliance()))
+        return
     _tell(arguments.json, _of_claude() if arguments.claude else _measure())
 
 
@@ -41,6 +46,14 @@ def _of_claude() -> list[Result]:
     appliance.configure(idle=LONG_SECONDS)
     results = claude.measure(appliance)
     appliance.close()
+    return results
+
+
+def _of_tasks(appliance: Appliance) -> list[Result]:
+    appliance.configure(idle=LONG_SECONDS, max_awake=TASKS_AWAKE)
+    results = task_runs.all_run(appliance)
+    appliance.configure(idle=LONG_SECONDS)
+    appliance.put_to_sleep()
     return results
 
 
@@ -65,6 +78,7 @@ def _measure() -> list[Result]:
     chat.close()
     results += claude.measure(appliance)
     appliance.put_to_sleep()
+    results += _of_tasks(appliance)
 
     step(f"making {keeping.SIZES[-1]} sessions")
     population = Population(appliance, (0, *keeping.SIZES))

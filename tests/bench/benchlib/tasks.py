@@ -1,8 +1,8 @@
 """A thousand tasks that are due at one moment, in a hundred sessions: from that moment until each session has its rows.
 
 In this process, with the product's own dispatcher, sessions and databases below the state directory; no bus is there to
-start a container with, so what is measured ends with the commit that a container would be woken for. That they run, the
-system tests show.
+start a container with, so what is measured ends with the commit that a container would be woken for. That they run,
+:mod:`benchlib.task_runs` shows.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ async def _measure(root: Path) -> tuple[float, ...]:
         dispatcher.start()
         await _until_dispatched(database)
         await dispatcher.close()
-        rows = [_stored(paths.session("bench", session.id).inbound_db) for session in made]
+        rows = [stored(paths.session("bench", session.id).inbound_db) for session in made]
     lags = [(moment - due).total_seconds() * 1e3 for moments in rows for moment in moments]
     if len(lags) != TASKS:
         raise RuntimeError(f"{TASKS} tasks were due, and {len(lags)} were handed over")
@@ -117,7 +117,8 @@ def _dispatched(connection: apsw.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM task_runs WHERE status <> 'pending'").get)
 
 
-def _stored(inbound: Path) -> list[datetime]:
+def stored(inbound: Path) -> list[datetime]:
+    """Return when a session's rows of tasks were stored."""
     with apsw.Connection(str(inbound), flags=apsw.SQLITE_OPEN_READONLY) as connection:
         found = connection.execute("SELECT timestamp FROM messages_in WHERE kind = 'task'").fetchall()
     return [parse(str(row[0])) for row in found]
