@@ -432,6 +432,7 @@ class ApprovalService:
             except Exception:
                 log.exception("carrying out approval %s failed", approval.id)
                 return None
+            # What was away (a disk, a session's database) tells nobody when it is back; the wait grows and is bounded.
             await asyncio.sleep(wait)
             resumed, wait = True, min(2 * wait, _LONGEST_RETRY_SECONDS)
 
