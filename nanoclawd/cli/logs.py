@@ -1,11 +1,11 @@
-"""``ncl sessions logs``: journalctl with the caller's own rights, its lines cleaned."""
+"""``ncl sessions logs`` and ``ncl egress log``: journalctl with the caller's own rights, its lines cleaned."""
 
 import argparse
 import contextlib
 import json
 import pwd
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from nanoclawd.cli import outcome, show
 from nanoclawd.cli.client import Client, socket_path
@@ -19,13 +19,26 @@ def logs(given: argparse.Namespace) -> int:
     """Print a session's log: what its unit wrote, and what the daemon wrote about it."""
     with Client(socket_path(given.socket)) as client:
         session = client.call("Sessions.Get", id=given.id)["session"]
+    return _show(given, matches(session["id"], session["unit"]))
+
+
+def egress(given: argparse.Namespace) -> int:
+    """Print what agents have asked for of other hosts."""
+    group = None
+    if given.name is not None:
+        with Client(socket_path(given.socket)) as client:
+            group = client.call("Groups.Get", name=given.name)["group"]["name"]
+    return _show(given, egress_matches(group))
+
+
+def _show(given: argparse.Namespace, wanted: Sequence[str]) -> int:
     command = [
         "journalctl",
         "--no-pager",
         f"--lines={given.lines}",
         f"--output={'json' if given.json else 'short-iso'}",
         *(["--follow"] if given.follow else []),
-        *matches(session["id"], session["unit"]),
+        *wanted,
     ]
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE) as journal:
@@ -60,6 +73,12 @@ def matches(session_id: str, unit: str) -> list[str]:
         f"NANOCLAW_SESSION={session_id}",
         "_SYSTEMD_UNIT=nanoclawd.service",
     ]
+
+
+def egress_matches(group: str | None) -> list[str]:
+    """Return journalctl's matches of the audit; only the gateway's own records are believed."""
+    found = ["NANOCLAW_AUDIT=egress", "_SYSTEMD_UNIT=nanoclaw-gateway.service"]
+    return found if group is None else [*found, f"NANOCLAW_GROUP={group}"]
 
 
 def _print(lines: Iterable[bytes], *, as_json: bool) -> None:

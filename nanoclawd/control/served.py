@@ -5,6 +5,7 @@ from nanoclawd.control import (
     approvals,
     chat,
     chats,
+    egress,
     groups,
     images,
     outfit,
@@ -44,4 +45,5 @@ def methods_of(backend: Backend, bounds: Bounds) -> Methods:
         **tasks.methods(backend.tasks),
         **usage.usage(backend.usage),
         **usage.peers(backend.peer_links),
+        **egress.methods(backend.egress),
     }

@@ -15,6 +15,7 @@ from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
 from nanoclawd.store.schema_channels import MOVED_CHATS
+from nanoclawd.store.schema_egress import EGRESS
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
 from nanoclawd.store.schema_peers import PEERS
 from nanoclawd.store.schema_tasks import TASKS
@@ -37,6 +38,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("peers", PEERS),
     Migration("usage", USAGE),
     Migration("moved-chats", MOVED_CHATS),
+    Migration("egress", EGRESS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

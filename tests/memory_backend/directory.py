@@ -11,6 +11,7 @@ from nanoclaw_runner.contract.cards import Option
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.skills import Skill
+from nanoclawd.agents.egress import EgressRules
 from nanoclawd.agents.outfit import Outfit
 from nanoclawd.channels.adapter import Capabilities, Conversation, Health, HealthState
 from nanoclawd.channels.keeper import ChannelState
@@ -19,6 +20,7 @@ from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
 from nanoclawd.core.backends.channels import ChannelsBackend
 from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
+from nanoclawd.core.backends.egress import EgressBackend
 from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
@@ -79,6 +81,7 @@ class Directory:
         telling: Any = None
         ledger = UsageService(database, DayLimits(), "Europe/Berlin", telling, Config().endpoint_of)
         self.usage = UsageBackend(database, ledger)
+        self.egress = EgressBackend(EgressRules(database, agents))
         self.peer_links = PeersBackend(database, AgentMaking(database, agents, self._project))
 
     async def _project(self, agent_group_id: str) -> None:
@@ -108,6 +111,9 @@ class _Agents:
     async def restart(self, folder: str) -> int:
         del folder
         return 1
+
+    async def publish_egress(self) -> None:
+        """There is no gateway."""
 
     def image_of(self, provider: str) -> str:
         return f"localhost/nanoclaw-{provider}:0123456789ab"

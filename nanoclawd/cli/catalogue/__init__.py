@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from nanoclawd.cli.catalogue import agents, appliance, outfit, people, tasks, traffic, usage
+from nanoclawd.cli.catalogue import agents, appliance, egress, outfit, people, tasks, traffic, usage
 from nanoclawd.cli.spec import Command, Resource, Verb
 
 TOP: tuple[Verb | Resource, ...] = (
@@ -12,6 +12,7 @@ TOP: tuple[Verb | Resource, ...] = (
     *tasks.RESOURCES,
     *usage.RESOURCES,
     *traffic.RESOURCES,
+    *egress.RESOURCES,
     *people.RESOURCES,
     *usage.VERBS,
     *appliance.LAST,

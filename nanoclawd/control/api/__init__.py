@@ -16,6 +16,7 @@ from nanoclawd.control.api.directory import (
     UsersBackend,
     WiringsBackend,
 )
+from nanoclawd.control.api.egress import EgressBackend
 from nanoclawd.control.api.machine import ApplianceBackend, GroupsBackend, ImagesBackend, SessionsBackend
 from nanoclawd.control.api.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.control.api.tasks import TasksBackend
@@ -31,6 +32,7 @@ __all__ = [
     "ChatsBackend",
     "ClientGone",
     "DestinationsBackend",
+    "EgressBackend",
     "GroupsBackend",
     "ImagesBackend",
     "McpBackend",
@@ -136,6 +138,10 @@ class Backend(Protocol):
     @property
     def usage(self) -> UsageBackend:
         """Behind io.nanoclaw.Usage."""
+
+    @property
+    def egress(self) -> EgressBackend:
+        """Behind io.nanoclaw.Egress."""
 
     @property
     def peer_links(self) -> PeersBackend:

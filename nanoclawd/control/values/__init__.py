@@ -19,6 +19,7 @@ from nanoclawd.control.values.chat import (
     UploadedFile,
 )
 from nanoclawd.control.values.chats import Chat, ChatSettings, Destination, DestinationType, Wiring, WiringSettings
+from nanoclawd.control.values.egress import EgressRule, EgressTest, EgressWish
 from nanoclawd.control.values.groups import Group, GroupSettings
 from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, ImageState
 from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
@@ -52,6 +53,9 @@ __all__ = [
     "DestinationType",
     "Dm",
     "DroppedSender",
+    "EgressRule",
+    "EgressTest",
+    "EgressWish",
     "EventType",
     "FilePart",
     "Group",

@@ -6,6 +6,7 @@ from typing import Any, Final
 from nanoclaw_runner.contract.agent_config import McpServer
 from nanoclaw_runner.providers import base
 from nanoclaw_runner.tools.base import Toolbox, ToolError
+from nanoclaw_runner.way_out import variables
 
 OWN: Final = "nanoclaw"
 """The runner's own MCP server; no configured one can have its name."""
@@ -64,7 +65,7 @@ def configured(servers: tuple[McpServer, ...], gateway: str) -> dict[str, dict[s
                 "type": "stdio",
                 "command": server.command,
                 "args": list(server.args),
-                "env": dict(server.env),
+                "env": {**variables(gateway), **server.env},
             }
     return found
 

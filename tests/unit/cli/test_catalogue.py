@@ -13,7 +13,7 @@ from nanoclawd.cli.spec import REQUIRED, Command, Parameter
 
 COMMANDS = {command.words: command for command in commands()}
 DANGEROUS = ("\x1b", "\x07", "\u202e", "\u202c", "\x9b")
-BY_THEMSELVES = {"chat", "fetch", "setup", "sessions logs"}
+BY_THEMSELVES = {"chat", "fetch", "setup", "sessions logs", "egress log"}
 """Need more than replies: an agent, a terminal, a file's bytes, the journal. Tested beside this."""
 
 DASHES = "mg-0a1b-2c3d-no"

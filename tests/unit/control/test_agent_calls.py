@@ -25,8 +25,8 @@ from nanoclawd.store import sessions as session_rows
 from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
 
 NEVER = {
-    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
-    "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim",
+    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Egress.Allow",
+    "Egress.Deny", "Egress.Remove", "Images.Build", "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim",
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ async def test_every_method_is_allowed_on_purpose_or_never(stage: AgentStage):
     allowed = {name.removeprefix("io.nanoclaw.") for name in RULES}
     assert served - allowed == NEVER
     assert allowed <= served
-    reading = {"List", "Get", "Status", "Dms", "Conversations", "Explain", "ExplainMessage", "Dropped", "Runs"}
+    reading = {"List", "Get", "Status", "Dms", "Conversations", "Explain", "ExplainMessage", "Dropped", "Runs", "Test"}
     for name, rule in RULES.items():
         assert (rule.access is Access.OPEN) == (name.rpartition(".")[2] in reading), name
         assert bool(rule.effect) == (rule.access is Access.APPROVAL), name

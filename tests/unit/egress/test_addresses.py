@@ -76,5 +76,5 @@ def test_an_ipv4_address_in_disguise_is_never_reached(address: ipaddress.IPv4Add
 def test_what_is_reached_is_global_and_nothing_else(address: ipaddress.IPv4Address | ipaddress.IPv6Address):
     if special(str(address)) is None:
         assert address.is_global
-        assert not (address.is_multicast or address.is_private or address.is_loopback or address.is_link_local)
-        assert not (address.is_reserved or address.is_unspecified)
+        others = ("multicast", "private", "loopback", "link_local", "reserved", "unspecified")
+        assert not any(getattr(address, f"is_{name}") for name in others)

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from egress_stage import IDLE_SECONDS, Out, answers, status
+from egress_stage import IDLE_SECONDS, Out, Serving, answers, status
 from gateway_stage import AGENTS
 
 from nanoclawd.gateway.reaching import LOOK_UPS_AT_ONCE
@@ -226,7 +226,7 @@ async def test_an_answer_without_a_length_ends_with_its_connection(way_out: Out)
     ],
     ids=["no http", "switching", "many headers", "large head"],
 )
-async def test_a_host_that_answers_badly_is_said_to(way_out: Out, serving, code: int):
+async def test_a_host_that_answers_badly_is_said_to(way_out: Out, serving: Serving, code: int):
     way_out.allow(way_out.host.rule())
     way_out.host.serving = serving
     assert status(await way_out.get()) == code

@@ -22,7 +22,7 @@ def records(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def _all_levels(caplog: pytest.LogCaptureFixture):
+def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
 
 
