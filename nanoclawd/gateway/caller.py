@@ -20,6 +20,7 @@ _MAX_LINGERING_BYTES: Final = 1024 * 1024
 # A line that ends in LF alone, or a CR within one, is read in different ways by different programs.
 _ODD_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _FOLDED_LINE: Final = re.compile(rb"\n[ \t]")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_LENGTH_DIGITS: Final = 18
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 
@@ -139,6 +140,8 @@ def _check(request: h11.Request, head: bytes) -> None:
         raise malformed("a line of the request's head does not end in CR LF")
     if _FOLDED_LINE.search(head[:length]):
         raise malformed("a header goes over several lines")
+    if any(_CONTROL.search(value) for _, value in request.headers):
+        raise malformed("a header has a control character in it")
     names = [name for name, _ in request.headers]
     if any(len(value) > _MAX_LENGTH_DIGITS for name, value in request.headers if name == b"content-length"):
         raise malformed("nothing is as long as this Content-Length")

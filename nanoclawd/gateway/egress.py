@@ -79,7 +79,7 @@ class Way:
             self._waiting.discard(task)
         if request is None:
             return False
-        exchange = _Exchange(request, uid)
+        exchange = Exchange(request, uid)
         try:
             await self._answer(caller, exchange)
         except Denial as denial:
@@ -104,7 +104,7 @@ class Way:
             denial = _as_denial(refusal)
         await caller.deny(denial, b"")
 
-    async def _answer(self, caller: Caller, exchange: "_Exchange") -> None:
+    async def _answer(self, caller: Caller, exchange: "Exchange") -> None:
         try:
             # Who it is comes first: a stranger learns nothing, and is in no audit.
             exchange.group = self._agents.find(exchange.uid).group
@@ -143,7 +143,7 @@ class Way:
         finally:
             wire.close()
 
-    async def _tunnel(self, caller: Caller, exchange: "_Exchange", permit: Permit, host: Wire) -> None:
+    async def _tunnel(self, caller: Caller, exchange: "Exchange", permit: Permit, host: Wire) -> None:
         exchange.status = 200
         await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         tunnel = Tunnel(permit, self._idle)
@@ -153,7 +153,7 @@ class Way:
         exchange.outcome = tunnel.carried.outcome
 
 
-class _Exchange:
+class Exchange:
     """One request on its way, as the audit will tell it.
 
     Attributes:

@@ -18,7 +18,7 @@ MAX_ANSWER_HEADERS: Final = 250
 _OF_ONE_HOP: Final = frozenset(
     {
         *(b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings"),
-        *(b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info", b"host"),
+        b"host",
     }
 )
 _CONTINUE: Final = 100
@@ -64,7 +64,7 @@ class Forwarding:
             TimeoutError: the caller does not read.
         """
         asked = self._permit.asked
-        headers = [(b"Host", asked.target.authority.encode()), *_cleaned(request), (b"Connection", b"close")]
+        headers = [(b"Host", asked.target.authority.encode()), *cleaned(request), (b"Connection", b"close")]
         chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
         if chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))
@@ -151,12 +151,12 @@ class Forwarding:
             raise Denial(502, "broke_off", "the host's answer has too large a head", outcome="broken")
         self._counted.status = event.status_code
         chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
-        headers = [pair for pair in _cleaned(event) if not (chunked and pair[0].lower() == b"content-length")]
+        headers = [pair for pair in cleaned(event) if not (chunked and pair[0].lower() == b"content-length")]
         head = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
         await self._caller.send(head, self._idle)
 
 
-def _cleaned(event: h11.Request | h11.Response) -> list[tuple[bytes, bytes]]:
+def cleaned(event: h11.Request | h11.Response) -> list[tuple[bytes, bytes]]:
     """Return the headers that are for the other side, as they were written."""
     named = {
         word.strip().lower() for name, value in event.headers if name == b"connection" for word in value.split(b",")
@@ -164,7 +164,12 @@ def _cleaned(event: h11.Request | h11.Response) -> list[tuple[bytes, bytes]]:
     # A request's length is what its body is counted by, whatever a Connection header says of it.
     left_out = _OF_ONE_HOP | (named - {b"content-length"})
     pairs = ((bytes(name), bytes(value)) for name, value in event.headers.raw_items())
-    return [(name, value) for name, value in pairs if name.lower() not in left_out]
+    # A host's Proxy-Status would be taken for ours.
+    return [
+        (name, value)
+        for name, value in pairs
+        if name.lower() not in left_out and not name.lower().startswith(b"proxy-")
+    ]
 
 
 def _withdrawn() -> Denial:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import frames, messages, words
+from fuzz import egress, frames, messages, words
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "control": frames.control,
@@ -21,6 +21,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "shown": messages.shown,
     "answer": words.answer,
     "prompt": words.prompt,
+    "egress-target": egress.target,
+    "egress-request": egress.request,
 }
 CORPUS = Path(__file__).with_name("corpus")
 WORDS = CORPUS / "words.dict"

@@ -11,16 +11,18 @@ import struct
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 GIVEN = json.loads(sys.argv[1])
 PORT = GIVEN["port"]
 GATEWAY = "/run/nanoclaw-gateway/gateway.sock"
 SECONDS = 3
-found = {}
+found: dict[str, str] = {}
 
 
-def attempt(name, work):
+def attempt(name: str, work: Callable[[], object]) -> None:
     try:
         words = work()
     except BaseException as error:  # whatever it is, it is what came of it
@@ -29,8 +31,8 @@ def attempt(name, work):
     found[name] = words if isinstance(words, str) and words.startswith("in:") else f"out: {str(words)[:200]}"
 
 
-def stream(family, address):
-    def work():
+def stream(family: int, address: Any) -> Callable[[], object]:
+    def work() -> object:
         with socket.socket(family, socket.SOCK_STREAM) as one:
             one.settimeout(SECONDS)
             one.connect(address)
@@ -39,12 +41,12 @@ def stream(family, address):
     return work
 
 
-def made(*kind):
+def made(*kind: int) -> Callable[[], object]:
     return lambda: socket.socket(*kind).fileno()
 
 
-def datagram(address):
-    def work():
+def datagram(address: tuple[str, int]) -> Callable[[], object]:
+    def work() -> object:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.settimeout(SECONDS)
             one.sendto(
@@ -55,7 +57,7 @@ def datagram(address):
     return work
 
 
-def netlink():
+def netlink() -> object:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as one:
         one.bind((0, 0))
         # RTM_NEWADDR for lo, with an address of its own choice.
@@ -68,8 +70,8 @@ def netlink():
         return "address added"
 
 
-def connect_by_gateway(target):
-    def work():
+def connect_by_gateway(target: str) -> Callable[[], object]:
+    def work() -> object:
         with socket.socket(socket.AF_UNIX) as one:
             one.settimeout(15)
             one.connect(GATEWAY)
@@ -82,12 +84,12 @@ def connect_by_gateway(target):
     return work
 
 
-def plain_by_gateway(target, host=None):
-    def work():
+def plain_by_gateway(target: str, host: str = "x") -> Callable[[], object]:
+    def work() -> object:
         with socket.socket(socket.AF_UNIX) as one:
             one.settimeout(15)
             one.connect(GATEWAY)
-            one.sendall(f"GET {target} HTTP/1.1\r\nHost: {host or 'x'}\r\nConnection: close\r\n\r\n".encode())
+            one.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             answer = b""
             while piece := one.recv(65536):
                 answer += piece
@@ -98,10 +100,10 @@ def plain_by_gateway(target, host=None):
     return work
 
 
-def in_namespaces(flags, work):
+def in_namespaces(flags: int, work: Callable[[], object]) -> Callable[[], object]:
     """Try from within namespaces of its own, in a child: the other attempts must not run in them."""
 
-    def apart():
+    def apart() -> object:
         reader, writer = os.pipe()
         if not (child := os.fork()):
             words = ""
@@ -122,8 +124,8 @@ def in_namespaces(flags, work):
     return apart
 
 
-def program(*words):
-    def work():
+def program(*words: str) -> Callable[[], object]:
+    def work() -> object:
         done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
         if done.returncode:
             raise OSError(f"{done.returncode}: {done.stderr[-150:]}")
@@ -132,8 +134,8 @@ def program(*words):
     return work
 
 
-def url(address):
-    def work():
+def url(address: str) -> Callable[[], object]:
+    def work() -> object:
         # No proxy: the way that is meant is not the one that is tried.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         return opener.open(address, timeout=SECONDS).read()
@@ -141,7 +143,7 @@ def url(address):
     return work
 
 
-def sockets_of_others():
+def sockets_of_others() -> object:
     reached = []
     for path in map(str, (*Path("/run").rglob("*.sock"), *Path("/tmp").rglob("*.sock"))):
         # The gateway, systemd's notifications by podman, and the runner's own door for ncl.
@@ -158,7 +160,7 @@ def sockets_of_others():
     raise OSError("none")
 
 
-def interfaces():
+def interfaces() -> object:
     names = sorted(name for _, name in socket.if_nameindex())
     if names != ["lo"]:
         return names
