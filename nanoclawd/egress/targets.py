@@ -143,7 +143,7 @@ def _check_international(label: str) -> None:
         return
     try:
         decoded = label[4:].encode("ascii").decode("punycode")
-    except UnicodeError:
+    except (UnicodeError, OverflowError):
         raise BadTarget(f"{label[:63]!r} is no international name") from None
     if decoded.isascii() or not decoded.isprintable():
         raise BadTarget(f"{label[:63]!r} is no international name")

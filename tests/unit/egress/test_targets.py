@@ -58,6 +58,7 @@ def test_what_has_no_one_form_is_refused(text: str):
 @given(st.text(max_size=60) | st.text("0123456789abcdefxX.:[]%-_", max_size=40))
 @example("0")
 @example("xn--a")
+@example("xn--mp222222222222222222222222222222222l")
 def test_a_host_is_settled(text: str):
     """What is taken means the same when it is read again, and to the system's own parser of addresses."""
     try:

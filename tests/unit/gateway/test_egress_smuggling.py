@@ -47,8 +47,9 @@ def request(port: int, head: str, body: bytes = b"", method: str = "POST", targe
         ("Host: x\r\n: empty\r\n", b""),
         ("Host: x\r\nno colon\r\n", b""),
         ("Host: x\r\nN\xe4me: 1\r\n", b""),
+        ("Host: x\r\nX: a\x0eb\r\n", b""),
     ],
-    ids=range(24),
+    ids=range(25),
 )
 async def test_an_ambiguous_head_is_refused(way_out: Out, head: str, body: bytes):
     way_out.allow(way_out.host.rule())
