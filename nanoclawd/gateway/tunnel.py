@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from nanoclawd.gateway.permit import Permit
-from nanoclawd.gateway.wire import Wire
+from nanoclawd.gateway.wire import Wire, close
 
 PIECE_BYTES: Final = 64 * 1024
-FLUSH_SECONDS: Final = 10.0
-"""What is on its way when one side has gone has so long to arrive."""
-
 # One for all tunnels: a piece is handed on, or copied, before the next one is read.
 _piece: Final = memoryview(bytearray(PIECE_BYTES))
 
@@ -104,10 +101,8 @@ class Tunnel:
                 continue
             if withdrawn:
                 transport.abort()
-                continue
-            transport.close()
-            # A side that does not read would hold on to what it has not read for ever.
-            self._loop.call_later(FLUSH_SECONDS, transport.abort)
+            else:
+                close(transport)
 
 
 class _End(asyncio.BufferedProtocol):

@@ -7,6 +7,18 @@ MAX_WAITING_BYTES = 64 * 1024
 """What waits to be read; one piece more (256 KiB, asyncio's) can come on top of it."""
 
 
+FLUSH_SECONDS = 10.0
+"""What is on its way when a connection is closed has so long to arrive."""
+
+
+def close(transport: asyncio.Transport) -> None:
+    """Close a connection after what is on its way; a side that reads nothing does not keep it open."""
+    waiting = transport.get_write_buffer_size()
+    transport.close()
+    if waiting:
+        asyncio.get_running_loop().call_later(FLUSH_SECONDS, transport.abort)
+
+
 def _nothing() -> None:
     """Nobody wants to know."""
 
@@ -100,7 +112,7 @@ class Wire(asyncio.Protocol):
     def close(self) -> None:
         """End, after what is on its way."""
         if self.transport is not None:
-            self.transport.close()
+            close(self.transport)
 
     def abort(self) -> None:
         """End at once."""

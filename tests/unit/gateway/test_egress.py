@@ -4,6 +4,7 @@ W-69: nothing goes out that no rule allows.
 """
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 from egress_stage import IDLE_SECONDS, Out, Serving, answers, status
 from gateway_stage import AGENTS
 
+from nanoclawd.gateway import wire
 from nanoclawd.gateway.reaching import LOOK_UPS_AT_ONCE
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
@@ -400,3 +402,27 @@ async def test_an_unknown_name_and_a_dead_host_are_told_apart(way_out: Out):
     assert (status(answer), b"cannot be resolved" in answer) == (502, True)
     answer = await way_out.ask(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (status(answer), b"connection refused" in answer) == (502, True)
+
+
+async def test_a_caller_that_reads_nothing_keeps_nothing_open(way_out: Out, monkeypatch: pytest.MonkeyPatch):
+    """What is written for somebody who never reads is thrown away after a while, with the connection."""
+    monkeypatch.setattr(wire, "FLUSH_SECONDS", 0.3)
+
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(200):
+            writer.write(bytes(100_000))
+            await asyncio.wait_for(writer.drain(), 1)
+
+    way_out.allow(way_out.host.rule())
+    way_out.host.serving = flood
+    reader, writer = await way_out.open()
+    writer.transport.pause_reading()
+    where = f"127.0.0.1:{way_out.host.port}"
+    writer.write(f"CONNECT {where} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await asyncio.sleep(IDLE_SECONDS + 1.5)
+    writer.transport.resume_reading()
+    with contextlib.suppress(ConnectionError):
+        while await asyncio.wait_for(reader.read(1_000_000), 5):
+            pass
+    assert reader.at_eof()
+    writer.close()
