@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiohappyeyeballs
 
 from nanoclawd.egress.addresses import special
-from nanoclawd.egress.targets import Target
+from nanoclawd.egress.targets import Target, is_address
 
 LOOK_UP_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 20.0
@@ -84,7 +84,13 @@ class Reaching:
         return connection
 
     async def _addresses(self, group: str, target: Target) -> list[tuple[Any, Any, int, str, Any]]:
-        slots = self._slots.setdefault(group, asyncio.Semaphore(LOOK_UPS_AT_ONCE))
+        hints = {"type": socket.SOCK_STREAM, "proto": socket.IPPROTO_TCP}
+        if is_address(target.host):
+            # Nobody is asked: not worth a thread.
+            return socket.getaddrinfo(target.host, target.port, flags=socket.AI_NUMERICHOST, **hints)
+        slots = self._slots.get(group)
+        if slots is None:
+            slots = self._slots[group] = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
         loop = asyncio.get_running_loop()
 
         def free(_job: object) -> None:
@@ -96,9 +102,7 @@ class Reaching:
             async with asyncio.timeout(LOOK_UP_SECONDS):
                 await slots.acquire()
                 try:
-                    job = self._pool.submit(
-                        self._look_up, target.host, target.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-                    )
+                    job = self._pool.submit(self._look_up, target.host, target.port, **hints)
                 except RuntimeError:
                     slots.release()
                     raise Unreachable("stopping", "the gateway is being stopped") from None
@@ -111,7 +115,20 @@ class Reaching:
 
 
 async def _connected(found: _Found) -> socket.socket:
+    if len(found) == 1:
+        return await _at_once(found[0])
     return await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=HEAD_START_SECONDS, interleave=1)
+
+
+async def _at_once(address: tuple[Any, Any, int, str, Any]) -> socket.socket:
+    family, kind, protocol, _, where = address
+    connection = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, where)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _on_the_internet(

@@ -79,6 +79,7 @@ def _latency(ways: _Ways) -> list[Result]:
     results = []
     kinds = {
         "egress.tunnel": (ways.secure, _by_tunnel, "a tunnel, a TLS handshake and one small answer"),
+        "egress.bare": (ways.plain, _by_tunnel, "a tunnel and one small answer without TLS"),
         "egress.plain": (ways.plain, _by_proxy, "one small answer by plain http"),
     }
     for name, (port, by_proxy, what) in kinds.items():
