@@ -13,7 +13,7 @@ OWN: Final = "nanoclaw"
 
 BUILT_IN: Final = (
     *("Bash", "Read", "Write", "Edit", "Glob", "Grep", "NotebookEdit"),
-    # Carried out by the API, so it needs no network here. WebFetch does: it comes with the gateway's way to the web.
+    # Carried out by the API, so it needs no network here.
     "WebSearch",
     *("Task", "TaskOutput", "TaskStop", "TeamCreate", "TeamDelete", "SendMessage"),
     *("TodoWrite", "ToolSearch", "Skill"),
@@ -25,6 +25,8 @@ REFUSED: Final = (
     *("CronCreate", "CronDelete", "CronList", "ScheduleWakeup"),
     # Nobody sits at the client's own screen.
     *("AskUserQuestion", "EnterPlanMode", "ExitPlanMode", "EnterWorktree", "ExitWorktree"),
+    # It asks a site of its maker's about each host first, and of a refusal by the gateway it says "proxy refused the
+    # connection" only: nothing of who can allow it. Bash with curl gets the gateway's own words.
     "WebFetch",
 )
 BASH_SECONDS: Final = 120.0
