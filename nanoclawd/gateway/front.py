@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from nanoclawd.gateway.egress import Way
+from nanoclawd.gateway.guard import Guard
 from nanoclawd.gateway.proxy import Proxy, peer_uid
 from nanoclawd.gateway.refusals import Refusal
 from nanoclawd.gateway.wire import Wire
@@ -44,8 +45,9 @@ class _Endpoints(web.Server):
     def __init__(self, proxy: Proxy) -> None:
         silent = logging.getLogger("aiohttp.server")
         silent.disabled = True  # it writes what a container sends; the proxy writes what matters
+        self._proxy = proxy
         super().__init__(
-            proxy.handle,
+            self._handle,
             handler_cancellation=True,  # a caller that leaves ends its request at the endpoint
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             lingering_time=LINGERING_SECONDS,
@@ -56,10 +58,26 @@ class _Endpoints(web.Server):
             tcp_keepalive=False,
         )
         self.of_handler: dict[RequestHandler, tuple[Counter[int], int]] = {}
+        self._guards: dict[RequestHandler, Guard] = {}
+
+    def guarded(self) -> tuple[RequestHandler, Guard]:
+        """Return a new connection's handler, and the guard that stands before it."""
+        handler = self()
+        guard = self._guards[handler] = Guard(handler)
+        return handler, guard
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        guard = self._guards[request.protocol]
+        guard.begin(request)
+        try:
+            return await self._proxy.handle(request)
+        finally:
+            guard.end()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Count the connection's end."""
         super().connection_lost(handler, exc)
+        self._guards.pop(handler, None)
         counted = self.of_handler.pop(handler, None)
         if counted is not None:
             _leave(*counted)
@@ -120,11 +138,11 @@ class Front:
             transport.close()
             return
         if not out:
-            handler = self._endpoints()
+            handler, guard = self._endpoints.guarded()
             self._endpoints.of_handler[handler] = (counts, uid)
-            transport.set_protocol(handler)
-            handler.connection_made(transport)
-            handler.data_received(begun)
+            transport.set_protocol(guard)
+            guard.connection_made(transport)
+            guard.data_received(begun)
             return
         wire = Wire()
         transport.set_protocol(wire)

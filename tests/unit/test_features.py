@@ -29,6 +29,8 @@ OWNED = frozenset(
         *((50, 60), (70, 75), (77, 77), (125, 127)),
         # What it says to other agents.
         *((76, 76), (101, 101)),
+        # What its programs need to get out.
+        (106, 106),
         # What it does at a time.
         *((61, 69), (100, 104)),
     )
@@ -41,6 +43,7 @@ MENDED = frozenset(
     | {"23", "26"}
     | {"29", "57", "68", "70", "71", "73"}
     | {"24", "38", "66", "72", "74"}
+    | {"69"}
     | {"2", "6", "12", "13", "17", "26", "78"}
     | {"5", "7", "7a", "25", "35", "37", "61", "64", "65", "66", "72"}
     | {str(number) for first, last in ((18, 22), (27, 34), (58, 60)) for number in range(first, last + 1)}
