@@ -102,7 +102,12 @@ class Homeserver:
         return found
 
     def _settings(self) -> dict[str, Any]:
-        listener = {"port": self.port, "type": "http", "bind_addresses": ["127.0.0.1"], "resources": [{"names": ["client"]}]}
+        listener = {
+            "port": self.port,
+            "type": "http",
+            "bind_addresses": ["127.0.0.1"],
+            "resources": [{"names": ["client"]}],
+        }
         return {
             "server_name": NAME,
             "pid_file": str(self.directory / "pid"),
@@ -114,6 +119,7 @@ class Homeserver:
             "registration_shared_secret": SHARED_SECRET,
             "macaroon_secret_key": secrets.token_hex(),
             "report_stats": False,
+            "bcrypt_rounds": 4,
             "trusted_key_servers": [],
             "federation_domain_whitelist": [],
             "suppress_key_server_warning": True,

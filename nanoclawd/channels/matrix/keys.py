@@ -54,9 +54,7 @@ class Keys:
             from nio.store import SqliteStore  # not there without the libraries for encryption
 
             options |= {"store": SqliteStore, "store_name": store.keys, "pickle_key": device.pickle_key}
-        config = nio.AsyncClientConfig(
-            max_limit_exceeded=0, max_timeouts=0, request_timeout=REQUEST_SECONDS, **options
-        )
+        config = nio.AsyncClientConfig(max_limit_exceeded=0, max_timeouts=0, request_timeout=REQUEST_SECONDS, **options)
         self.client = _Client(device.address, device.user_id, device.device_id, str(store.directory), config)
         self.client.restore_login(device.user_id, device.device_id, device.token)
         store.protect()

@@ -59,7 +59,11 @@ async def _log_in(options: Options, secret: str, address: str, known: Device | N
 async def _ask_for_device(options: Options, secret: str, address: str, known: Device | None) -> dict[str, Any]:
     body: dict[str, object] = {"initial_device_display_name": options.device_name}
     if options.login == "password":
-        body |= {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": options.user}, "password": secret}
+        body |= {
+            "type": "m.login.password",
+            "identifier": {"type": "m.id.user", "user": options.user},
+            "password": secret,
+        }
     else:
         body |= {"type": "m.login.token", "token": secret}
     if known is not None:

@@ -114,9 +114,7 @@ def _message(event: Mapping[str, Any], content: Mapping[str, Any], said: Said) -
     return _with(said, text=text, files=files, thread=thread, reply_to=reply, mentioned=_mentioned(content))
 
 
-def _words(
-    content: Mapping[str, Any], *, reply: bool, sticker: bool = False
-) -> tuple[str, tuple[InboundFile, ...]]:
+def _words(content: Mapping[str, Any], *, reply: bool, sticker: bool = False) -> tuple[str, tuple[InboundFile, ...]]:
     body = content.get("body")
     if not isinstance(body, str):
         raise Malformed("it has no body")
@@ -214,7 +212,9 @@ def _reaction(event: Mapping[str, Any], content: Mapping[str, Any], said: Said) 
     key = relation.get("key")
     if relation.get("rel_type") != "m.annotation" or not isinstance(key, str) or not key:
         raise Malformed("it reacts to nothing")
-    return _with(said, text=key[:100], change=Change.REACTED, about=_id(relation.get("event_id"), "it reacts to nothing"))
+    return _with(
+        said, text=key[:100], change=Change.REACTED, about=_id(relation.get("event_id"), "it reacts to nothing")
+    )
 
 
 def _redaction(event: Mapping[str, Any], content: Mapping[str, Any], said: Said) -> Said | None:

@@ -95,7 +95,7 @@ class Requests:
 
     async def download(self, server: str, media: str, limit: int) -> bytes:
         """Return a file's content; raises as :meth:`ask`, and TooLarge where it has more bytes than ``limit``."""
-        tail = f"download/{quote(server, safe='')}/{quote(media, safe='')}"
+        tail = f"download/{quote(server, safe='', errors='replace')}/{quote(media, safe='', errors='replace')}"
         try:
             return await self._download(f"/_matrix/client/v1/media/{tail}", limit)
         except (NotFound, Refused):
@@ -121,7 +121,7 @@ class Requests:
         headers = {} if media_type is None else {"Content-Type": media_type}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        address = f"{self.address}{path}" + (f"?{urlencode(query)}" if query else "")
+        address = f"{self.address}{path}" + (f"?{urlencode(query, errors="replace")}" if query else "")
         from yarl import URL  # aiohttp's own; it would quote again what is quoted
 
         return self._session.request(method, URL(address, encoded=True), data=data, headers=headers)
@@ -129,7 +129,7 @@ class Requests:
 
 def place(*parts: str) -> str:
     """Return a path of the client interface, of parts that may be anything."""
-    return "/".join([CLIENT, *(quote(part, safe="") for part in parts)])
+    return "/".join([CLIENT, *(quote(part, safe="", errors="replace") for part in parts)])
 
 
 async def _pieces(answer: aiohttp.ClientResponse, limit: int) -> AsyncIterator[bytes]:

@@ -172,7 +172,7 @@ class Rooms:
                     if isinstance(rooms, list)
                 }
 
-    def conversations(self) -> Sequence[Conversation]:
+    async def conversations(self) -> Sequence[Conversation]:
         """Return the rooms that the account is in."""
         account = self._account
         return tuple(
