@@ -39,6 +39,9 @@ class Account:
     host: HostElsewhere
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by each sync; who waits for one clears it first."""
+    sealed_news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when an event was kept that can't be read yet, or when keys have come."""
+    has_new_keys: bool = False
     direct: dict[str, list[str]] = field(default_factory=dict)
     """The account data ``m.direct``: by person, the rooms that are direct chats with them."""
     _events: OrderedDict[tuple[str, str], Remembered] = field(default_factory=OrderedDict)

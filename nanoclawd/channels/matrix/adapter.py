@@ -189,7 +189,7 @@ class MatrixAdapter(BaseAdapter):
         """Read keys from a file that another client has exported. Raises as ``Keys.bring_in``."""
         own, session = self._parts()
         await own.run(session.account.keys.bring_in(path, passphrase))
-        own.start_soon(session.account.synced.set)
+        own.start_soon(session.new_keys)
 
     # An answer in the making (nanoclawd.channels.live.Editor).
 

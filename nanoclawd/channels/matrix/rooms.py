@@ -131,6 +131,12 @@ class Rooms:
         for room_id in [*account.direct.get(person, ()), *self._shared(person)]:
             if self._is_direct(room_id, person):
                 return room_id
+        try:
+            await account.requests.ask("GET", place("profile", person))
+        except NotFound:
+            return None
+        except Refused:
+            pass  # a server that tells nothing of its people
         body: dict[str, Any] = {"is_direct": True, "invite": [person], "preset": "trusted_private_chat"}
         if account.keys.encrypts and account.options.encrypt_direct:
             state = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": _MEGOLM}}

@@ -42,13 +42,15 @@ class SealedEvents:
         kept.append(Sealed(room_id, source, time.time()))
         del kept[:-MAX_SEALED]
         self._account.save()
+        self._account.sealed_news.set()
 
     async def try_again(self, hand_in: Callable[..., Awaitable[None]]) -> None:
         """Hand in what can be read by now, with ``hand_in(room_id, event_id, event, opened)``; tell of the others."""
         account, now = self._account, time.time()
+        has_new_keys, account.has_new_keys = account.has_new_keys, False
         for one in list(account.progress.sealed):
             try:
-                opened = account.keys.open(one.room, one.event)
+                opened = account.keys.open(one.room, one.event) if has_new_keys else None
             except Malformed as error:
                 log.warning("event %.300r is left out: %s", one.event.get("event_id"), error)
                 self._forget(one)

@@ -1,6 +1,7 @@
 """A Matrix channel while it is set up: asks for what is new, for ever, and notes how far all of it is handed in."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -123,6 +124,11 @@ class Session:
             return "does not encrypt: python3-olm is not installed (apt install python3-olm)"
         return "does not encrypt: switched off (encryption:)"
 
+    def new_keys(self) -> None:
+        """Keys have come: something may be readable now."""
+        self.account.has_new_keys = True
+        self.account.sealed_news.set()
+
     async def _listen(self) -> None:
         pause = 1.0
         while True:
@@ -167,6 +173,8 @@ class Session:
         except Unavailable as error:
             log.info("keys are due again: %s", error.message)
         self.account.synced.set()
+        if _object(raw.get("to_device")).get("events"):
+            self.new_keys()
         if first:
             self.ready.set()
             await self.rooms.accept_again()
@@ -209,16 +217,15 @@ class Session:
             self.account.save()
 
     async def _open_sealed(self) -> None:
-        """Try again what could not be decrypted: after each sync, and when it is time to tell people."""
+        """Try again what could not be decrypted when keys have come, and tell people when it is time to."""
         await self.ready.wait()
+        self.account.has_new_keys = True  # they may have come just before an end
         while True:
-            self.account.synced.clear()
-            try:
-                async with asyncio.timeout(PATIENCE_SECONDS if self._sealed.waits else None):
-                    await self.account.synced.wait()
-            except TimeoutError:
-                pass
             await self._sealed.try_again(self._intake.event)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_SECONDS if self._sealed.waits else None):
+                    await self.account.sealed_news.wait()
+            self.account.sealed_news.clear()
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Both the builder and the beds see the repository, so that a directory on PYTHONP
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +34,11 @@ def obtain(kind: str, pins: str, note: Callable[[str], None]) -> Path:
 
 
 def homeserver(note: Callable[[str], None]) -> Path:
-    """Have the Matrix homeserver at build/cache/homeserver, which is a link that tests in the bed and the builder follow."""
+    """Have the Matrix homeserver at build/cache/homeserver, a link that tests in the bed and in the builder follow."""
     directory = obtain(HOMESERVER, f"{HOMESERVER}.txt", note)
     link = CACHE / HOMESERVER
     if not link.is_symlink() or link.readlink() != Path(directory.name):
-        link.unlink(missing_ok=True)
-        link.symlink_to(directory.name)
+        draft = CACHE / f".{HOMESERVER}.{os.getpid()}"
+        draft.symlink_to(directory.name)
+        draft.rename(link)
     return link

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ class Stage:
         """Return the adapter as after a start of the daemon."""
         places = ChannelPlaces(self.directory / "state", self.directory / "run")
         return create("mx", {**self.options, **options}, places)
+
+    async def restart(self, received: Received, **options: Any) -> None:
+        """Have another daemon with the same state."""
+        await self.adapter.teardown()
+        self.adapter = self.make(**options)
+        await self.adapter.setup(received)
 
     def address(self, room_id: str, thread: str | None = None) -> Address:
         return Address("mx", room_id, thread)
@@ -106,3 +113,22 @@ class MatrixSide(PlatformSide):
         """Wait for the receipt, which comes after the message is stored."""
         ada = self.stage.ada
         await ada.until(lambda: self.stage.bot_id in ada.receipts.get(event_id, set()), f"a receipt of {event_id}", 60)
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]:
+    """A homeserver for all tests of a file."""
+    made = Homeserver(tmp_path_factory.mktemp("homeserver"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def stage(server: Homeserver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    """An account and a person, who are new there."""
+    async with staged(server, tmp_path, next(_numbers), monkeypatch) as made:
+        yield made
