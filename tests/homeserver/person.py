@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 
 import nio
 from nio.crypto import decrypt_attachment, encrypt_attachment
-from nio.store import SqliteStore
 
+from homeserver.memory import MemoryStore
 from homeserver.server import Homeserver
 
 PATIENCE_SECONDS: Final = 30.0
@@ -29,7 +29,7 @@ class Person:
         self.server = server
         self.user_id = server.user_id(name)
         directory.mkdir(parents=True, exist_ok=True)
-        config = nio.AsyncClientConfig(store=SqliteStore, store_name=f"{name}.db", pickle_key="k" * 32)
+        config = nio.AsyncClientConfig(store=MemoryStore)
         self.client = nio.AsyncClient(server.url, self.user_id, store_path=str(directory), config=config)
         self.events: dict[str, list[dict[str, Any]]] = {}
         """By room, all that was said there, decrypted, in order."""
@@ -62,8 +62,6 @@ class Person:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self.client.close()
-        if self.client.store is not None:
-            self.client.store.database.close()
 
     # What the person sees.
 

@@ -73,7 +73,7 @@ class MatrixAdapter(BaseAdapter):
         store = Store(self._directory)
         await asyncio.to_thread(self._directory.mkdir, 0o700, parents=True, exist_ok=True)
         await self._live.open()
-        self._own = OwnLoop(f"matrix {self.name}")
+        self._own = OwnLoop.borrow()
         self._host = inbound
         host = HostElsewhere(inbound, self._own)
         self._session = await self._own.run(Session.begin(self.name, self._options, secret, store, host))
@@ -94,7 +94,7 @@ class MatrixAdapter(BaseAdapter):
             await self._live.close()
             self._session = self._own = None
             await own.run(session.end())
-        await own.stop()
+        await own.give_back()
 
     def health(self) -> Health:
         """Tell how the account is: whether it encrypts, and how old what it knows is."""

@@ -1,14 +1,15 @@
-"""An event loop in a thread of its own.
+"""An event loop in a thread of its own, for all Matrix channels.
 
 The Matrix library keeps its keys in SQLite and checks each event against a schema, all of it in the loop that calls it.
-In the daemon's own loop that would hold up everybody's messages.
+In the daemon's own loop that would hold up everybody's messages. One thread for all accounts, as the library's tables
+(peewee's models) are bound to one account's database at a time, for the whole process.
 """
 
 import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import Host
@@ -16,12 +17,23 @@ from nanoclawd.routing.event import InboundEvent
 
 
 class OwnLoop:
-    """Runs coroutines in its thread. Made, used and stopped by one other loop."""
+    """Runs coroutines in its thread. Borrowed, used and given back by one other loop."""
 
-    def __init__(self, name: str) -> None:
+    _shared: ClassVar["OwnLoop | None"] = None
+
+    def __init__(self) -> None:
+        self._users = 0
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="matrix", daemon=True)
         self._thread.start()
+
+    @classmethod
+    def borrow(cls) -> "OwnLoop":
+        """Return the one that there is, made if nobody has it yet."""
+        if cls._shared is None:
+            cls._shared = cls()
+        cls._shared._users += 1
+        return cls._shared
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -49,10 +61,13 @@ class OwnLoop:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call)
 
-    async def stop(self) -> None:
-        """End what runs there, and the thread."""
-        self.start_soon(self._loop.stop)
-        await asyncio.to_thread(self._thread.join)
+    async def give_back(self) -> None:
+        """Use it no more; after the last one the thread ends."""
+        self._users -= 1
+        if self._users == 0:
+            OwnLoop._shared = None
+            self.start_soon(self._loop.stop)
+            await asyncio.to_thread(self._thread.join)
 
 
 class HostElsewhere:
