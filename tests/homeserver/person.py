@@ -106,6 +106,11 @@ class Person:
         await self.until(lambda: text in self.texts(room_id), f"{text!r} in {room_id}", seconds)
         return next(event for event in self.messages(room_id) if event["content"]["body"] == text)
 
+    async def hears_of(self, room_id: str, text: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        """Wait for a message that has a text in it; return it."""
+        await self.until(lambda: any(text in one for one in self.texts(room_id)), f"…{text!r}… in {room_id}", seconds)
+        return next(event for event in self.messages(room_id) if text in event["content"]["body"])
+
     def reactions(self, event_id: str) -> list[str]:
         """Return what others reacted to a message with."""
         found = []
