@@ -79,7 +79,11 @@ class Person:
     def messages(self, room_id: str, sender: str | None = None) -> list[dict[str, Any]]:
         """Return a room's messages as they are shown: edited, without those that were deleted, by somebody else."""
         events = self.events.get(room_id, [])
-        gone = {event.get("redacts") or event["content"].get("redacts") for event in events if _is(event, "m.room.redaction")}
+        gone = {
+            event.get("redacts") or event["content"].get("redacts")
+            for event in events
+            if _is(event, "m.room.redaction")
+        }
         shown: dict[str, dict[str, Any]] = {}
         for event in events:
             if not _is(event, "m.room.message") or event["event_id"] in gone:
@@ -117,7 +121,11 @@ class Person:
         for events in self.events.values():
             for event in events:
                 relation = event["content"].get("m.relates_to", {})
-                if _is(event, "m.reaction") and relation.get("event_id") == event_id and event["sender"] != self.user_id:
+                if (
+                    _is(event, "m.reaction")
+                    and relation.get("event_id") == event_id
+                    and event["sender"] != self.user_id
+                ):
                     found.append(relation["key"])
         return found
 
@@ -141,7 +149,11 @@ class Person:
         if encrypted:
             state.append({"type": "m.room.encryption", "state_key": "", "content": {"algorithm": MEGOLM}})
         answer = await self.client.room_create(
-            name=name, is_direct=direct, invite=list(invited), initial_state=state, preset=nio.RoomPreset.trusted_private_chat
+            name=name,
+            is_direct=direct,
+            invite=list(invited),
+            initial_state=state,
+            preset=nio.RoomPreset.trusted_private_chat,
         )
         assert isinstance(answer, nio.RoomCreateResponse), answer
         room_id: str = answer.room_id
@@ -172,7 +184,11 @@ class Person:
             relation = {"rel_type": "m.thread", "event_id": thread, "is_falling_back": True}
             relation["m.in_reply_to"] = {"event_id": thread}
         if answers is not None:
-            relation = {**relation, "m.in_reply_to": {"event_id": answers}, **({"is_falling_back": False} if thread else {})}
+            relation = {
+                **relation,
+                "m.in_reply_to": {"event_id": answers},
+                **({"is_falling_back": False} if thread else {}),
+            }
         content = {"msgtype": "m.text", "body": text, **({"m.relates_to": relation} if relation else {}), **more}
         return await self.send(room_id, "m.room.message", content)
 
@@ -197,7 +213,9 @@ class Person:
         assert isinstance(answer, nio.RoomRedactResponse), answer
         return str(answer.event_id)
 
-    async def send_file(self, room_id: str, name: str, content: bytes, media_type: str = "application/octet-stream") -> str:
+    async def send_file(
+        self, room_id: str, name: str, content: bytes, media_type: str = "application/octet-stream"
+    ) -> str:
         """Send a file, encrypted where the room is."""
         sealed, keys = encrypt_attachment(content) if self.client.rooms[room_id].encrypted else (content, {})
         answer, _ = await self.client.upload(io.BytesIO(sealed), media_type, name, filesize=len(sealed))

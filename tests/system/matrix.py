@@ -76,5 +76,7 @@ async def people(server: Homeserver, *names: str):  # type: ignore[no-untyped-de
 
 def wired(room_id: str, group: str, *, is_group: bool = False, **rules: str) -> None:
     """Have a group's agent hear a room."""
-    made = call("Chats.Create", channel=CHANNEL, chat=room_id, is_group=is_group, unknown_sender_policy="public")["chat"]
+    made = call("Chats.Create", channel=CHANNEL, chat=room_id, is_group=is_group, unknown_sender_policy="public")[
+        "chat"
+    ]
     call("Wirings.Create", chat=made["id"], group=group, **rules)

@@ -51,7 +51,9 @@ async def room_with_agent(
 def stored(group: str) -> list[dict[str, Any]]:
     """Return what the agent's only session was given, in order."""
     session = session_of(group)
-    return [json.loads(content) for (content,) in rows(session.inbound_db, "SELECT content FROM messages_in ORDER BY seq")]
+    return [
+        json.loads(content) for (content,) in rows(session.inbound_db, "SELECT content FROM messages_in ORDER BY seq")
+    ]
 
 
 def lines(person: Person, room: str, sender: str) -> Counter[str]:
@@ -88,7 +90,10 @@ async def test_two_people_in_an_encrypted_room_and_a_thread_that_sticks(
 ) -> None:
     """Mention-sticky: who was called in a thread goes on hearing it; outside nobody has called."""
     rules = {"engage_mode": "mention-sticky", "session_mode": "per-thread"}
-    async with people(server, "ada", "bob") as (ada, bob), room_with_agent(ada, bot, group, name="Kitchen", **rules) as room:
+    async with (
+        people(server, "ada", "bob") as (ada, bob),
+        room_with_agent(ada, bot, group, name="Kitchen", **rules) as room,
+    ):
         await ada.client.room_invite(room, bob.user_id)
         await bob.join(room)
         await ada.sees_member(room, bob.user_id)

@@ -9,6 +9,7 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.matrix.keys import Keys
 from nanoclawd.channels.matrix.options import Options
 from nanoclawd.channels.matrix.own_loop import HostElsewhere
+from nanoclawd.channels.matrix.pace import Pace
 from nanoclawd.channels.matrix.requests import Requests, place
 from nanoclawd.channels.matrix.state import Device, Progress, Store
 from nanoclawd.errors import NotFound, Refused
@@ -37,6 +38,7 @@ class Account:
     store: Store
     progress: Progress
     host: HostElsewhere
+    pace: Pace = field(default_factory=Pace)
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by each sync; who waits for one clears it first."""
     sealed_news: asyncio.Event = field(default_factory=asyncio.Event)

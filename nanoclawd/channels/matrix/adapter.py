@@ -23,6 +23,7 @@ from nanoclawd.channels.matrix import media
 from nanoclawd.channels.matrix.account import PLATFORM
 from nanoclawd.channels.matrix.options import Options
 from nanoclawd.channels.matrix.own_loop import HostElsewhere, OwnLoop
+from nanoclawd.channels.matrix.pace import Pace
 from nanoclawd.channels.matrix.requests import RateLimited
 from nanoclawd.channels.matrix.sending import MAX_TEXT, TYPING_SECONDS
 from nanoclawd.channels.matrix.session import Session
@@ -52,9 +53,11 @@ class MatrixAdapter(BaseAdapter):
         max_attachment=MAX_BYTES,
     )
 
-    def __init__(self, name: str, options: Options, places: ChannelPlaces) -> None:
+    def __init__(self, name: str, options: Options, places: ChannelPlaces, pace: Pace | None = None) -> None:
+        """Prepare; ``pace`` says how long things may take."""
         self.name = name
         self._options = options
+        self._pace = pace or Pace()
         self._directory = places.state
         self._own: OwnLoop | None = None
         self._session: Session | None = None
@@ -76,7 +79,7 @@ class MatrixAdapter(BaseAdapter):
         self._own = OwnLoop.borrow()
         self._host = inbound
         host = HostElsewhere(inbound, self._own)
-        self._session = await self._own.run(Session.begin(self.name, self._options, secret, store, host))
+        self._session = await self._own.run(Session.begin(self.name, self._options, secret, store, host, self._pace))
         self._watch = asyncio.create_task(self._tell_when_ready(self._own, self._session), name=f"start of {self.name}")
         await asyncio.wait({self._watch}, timeout=_READY_SECONDS)
 

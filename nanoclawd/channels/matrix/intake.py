@@ -70,7 +70,7 @@ class Intake:
         if source.get("sender") == self._account.user_id:
             self._remember(room_id, event_id, opened or source)
             return
-        raw = json.dumps(source, ensure_ascii=False)[:_RAW_CHARACTERS]
+        raw = json.dumps(source)[:_RAW_CHARACTERS]
         work = partial(self._hand_in, room_id, source, opened)
         await _until_done(lambda: self._account.host.handle(event_id, raw, work))
 

@@ -24,7 +24,6 @@ from nanoclawd.errors import Refused, Unavailable
 log = logging.getLogger(__name__)
 
 ENCRYPTED: Final = "m.room.encrypted"
-REQUEST_SECONDS: Final = 30.0
 
 
 class _Client(nio.AsyncClient):  # type: ignore[misc]  # the library has no types
@@ -46,15 +45,15 @@ class _Client(nio.AsyncClient):  # type: ignore[misc]  # the library has no type
 class Keys:
     """Keys and rooms of one device. Used in one loop, which waits for the disk here."""
 
-    def __init__(self, device: Device, store: Store, *, encryption: bool) -> None:
-        """Open the database of keys, and make it where there is none."""
+    def __init__(self, device: Device, store: Store, *, encryption: bool, seconds: float) -> None:
+        """Open the database of keys, made where there is none; a request may take ``seconds``."""
         self.encrypts = encryption and ENCRYPTION_ENABLED
         options: dict[str, Any] = {"encryption_enabled": self.encrypts}
         if ENCRYPTION_ENABLED:
             from nio.store import SqliteStore  # not there without the libraries for encryption
 
             options |= {"store": SqliteStore, "store_name": store.keys, "pickle_key": device.pickle_key}
-        config = nio.AsyncClientConfig(max_limit_exceeded=0, max_timeouts=0, request_timeout=REQUEST_SECONDS, **options)
+        config = nio.AsyncClientConfig(max_limit_exceeded=0, max_timeouts=0, request_timeout=seconds, **options)
         self.client = _Client(device.address, device.user_id, device.device_id, str(store.directory), config)
         self.client.restore_login(device.user_id, device.device_id, device.token)
         store.protect()

@@ -36,9 +36,11 @@ class TokenRefused(Refused):
 class Requests:
     """The homeserver's HTTP interface, with one session of connections. Used in one loop."""
 
-    def __init__(self, address: str, token: str = "") -> None:
+    def __init__(self, address: str, token: str = "", *, seconds: float = 30.0) -> None:
+        """Prepare; a request may take ``seconds`` unless it says otherwise."""
         self.address = address
         self.token = token
+        self._seconds = seconds
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -54,7 +56,7 @@ class Requests:
         body: object = None,
         *,
         query: Mapping[str, str] | None = None,
-        seconds: float = 30.0,
+        seconds: float | None = None,
     ) -> dict[str, Any]:
         """Return what a request is answered, which is always an object.
 
@@ -63,7 +65,7 @@ class Requests:
             path: with its parts quoted already (:func:`place`).
             body: goes as JSON.
             query: what follows the question mark.
-            seconds: for all of it.
+            seconds: for all of it; None: as long as any request.
 
         Raises:
             RateLimited: later.
@@ -73,7 +75,10 @@ class Requests:
         """
         data = None if body is None else json.dumps(body).encode()
         try:
-            async with asyncio.timeout(seconds), self._open(method, path, data, query, "application/json") as answer:
+            async with (
+                asyncio.timeout(seconds or self._seconds),
+                self._open(method, path, data, query, "application/json") as answer,
+            ):
                 return _answer(answer.status, await _read(answer, _MAX_ANSWER))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable(_trouble(error)) from error
@@ -121,7 +126,7 @@ class Requests:
         headers = {} if media_type is None else {"Content-Type": media_type}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        address = f"{self.address}{path}" + (f"?{urlencode(query, errors="replace")}" if query else "")
+        address = f"{self.address}{path}" + (f"?{urlencode(query, errors='replace')}" if query else "")
         from yarl import URL  # aiohttp's own; it would quote again what is quoted
 
         return self._session.request(method, URL(address, encoded=True), data=data, headers=headers)

@@ -12,9 +12,6 @@ from nanoclawd.errors import NanoclawError
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS: Final = 10.0
-"""A key may come after what it opens; only then people are told."""
-
 _LONGEST_SECONDS: Final = 7 * 24 * 3600.0
 _WORDS: Final = (
     "I can't read what you have just sent: it is encrypted, and your app has not given me the key. "
@@ -60,7 +57,7 @@ class SealedEvents:
                 self._forget(one)
             elif now - one.since > _LONGEST_SECONDS:
                 self._forget(one)
-            elif not one.told and now - one.since >= PATIENCE_SECONDS:
+            elif not one.told and now - one.since >= account.pace.key_patience:
                 await self._tell_of(one)
 
     @property

@@ -31,7 +31,6 @@ TYPING_SECONDS: Final = 25.0
 _MAX_EVENT: Final = 40_000
 """Bytes of a message's words in both forms: encrypted it has a third more."""
 
-_SEND_SECONDS: Final = 40.0
 _JOIN_SECONDS: Final = 10.0
 
 
@@ -75,7 +74,7 @@ class Sender:
         """
         sealed_kind, sealed = await self._account.keys.encrypt(room_id, kind, content)
         path = place("rooms", room_id, "send", sealed_kind, transaction)
-        answer = await self._account.requests.ask("PUT", path, sealed, seconds=_SEND_SECONDS)
+        answer = await self._account.requests.ask("PUT", path, sealed)
         event_id = answer.get("event_id")
         if not isinstance(event_id, str) or not event_id:
             raise Unavailable("the homeserver does not tell the event's id")

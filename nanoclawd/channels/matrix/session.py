@@ -16,9 +16,10 @@ from nanoclawd.channels.matrix.keys import Keys
 from nanoclawd.channels.matrix.login import log_in
 from nanoclawd.channels.matrix.options import Options
 from nanoclawd.channels.matrix.own_loop import HostElsewhere
+from nanoclawd.channels.matrix.pace import Pace
 from nanoclawd.channels.matrix.requests import RateLimited, Requests, TokenRefused, place
 from nanoclawd.channels.matrix.rooms import Rooms
-from nanoclawd.channels.matrix.sealed import PATIENCE_SECONDS, SealedEvents
+from nanoclawd.channels.matrix.sealed import SealedEvents
 from nanoclawd.channels.matrix.sending import Sender
 from nanoclawd.channels.matrix.state import Store
 from nanoclawd.channels.matrix.timeline import timeline_of
@@ -26,12 +27,6 @@ from nanoclawd.errors import NanoclawError, Unavailable
 
 log = logging.getLogger(__name__)
 
-LONG_POLL_SECONDS: Final = 30.0
-_GRACE_SECONDS: Final = 20.0
-"""More than the long poll an answer may take, before the connection counts as dead."""
-
-_FIRST_SYNC_SECONDS: Final = 600.0
-_LONGEST_PAUSE: Final = 60.0
 _LAG_SECONDS: Final = 120.0
 _QUIET_SAVE_SECONDS: Final = 30.0
 _INVITATION_TRIES: Final = 5
@@ -69,16 +64,18 @@ class Session:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def begin(cls, name: str, options: Options, secret: str, store: Store, host: HostElsewhere) -> "Session":
+    async def begin(
+        cls, name: str, options: Options, secret: str, store: Store, host: HostElsewhere, pace: Pace
+    ) -> "Session":
         """Log in and begin to listen.
 
         Raises:
             NanoclawError: the account can't be logged in.
         """
         device = await log_in(options, secret, store)
-        keys = Keys(device, store, encryption=options.encryption)
-        requests = Requests(device.address, device.token)
-        session = cls(Account(name, options, device, requests, keys, store, store.progress(), host))
+        keys = Keys(device, store, encryption=options.encryption, seconds=pace.request)
+        requests = Requests(device.address, device.token, seconds=pace.request)
+        session = cls(Account(name, options, device, requests, keys, store, store.progress(), host, pace))
         session._tasks = [  # noqa: SLF001  # its own
             asyncio.create_task(session._listen(), name=f"sync of {name}"),
             asyncio.create_task(session._open_sealed(), name=f"keys of {name}"),
@@ -144,21 +141,21 @@ class Session:
                 self._trouble, wait = error.message, error.retry_after
             except NanoclawError as error:
                 self._trouble, wait = error.message, pause
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                pause = min(pause * 2, self.account.pace.longest_pause)
             except Exception as error:
                 log.exception("a sync failed")
                 self._trouble, wait = f"a sync failed: {type(error).__name__}", pause
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                pause = min(pause * 2, self.account.pace.longest_pause)
             await asyncio.sleep(wait)
 
     async def _sync(self) -> None:
-        first = not self.ready.is_set()
-        query = {"filter": _FILTER, "timeout": "0" if first else f"{LONG_POLL_SECONDS * 1000:.0f}"}
+        pace, first = self.account.pace, not self.ready.is_set()
+        query = {"filter": _FILTER, "timeout": "0" if first else f"{pace.long_poll * 1000:.0f}"}
         if self._asked_since:
             query["since"] = self._asked_since
         if first:
             query["full_state"] = "true"
-        seconds = _FIRST_SYNC_SECONDS if first else LONG_POLL_SECONDS + _GRACE_SECONDS
+        seconds = pace.first_sync if first else pace.long_poll + pace.grace
         raw = await self.account.requests.ask("GET", place("sync"), query=query, seconds=seconds)
         token = raw.get("next_batch")
         if not isinstance(token, str) or not token:
@@ -223,7 +220,7 @@ class Session:
         while True:
             await self._sealed.try_again(self._intake.event)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE_SECONDS if self._sealed.waits else None):
+                async with asyncio.timeout(self.account.pace.key_patience if self._sealed.waits else None):
                     await self.account.sealed_news.wait()
             self.account.sealed_news.clear()
 

@@ -113,7 +113,7 @@ def _boot(settings: Settings, stages: Stages) -> int:
     with stages.stage("the container base image and wheels"):
         base = rootfs.base_image(settings, stages.note)
         wheels = rootfs.wheels(settings, stages.note)
-        unpacked.homeserver(stages.note)
+        unpacked.for_tests(stages.note)
     with stages.stage(f"laying out the bed {settings.name!r}"):
         machine.end(settings)  # an `up` that was killed may have left something half booted
         cache.discard(settings.directory)

@@ -123,7 +123,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def _builder(settings: Settings, arguments: argparse.Namespace) -> int:
     host.prepare(_say)
-    unpacked.homeserver(_say)
+    unpacked.for_tests(_say)
     return builder.run(rootfs.builder_tree(settings, _say), arguments.words, rootfs.wheels(settings, _say))
 
 

@@ -14,7 +14,7 @@ from . import cache, host
 from .settings import BED_SOURCES, REPOSITORY
 
 CACHE = REPOSITORY / "build" / "cache"
-HOMESERVER = "homeserver"
+FOR_TESTS = ("homeserver", "matrix-nio")
 
 
 def obtain(kind: str, pins: str, note: Callable[[str], None]) -> Path:
@@ -33,12 +33,12 @@ def obtain(kind: str, pins: str, note: Callable[[str], None]) -> Path:
     return cache.obtain(CACHE, kind, cache.key_of((BED_SOURCES / pins).read_text()), build, note)
 
 
-def homeserver(note: Callable[[str], None]) -> Path:
-    """Have the Matrix homeserver at build/cache/homeserver, a link that tests in the bed and in the builder follow."""
-    directory = obtain(HOMESERVER, f"{HOMESERVER}.txt", note)
-    link = CACHE / HOMESERVER
-    if not link.is_symlink() or link.readlink() != Path(directory.name):
-        draft = CACHE / f".{HOMESERVER}.{os.getpid()}"
-        draft.symlink_to(directory.name)
-        draft.rename(link)
-    return link
+def for_tests(note: Callable[[str], None]) -> None:
+    """Have each of these below build/cache, by a link of its name that tests in the bed and in the builder follow."""
+    for name in FOR_TESTS:
+        directory = obtain(name, f"{name}.txt", note)
+        link = CACHE / name
+        if not link.is_symlink() or link.readlink() != Path(directory.name):
+            draft = CACHE / f".{name}.{os.getpid()}"
+            draft.symlink_to(directory.name)
+            draft.rename(link)

@@ -15,6 +15,7 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.matrix import create
 from nanoclawd.channels.matrix.adapter import MatrixAdapter
+from nanoclawd.channels.matrix.pace import Pace
 from unit.channels.contract import PATIENCE_SECONDS, PlatformSide, Received
 
 BOT = "bot"
@@ -32,13 +33,16 @@ class Stage:
         (directory / "credentials").mkdir()
         (directory / "credentials" / "nanoclawd.mx").write_text("secret\n")
         self.options: dict[str, Any] = {"homeserver": server.url, "user": self.bot_name, **options}
+        self.pace = Pace(key_patience=1.0)
         self.adapter = self.make()
         self.ada = Person(server, f"ada{number}", directory / "ada")
 
     def make(self, **options: Any) -> MatrixAdapter:
         """Return the adapter as after a start of the daemon."""
         places = ChannelPlaces(self.directory / "state", self.directory / "run")
-        return create("mx", {**self.options, **options}, places)
+        adapter = create("mx", {**self.options, **options}, places)
+        adapter._pace = self.pace
+        return adapter
 
     async def restart(self, received: Received, **options: Any) -> None:
         """Have another daemon with the same state."""
