@@ -1,10 +1,10 @@
-"""A Matrix homeserver beside the appliance, and the people on it; the appliance's channel ``mx`` is an account there."""
+"""A Matrix homeserver beside the appliance, and people on it; the appliance's channel ``mx`` is an account there."""
 
 import contextlib
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +62,7 @@ def state() -> str:
 
 
 @contextlib.asynccontextmanager
-async def people(server: Homeserver, *names: str):  # type: ignore[no-untyped-def]
+async def people(server: Homeserver, *names: str) -> AsyncIterator[list[Person]]:
     """Have people, who are new there."""
     tail = secrets.token_hex(3)
     with tempfile.TemporaryDirectory() as directory:

@@ -12,6 +12,7 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -59,6 +60,10 @@ def stored(group: str) -> list[dict[str, Any]]:
 def lines(person: Person, room: str, sender: str) -> Counter[str]:
     """Return what somebody has said in a room, by lines."""
     return Counter(line for text in person.texts(room, sender) for line in text.split("\n"))
+
+
+def _has_said(person: Person, room: str, sender: str, wanted: Counter[str]) -> bool:
+    return lines(person, room, sender) >= wanted
 
 
 async def test_a_direct_chat_encrypted_with_all_that_people_do(server: Homeserver, bot: str, group: str) -> None:
@@ -149,7 +154,7 @@ async def test_no_message_is_lost_or_doubled_however_often_the_daemon_dies(serve
             for room in rooms:
                 # What waited together is answered together, a line for each.
                 wanted = Counter(f"echo: {text}" for where, text in sent if where == room)
-                await ada.until(lambda: lines(ada, room, bot) >= wanted, f"{wanted} in {room}", 120)
+                await ada.until(partial(_has_said, ada, room, bot, wanted), f"{wanted} in {room}", 120)
                 assert lines(ada, room, bot) == wanted
             for name in groups:
                 given = [one["text"] for one in await asyncio.to_thread(stored, name) if "text" in one]

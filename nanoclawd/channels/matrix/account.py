@@ -16,6 +16,7 @@ from nanoclawd.errors import NotFound, Refused
 
 PLATFORM: Final = "matrix"
 _MAX_REMEMBERED: Final = 1000
+_PAIR: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Account:
     def is_group(self, room_id: str) -> bool:
         """Tell whether more than one other can write in a room."""
         room = self.keys.rooms.get(room_id)
-        return room is not None and room.joined_count + room.invited_count > 2
+        return room is not None and room.joined_count + room.invited_count > _PAIR
 
     def remember(self, room_id: str, event_id: str, sender: str, text: str) -> None:
         """Keep an event's words, for those that answer it."""

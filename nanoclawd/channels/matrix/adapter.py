@@ -1,6 +1,7 @@
 """The Matrix channel's adapter: the daemon's side of it. What talks to the homeserver runs in a thread of its own."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -209,10 +210,8 @@ class MatrixAdapter(BaseAdapter):
 
     async def _typing(self, address: Address, *, on: bool) -> None:
         own, session = self._parts()
-        try:
+        with contextlib.suppress(Refused, NotFound):  # a room that the account is in no more
             await own.run(session.sender.typing(address.platform_id, on=on))
-        except (Refused, NotFound):
-            pass  # a room that the account is not in
 
     async def _tell_when_ready(self, own: OwnLoop, session: Session) -> None:
         await own.run(session.until_ready())

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from nanoclawd.channels.matrix.account import PLATFORM, Account, Remembered
 from nanoclawd.channels.matrix.keys import ENCRYPTED
+from nanoclawd.channels.matrix.options import MAX_ID
 from nanoclawd.channels.matrix.reading import Malformed, Said, read, without_fallback
 from nanoclawd.channels.matrix.requests import place
 from nanoclawd.channels.matrix.rooms import Rooms
@@ -52,7 +53,7 @@ class Intake:
         last = None
         for source in events:
             event_id = source.get("event_id")
-            if isinstance(event_id, str) and 0 < len(event_id) <= 1000:
+            if isinstance(event_id, str) and 0 < len(event_id) <= MAX_ID:
                 await self.event(room_id, event_id, source, opened.get(event_id))
                 last = event_id if source.get("sender") != account.user_id else last
         for source in (*state, *events):

@@ -178,7 +178,7 @@ class Keys:
         if not self.encrypts:
             raise Refused("this channel does not encrypt: it has no keys")
         await self.client.export_keys(str(path), passphrase)
-        path.chmod(0o600)
+        await asyncio.to_thread(path.chmod, 0o600)
 
     async def bring_in(self, path: Path, passphrase: str) -> None:
         """Read keys of rooms from a file that another client has exported.

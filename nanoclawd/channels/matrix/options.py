@@ -9,6 +9,9 @@ import msgspec
 
 from nanoclawd.channels.adapter import InvalidOption
 
+MAX_ID: Final = 255
+"""Characters of any id on Matrix."""
+
 _USER: Final = re.compile(r"@[^\s:@]{1,200}:[^\s@]{1,230}")
 _NAME: Final = re.compile(r"[a-z0-9._=/+-]{1,200}")
 _SERVER: Final = re.compile(r"[A-Za-z0-9.:\[\]-]{1,230}")
@@ -72,7 +75,7 @@ def check(options: Options) -> None:
 
 def is_user_id(text: object) -> bool:
     """Tell whether a text is a person's id on Matrix."""
-    return isinstance(text, str) and len(text) <= 255 and _USER.fullmatch(text) is not None
+    return isinstance(text, str) and len(text) <= MAX_ID and _USER.fullmatch(text) is not None
 
 
 def server_of(user_id: str) -> str:

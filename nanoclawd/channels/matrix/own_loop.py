@@ -32,8 +32,9 @@ class OwnLoop:
         """Return the one that there is, made if nobody has it yet."""
         if cls._shared is None:
             cls._shared = cls()
-        cls._shared._users += 1
-        return cls._shared
+        own = cls._shared
+        own._users += 1  # noqa: SLF001  # its own
+        return own
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -5,17 +5,17 @@ Nothing is asked of anybody here: what an event says of other events is left as 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
 from nanoclaw_runner.contract.clock import to_text
-from nanoclawd.channels.matrix.options import is_user_id
+from nanoclawd.channels.matrix.options import MAX_ID, is_user_id
 from nanoclawd.routing.event import Change, InboundFile
 
-_MAX_ID: Final = 255
+_MAX_KEY: Final = 100
 _MAX_NAME: Final = 1000
 _MAX_TEXT: Final = 70_000
 """An event has 65,536 bytes at most, says the specification (Client-Server API, Size limits)."""
@@ -88,7 +88,7 @@ def read(event: object) -> Said | None:
     return reader(event, content, Said(event_id, sender, ms, ""))
 
 
-def _reader(kind: str) -> Any:
+def _reader(kind: str) -> Callable[[Mapping[str, Any], Mapping[str, Any], Said], Said | None] | None:
     if kind in ("m.room.message", "m.sticker"):
         return _message
     if kind in _POLLS:
@@ -158,7 +158,7 @@ def _file(content: Mapping[str, Any], name: str) -> InboundFile:
     if sealed:
         key, vector = _mapping(sealed, "key").get("k"), sealed.get("iv")
         digest = _mapping(sealed, "hashes").get("sha256")
-        if not all(isinstance(one, str) and 0 < len(one) <= 100 for one in (key, vector, digest)):
+        if not all(isinstance(one, str) and 0 < len(one) <= _MAX_KEY for one in (key, vector, digest)):
             raise Malformed("its file cannot be decrypted")
         reference |= {"k": str(key), "i": str(vector), "h": str(digest)}
     size, kind = info.get("size"), info.get("mimetype")
@@ -213,7 +213,7 @@ def _reaction(event: Mapping[str, Any], content: Mapping[str, Any], said: Said) 
     if relation.get("rel_type") != "m.annotation" or not isinstance(key, str) or not key:
         raise Malformed("it reacts to nothing")
     return _with(
-        said, text=key[:100], change=Change.REACTED, about=_id(relation.get("event_id"), "it reacts to nothing")
+        said, text=key[:_MAX_KEY], change=Change.REACTED, about=_id(relation.get("event_id"), "it reacts to nothing")
     )
 
 
@@ -229,7 +229,7 @@ def _with(said: Said, **values: Any) -> Said:
 
 
 def _id(value: object, otherwise: str) -> str:
-    if not isinstance(value, str) or not value.startswith("$") or len(value) > _MAX_ID or not value.isprintable():
+    if not isinstance(value, str) or not value.startswith("$") or len(value) > MAX_ID or not value.isprintable():
         raise Malformed(otherwise)
     return value
 

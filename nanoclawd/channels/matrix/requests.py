@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -110,7 +111,7 @@ class Requests:
     async def _download(self, path: str, limit: int) -> bytes:
         try:
             async with self._open("GET", path, None, None, None) as answer:
-                if answer.status != 200:
+                if answer.status != HTTPStatus.OK:
                     _answer(answer.status, await _read(answer, _MAX_ANSWER))
                     raise Unavailable(f"the homeserver answered {answer.status}")
                 return await _read(answer, limit)
@@ -156,10 +157,10 @@ def _answer(status: int, content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        if status < 400:
+        if status < HTTPStatus.BAD_REQUEST:
             raise Unavailable("the homeserver's answer is no JSON object")
         found = {}
-    if status >= 400:
+    if status >= HTTPStatus.BAD_REQUEST:
         raise refusal(status, found)
     return found
 
@@ -169,22 +170,22 @@ def refusal(status: int, answer: Mapping[str, Any]) -> NanoclawError:
     code = answer.get("errcode")
     code = code if isinstance(code, str) else ""
     words = presentable(answer.get("error")) or code or f"status {status}"
-    if status == 429 or code == "M_LIMIT_EXCEEDED":
+    if status == HTTPStatus.TOO_MANY_REQUESTS or code == "M_LIMIT_EXCEEDED":
         return RateLimited(_retry_after(answer))
-    if status >= 500:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unavailable(f"the homeserver fails: {words}")
     if code == "M_UNKNOWN_TOKEN":
         return TokenRefused(f"the homeserver does not know the account's token any more: {words}")
-    if status == 413 or code == "M_TOO_LARGE":
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or code == "M_TOO_LARGE":
         return TooLarge(f"the homeserver finds it too large: {words}")
-    if status == 404 or code == "M_NOT_FOUND":
+    if status == HTTPStatus.NOT_FOUND or code == "M_NOT_FOUND":
         return NotFound(f"the homeserver knows no such thing: {words}")
     return Refused(f"the homeserver refuses: {words}")
 
 
 def _retry_after(answer: Mapping[str, Any]) -> float:
     told = answer.get("retry_after_ms")
-    if type(told) not in (int, float):
+    if not isinstance(told, int | float):
         return 5.0
     return min(max(float(told) / 1000, 0.05), _MAX_RETRY_AFTER)
 

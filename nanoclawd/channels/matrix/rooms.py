@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nanoclawd.channels.adapter import Conversation
 from nanoclawd.channels.matrix.account import PLATFORM, Account
-from nanoclawd.channels.matrix.options import is_user_id, may_invite, server_of
+from nanoclawd.channels.matrix.options import MAX_ID, is_user_id, may_invite, server_of
 from nanoclawd.channels.matrix.requests import place
 from nanoclawd.channels.matrix.state import MAX_INVITES
 from nanoclawd.errors import NanoclawError, NotFound, Refused, Unavailable
@@ -93,7 +93,7 @@ class Rooms:
         """
         content = event.get("content")
         replacement = content.get("replacement_room") if isinstance(content, Mapping) else None
-        if not isinstance(replacement, str) or not 1 < len(replacement) <= 255 or replacement == room_id:
+        if not isinstance(replacement, str) or not 1 < len(replacement) <= MAX_ID or replacement == room_id:
             return
         account = self._account
         if account.progress.moved.get(room_id) == replacement and replacement in account.progress.rooms:
@@ -128,9 +128,10 @@ class Rooms:
         account = self._account
         if not is_user_id(person) or person == account.user_id:
             return None
-        for room_id in [*account.direct.get(person, ()), *self._shared(person)]:
-            if self._is_direct(room_id, person):
-                return room_id
+        candidates: list[str] = [*account.direct.get(person, []), *self._shared(person)]
+        for known in candidates:
+            if self._is_direct(known, person):
+                return known
         try:
             await account.requests.ask("GET", place("profile", person))
         except NotFound:

@@ -32,6 +32,7 @@ _MAX_EVENT: Final = 40_000
 """Bytes of a message's words in both forms: encrypted it has a third more."""
 
 _JOIN_SECONDS: Final = 10.0
+_MAX_THREADS: Final = 1000
 
 
 class Sender:
@@ -146,7 +147,7 @@ class Sender:
         event_id = await self.send(address.platform_id, "m.room.message", content, transaction)
         if thread is not None:
             self._latest[address.platform_id, thread] = event_id
-            while len(self._latest) > 1000:
+            while len(self._latest) > _MAX_THREADS:
                 del self._latest[next(iter(self._latest))]
         return event_id
 
@@ -197,7 +198,7 @@ def _words(piece: Document, kind: str = "m.text") -> dict[str, Any]:
     plain = to_plain(piece)
     content: dict[str, Any] = {"msgtype": kind, "body": plain}
     html = to_matrix(piece)
-    has_more = html != f"<p>{plain}</p>" and html != plain
+    has_more = html not in (f"<p>{plain}</p>", plain)
     if has_more and len(plain.encode()) + len(html.encode()) <= _MAX_EVENT:
         content |= {"format": "org.matrix.custom.html", "formatted_body": html}
     return content

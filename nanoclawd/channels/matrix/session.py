@@ -76,7 +76,7 @@ class Session:
         keys = Keys(device, store, encryption=options.encryption, seconds=pace.request)
         requests = Requests(device.address, device.token, seconds=pace.request)
         session = cls(Account(name, options, device, requests, keys, store, store.progress(), host, pace))
-        session._tasks = [  # noqa: SLF001  # its own
+        session._tasks = [  # its own
             asyncio.create_task(session._listen(), name=f"sync of {name}"),
             asyncio.create_task(session._open_sealed(), name=f"keys of {name}"),
         ]

@@ -109,5 +109,5 @@ def _read[Kind: msgspec.Struct](path: Path, kind: type[Kind]) -> Kind | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError, msgspec.ValidationError) as error:
-        log.error("%s can't be read, and is begun anew: %s", path.name, type(error).__name__)
+        log.warning("%s can't be read, and is begun anew: %s", path.name, type(error).__name__)
         return None

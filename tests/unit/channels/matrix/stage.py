@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +59,15 @@ class Stage:
         return room_id
 
 
+async def until_told(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again until a condition holds of which nobody is told."""
+    for _ in range(int(PATIENCE_SECONDS * 20)):
+        if await condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come true in time")
+
+
 @contextlib.asynccontextmanager
 async def staged(
     server: Homeserver, directory: Path, number: int, monkeypatch: pytest.MonkeyPatch, **options: Any
@@ -90,9 +98,10 @@ class MatrixSide(PlatformSide):
 
     async def appear(self) -> None:
         await self.stage.ada.sees_member(self.chat, self.stage.bot_id)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while self.chat not in [one.platform_id for one in await self.adapter.conversations()]:
-                await asyncio.sleep(0.05)  # nobody tells when the adapter knows
+        await until_told(self._knows)
+
+    async def _knows(self) -> bool:
+        return self.chat in [one.platform_id for one in await self.adapter.conversations()]
 
     async def shown(self) -> Sequence[str]:
         marker = await self.stage.ada.say(self.chat, "what is there?")
@@ -117,22 +126,3 @@ class MatrixSide(PlatformSide):
         """Wait for the receipt, which comes after the message is stored."""
         ada = self.stage.ada
         await ada.until(lambda: self.stage.bot_id in ada.receipts.get(event_id, set()), f"a receipt of {event_id}", 60)
-
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]:
-    """A homeserver for all tests of a file."""
-    made = Homeserver(tmp_path_factory.mktemp("homeserver"))
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-async def stage(server: Homeserver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """An account and a person, who are new there."""
-    async with staged(server, tmp_path, next(_numbers), monkeypatch) as made:
-        yield made

@@ -14,16 +14,9 @@ from nanoclawd.errors import Refused, Unavailable
 from nanoclawd.routing.event import Change, InboundEvent
 from nanoclawd.sessions.ports import Delivered, Edit, PartialText, Reaction, Text, Undelivered
 from unit.channels.contract import Received, attachment, outgoing
-from unit.channels.matrix_stage import Stage, server, stage
-
-__all__ = ["server", "stage"]
+from unit.channels.matrix.stage import Stage, until_told
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
-
-
-@pytest.fixture
-def received() -> Received:
-    return Received()
 
 
 async def event_of(received: Received, event_id: str) -> InboundEvent:
@@ -209,9 +202,11 @@ async def test_invitations_are_for_whom_the_options_say(stage: Stage, received: 
     stage.adapter = stage.make(invites=[])
     await stage.adapter.setup(received)
     room = await stage.ada.make_room(stage.bot_id, direct=True)
-    async with asyncio.timeout(20):
-        while "invitations are open" not in stage.adapter.health().detail:
-            await asyncio.sleep(0.05)  # nobody tells
+
+    async def is_open() -> bool:
+        return "invitations are open" in stage.adapter.health().detail
+
+    await until_told(is_open)
     assert room not in [one.platform_id for one in await stage.adapter.conversations()]
     await stage.restart(received, invites=[f"{stage.ada.user_id[:5]}*"])
     await stage.ada.sees_member(room, stage.bot_id)

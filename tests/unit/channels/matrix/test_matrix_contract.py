@@ -3,24 +3,20 @@
 F-47, F-49, W-21, W-39: what is delivered again, also in several pieces, is one message each.
 """
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from unit.channels.contract import AdapterContract
-from unit.channels.matrix_stage import MatrixSide, Stage, server, stage
-
-__all__ = ["server", "stage"]
+from unit.channels.matrix.stage import MatrixSide, Stage
 
 
 class TestPlain(AdapterContract):
     encrypted = False
 
     @pytest.fixture
-    async def side(self, stage: Stage) -> AsyncIterator[MatrixSide]:
+    async def side(self, stage: Stage) -> MatrixSide:
         made = MatrixSide(stage, encrypted=self.encrypted)
         await made.make()
-        yield made
+        return made
 
 
 class TestEncrypted(TestPlain):

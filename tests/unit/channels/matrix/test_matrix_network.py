@@ -17,17 +17,10 @@ from nanoclawd.channels.adapter import HealthState
 from nanoclawd.channels.matrix.pace import Pace
 from nanoclawd.sessions.ports import Delivered, Text, Undelivered
 from unit.channels.contract import Received, outgoing
-from unit.channels.matrix_stage import Stage, server, staged
-
-__all__ = ["server"]
+from unit.channels.matrix.stage import Stage, staged
 
 WEATHERS = int(os.environ.get("NANOCLAW_SOAK_WEATHERS", "10"))
 QUICK = Pace(long_poll=0.5, grace=0.7, request=1.0, longest_pause=0.5, key_patience=1.0)
-
-
-@pytest.fixture
-def received() -> Received:
-    return Received()
 
 
 @pytest.fixture

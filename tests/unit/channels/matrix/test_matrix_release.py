@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 LIBRARY = REPOSITORY / "build" / "cache" / "matrix-nio"
-HERE = "tests/unit/channels"
+HERE = "tests/unit/channels/matrix"
 TESTS = (
     f"{HERE}/test_matrix_contract.py::TestEncrypted::test_a_claimed_idempotency_holds",
     f"{HERE}/test_matrix_contract.py::TestEncrypted::test_nothing_comes_in_after_the_teardown",

@@ -1,6 +1,9 @@
 """What other people's programs may send on Matrix: read strictly, and never in the way of what follows."""
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanoclawd.channels.adapter import InvalidOption
+from nanoclawd.channels.adapter import ChannelPlaces, InvalidOption
 from nanoclawd.channels.matrix import create
 from nanoclawd.channels.matrix.backlog import Backlog
 from nanoclawd.channels.matrix.keys import Keys
 from nanoclawd.channels.matrix.options import Options, check, may_invite
 from nanoclawd.channels.matrix.reading import Malformed, Said, read, without_fallback
 from nanoclawd.channels.matrix.state import Device, Progress, Sealed, Store
-from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.routing.event import Change
 
 ADA = "@ada:bed.test"
@@ -144,10 +146,48 @@ def test_what_is_malformed_is_named_so(odd: object):
 
 
 _keys = st.sampled_from(
-    ["type", "content", "sender", "event_id", "origin_server_ts", "body", "msgtype", "m.relates_to", "rel_type", "key"]
-    + ["m.in_reply_to", "m.new_content", "m.mentions", "user_ids", "url", "file", "info", "size", "redacts", "unsigned"]
-    + ["m.poll.start", "question", "answers", "m.text", "iv", "k", "hashes", "sha256", "is_falling_back", "state_key"]
-    + ["events", "timeline", "state", "join", "invite", "rooms", "to_device", "limited", "prev_batch", "invite_state"]
+    [
+        "type",
+        "content",
+        "sender",
+        "event_id",
+        "origin_server_ts",
+        "body",
+        "msgtype",
+        "m.relates_to",
+        "rel_type",
+        "key",
+        "m.in_reply_to",
+        "m.new_content",
+        "m.mentions",
+        "user_ids",
+        "url",
+        "file",
+        "info",
+        "size",
+        "redacts",
+        "unsigned",
+        "m.poll.start",
+        "question",
+        "answers",
+        "m.text",
+        "iv",
+        "k",
+        "hashes",
+        "sha256",
+        "is_falling_back",
+        "state_key",
+        "events",
+        "timeline",
+        "state",
+        "join",
+        "invite",
+        "rooms",
+        "to_device",
+        "limited",
+        "prev_batch",
+        "invite_state",
+    ]
 )
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -256,13 +296,18 @@ def test_what_is_kept_is_found_again_and_broken_files_are_begun_anew(tmp_path: P
 
 async def test_how_far_all_is_done_is_said_in_order():
     """A token is kept only after everything of its sync, and of those before it."""
-    import asyncio
-
     finished: list[str] = []
+    done = asyncio.Event()
+
+    def finish(token: str) -> None:
+        finished.append(token)
+        if token == "3":
+            done.set()
+
     gates = {name: asyncio.Event() for name in ("a", "b")}
     order: list[str] = []
 
-    def work(name: str, gate: str):
+    def work(name: str, gate: str) -> Callable[[], Awaitable[None]]:
         async def do() -> None:
             await gates[gate].wait()
             order.append(name)
@@ -271,7 +316,7 @@ async def test_how_far_all_is_done_is_said_in_order():
 
     backlog = Backlog()
     for token, jobs in (("1", [("a", "a1")]), ("2", [("b", "b1"), ("a", "a2")]), ("3", [])):
-        backlog.begin(lambda token=token: finished.append(token))
+        backlog.begin(partial(finish, token))
         for chat, name in jobs:
             backlog.add(chat, work(name, chat))
         backlog.end()
@@ -280,8 +325,7 @@ async def test_how_far_all_is_done_is_said_in_order():
     await asyncio.sleep(0)
     assert (order, finished) == (["b1"], [])
     gates["a"].set()
-    while backlog.open:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(done.wait(), 20)
     assert order == ["b1", "a1", "a2"]
     assert finished == ["1", "2", "3"]
     await backlog.stop()
