@@ -57,6 +57,8 @@ class Keys:
         self.client = _Client(device.address, device.user_id, device.device_id, str(store.directory), config)
         self.client.restore_login(device.user_id, device.device_id, device.token)
         store.protect()
+        self.fingerprint = str(self.client.olm.account.identity_keys["ed25519"]) if self.encrypts else ""
+        """What a person compares who verifies this device by hand."""
         self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
@@ -64,11 +66,6 @@ class Keys:
         """The joined rooms (``nio.MatrixRoom``), as of the last sync."""
         rooms: Mapping[str, Any] = self.client.rooms
         return rooms
-
-    @property
-    def fingerprint(self) -> str | None:
-        """What a person compares who verifies this device by hand."""
-        return str(self.client.olm.account.identity_keys["ed25519"]) if self.encrypts else None
 
     async def close(self) -> None:
         """End the connections, and close the database."""

@@ -116,7 +116,7 @@ class Session:
     def _encryption(self) -> str:
         keys = self.account.keys
         if keys.encrypts:
-            return f"encrypts, as device {self.account.device.device_id}"
+            return f"encrypts, as device {self.account.device.device_id} with the key {keys.fingerprint}"
         if self.account.options.encryption:
             return "does not encrypt: python3-olm is not installed (apt install python3-olm)"
         return "does not encrypt: switched off (encryption:)"
