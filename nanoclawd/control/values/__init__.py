@@ -19,6 +19,7 @@ from nanoclawd.control.values.chat import (
     UploadedFile,
 )
 from nanoclawd.control.values.chats import Chat, ChatSettings, Destination, DestinationType, Wiring, WiringSettings
+from nanoclawd.control.values.credentials import Credential, Taken
 from nanoclawd.control.values.groups import Group, GroupSettings
 from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, ImageState
 from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
@@ -47,6 +48,7 @@ __all__ = [
     "Component",
     "ComponentState",
     "Conversation",
+    "Credential",
     "Decision",
     "Destination",
     "DestinationType",
@@ -75,6 +77,7 @@ __all__ = [
     "SessionState",
     "Skill",
     "Step",
+    "Taken",
     "Task",
     "TaskPlace",
     "TaskRun",
