@@ -7,7 +7,15 @@ test compares the two. Times are ISO-8601 text (:mod:`nanoclaw_runner.contract.c
 from nanoclawd.control.values.appliance import ApplianceStatus, BusySession, Component, ComponentState, Limits
 from nanoclawd.control.values.approvals import Approval, ApprovalState, CardState, Option, Question
 from nanoclawd.control.values.caller import Caller, Peer
-from nanoclawd.control.values.channels import Channel, ChannelState, Conversation
+from nanoclawd.control.values.channels import (
+    Channel,
+    ChannelOrigin,
+    ChannelQuestion,
+    ChannelSetup,
+    ChannelState,
+    Conversation,
+    SetAsideEvent,
+)
 from nanoclawd.control.values.chat import (
     ChatEvent,
     ChatFile,
@@ -40,6 +48,9 @@ __all__ = [
     "Caller",
     "CardState",
     "Channel",
+    "ChannelOrigin",
+    "ChannelQuestion",
+    "ChannelSetup",
     "ChannelState",
     "Chat",
     "ChatEvent",
@@ -75,6 +86,7 @@ __all__ = [
     "Sent",
     "Session",
     "SessionState",
+    "SetAsideEvent",
     "Skill",
     "Step",
     "Taken",
