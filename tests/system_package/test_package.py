@@ -26,7 +26,6 @@ USER = "nanoclaw"
 GATEWAY = "nanoclaw-gateway"
 STATE = Path("/var/lib/nanoclaw")
 UNITS = ("nanoclawd.service", "nanoclawd.socket", "nanoclaw-gateway.socket", "nanoclaw-credentials.socket")
-NETWORK = ("PrivateNetwork", "RestrictAddressFamilies", "IPAddressDeny")
 APT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
@@ -48,6 +47,11 @@ def apt(action: str, *packages: str):
 def show(unit: str, name: str, *, user: bool = False):
     where = ("--user", "-M", f"{USER}@") if user else ()
     return output("systemctl", *where, "show", "--value", "-p", name, unit)
+
+
+def network():
+    names = ("PrivateNetwork", "RestrictAddressFamilies", "IPAddressDeny")
+    return {name: set(show("nanoclawd.service", name).split()) for name in names}
 
 
 def is_active(unit: str):
@@ -169,19 +173,19 @@ def test_modes():
 
 def test_with_a_token_the_daemon_has_a_network_and_is_hardened_all_the_same():
     store = ("ncl", "credentials", "put", "nanoclawd.telegram")
-    before = {name: show("nanoclawd.service", name) for name in NETWORK}
-    assert before == {"PrivateNetwork": "yes", "RestrictAddressFamilies": "AF_UNIX", "IPAddressDeny": "::/0 0.0.0.0/0"}
+    closed = {"PrivateNetwork": {"yes"}, "RestrictAddressFamilies": {"AF_UNIX"}, "IPAddressDeny": {"::/0", "0.0.0.0/0"}}
+    assert network() == closed
     try:
         run(*store, input="4711:token")
-        assert {name: show("nanoclawd.service", name) for name in NETWORK} == {
-            "PrivateNetwork": "no",
-            "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
-            "IPAddressDeny": "",
+        assert network() == {
+            "PrivateNetwork": {"no"},
+            "RestrictAddressFamilies": {"AF_INET", "AF_INET6", "AF_UNIX"},
+            "IPAddressDeny": set(),
         }
         test_units_are_hardened("nanoclawd.service")
     finally:
         run("ncl", "credentials", "delete", "nanoclawd.telegram")
-    assert {name: show("nanoclawd.service", name) for name in NETWORK} == before
+    assert network() == closed
 
 
 def test_catalog_and_inotify_limits():
