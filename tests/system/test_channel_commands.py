@@ -1,4 +1,4 @@
-"""Adding an account by command, as a new user does it, and what becomes of its secret (issue's acceptance 5; F-121).
+"""Adding an account by command, as a new user does it, and what becomes of its secret (acceptance 5).
 
 The service is a stand-in (system/lighthouse.py), reached by a name of the DNS and over TLS from inside the unit.
 """
