@@ -6,9 +6,23 @@ from typing import TYPE_CHECKING
 from nanoclawd.channels.adapter import ChannelPlaces, InvalidOption
 from nanoclawd.channels.matrix.options import Options, check
 from nanoclawd.channels.options import read_options
+from nanoclawd.channels.setup import ChannelSetup, Question
 
 if TYPE_CHECKING:
     from nanoclawd.channels.matrix.adapter import MatrixAdapter
+
+
+SETUP = ChannelSetup(
+    secret="account's password",  # noqa: S106  # what it is called
+    hint="Make an account for the appliance on a Matrix homeserver, with any Matrix app, and log out of it there. "
+    "With login=token or login=sso the secret is an access token, or a token of a single sign-on.",
+    questions=(
+        Question(
+            "homeserver", "homeserver", "The server's name, example.org, or its address, https://matrix.example.org."
+        ),
+        Question("user", "account", "Its name, bot, or @bot:example.org."),
+    ),
+)
 
 
 def create(name: str, options: Mapping[str, object], places: ChannelPlaces) -> "MatrixAdapter":

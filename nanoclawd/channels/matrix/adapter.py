@@ -10,6 +10,7 @@ from typing import Final
 from nanoclaw_runner.contract.files import MAX_BYTES
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import (
+    Account,
     BaseAdapter,
     Capabilities,
     ChannelPlaces,
@@ -171,6 +172,14 @@ class MatrixAdapter(BaseAdapter):
         """Return the direct chat with a person (``@name:server``), made if there is none."""
         own, session = self._parts()
         return await own.run(session.rooms.direct(handle))
+
+    async def account(self) -> Account:
+        """Ask the homeserver, now, as whom the adapter is connected."""
+        own, session = self._parts()
+        name = await own.run(session.whoami())
+        return Account(
+            name, f"Invite {name} to a chat in your Matrix app, and write to it: ncl channels show {self.name}"
+        )
 
     async def conversations(self) -> Sequence[Conversation]:
         """Return the rooms that the account is in."""

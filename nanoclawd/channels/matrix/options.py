@@ -18,6 +18,7 @@ _SERVER: Final = re.compile(r"[A-Za-z0-9.:\[\]-]{1,230}")
 _OWN_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 type Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+type Text = Annotated[str, msgspec.Meta(max_length=4000)]
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,8 +32,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         device_name: what people see in the list of sessions.
         encryption: whether messages are encrypted where a room asks for it (and the libraries are there).
         encrypt_direct: whether direct chats that the appliance opens are encrypted.
-        invites: patterns of the ids of people whose invitations are accepted; None: everybody on the account's own
-            server; an empty list: nobody.
+        invites: patterns of the ids of people whose invitations are accepted, as a list, or in one text with spaces
+            between them; None: everybody on the account's own server; ``nobody``, or an empty list: nobody.
         catch_up_minutes: after a first login, what is older than this is not answered.
         max_missed: so many messages of one chat are read after an absence.
     """
@@ -43,7 +44,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     device_name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] = "nanoclaw"
     encryption: bool = True
     encrypt_direct: bool = True
-    invites: Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=1000)] | None = None
+    invites: Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=1000)] | Text | None = None
     catch_up_minutes: Annotated[int, msgspec.Meta(ge=0, le=60 * 24 * 7)] = 10
     max_missed: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
 
@@ -93,4 +94,5 @@ def may_invite(options: Options, own_id: str, inviter: str) -> bool:
         return False
     if options.invites is None:
         return server_of(inviter) == server_of(own_id)
-    return any(fnmatch.fnmatchcase(inviter, pattern) for pattern in options.invites)
+    patterns = options.invites.split() if isinstance(options.invites, str) else options.invites
+    return any(fnmatch.fnmatchcase(inviter, pattern) for pattern in patterns)

@@ -121,6 +121,11 @@ class Session:
             return "does not encrypt: python3-olm is not installed (apt install python3-olm)"
         return "does not encrypt: switched off (encryption:)"
 
+    async def whoami(self) -> str:
+        """Return as whom the homeserver knows the account's token. Raises as ``Requests.ask``."""
+        answer = await self.account.requests.ask("GET", place("account", "whoami"))
+        return str(answer.get("user_id"))
+
     def new_keys(self) -> None:
         """Keys have come: something may be readable now."""
         self.account.has_new_keys = True

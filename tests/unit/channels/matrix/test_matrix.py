@@ -33,6 +33,8 @@ async def test_what_people_say_and_do_comes_in(stage: Stage, received: Received,
     ada = stage.ada
     first = await event_of(received, await ada.say(room, "good morning"))
     assert (first.sender.user_id, first.sender.name) == (f"matrix:{ada.user_id}", ada.name)
+    account = await stage.adapter.account()
+    assert (account.name, stage.bot_id in account.next_step) == (stage.bot_id, True)
     assert (first.is_group, first.is_mention, first.address.thread_id) == (False, False, None)
     assert first.timestamp is not None
     own = await stage.adapter.deliver(outgoing(stage.address(room), Text("good morning, Ada"), "row-1"))

@@ -268,8 +268,9 @@ def test_options_that_are_wrong_are_named(options: dict[str, object], key: str, 
     assert refused.value.option == key
 
 
-def test_who_may_invite():
+def test_who_may_invite(tmp_path: Path):
     """By default only people of the account's own server."""
+    here = tmp_path
     own = Options(homeserver="example.org", user="bot")
     check(own)
     assert may_invite(own, "@bot:example.org", "@ada:example.org")
@@ -278,7 +279,14 @@ def test_who_may_invite():
     some = Options(homeserver="example.org", user="bot", invites=("@*:friends.org",))
     assert may_invite(some, "@bot:example.org", "@x:friends.org")
     assert not may_invite(some, "@bot:example.org", "@ada:example.org")
-    assert not may_invite(Options(homeserver="example.org", user="bot", invites=()), "@bot:a", "@ada:a")
+    for nobody in ((), "nobody", ""):
+        assert not may_invite(Options(homeserver="example.org", user="bot", invites=nobody), "@bot:a", "@ada:a")
+    typed = create(
+        "mx", {"homeserver": "https://x", "user": "b", "invites": "@*:a.org @bob:b.org"}, ChannelPlaces(here, here)
+    )
+    assert may_invite(typed._options, "@bot:c.org", "@ada:a.org")
+    assert may_invite(typed._options, "@bot:c.org", "@bob:b.org")
+    assert not may_invite(typed._options, "@bot:c.org", "@ada:b.org")
 
 
 def test_what_is_kept_is_found_again_and_broken_files_are_begun_anew(tmp_path: Path):
