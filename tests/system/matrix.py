@@ -10,19 +10,10 @@ from typing import Final
 
 from homeserver.person import Person
 from homeserver.server import Homeserver
-from system.appliance import call, configured, run, wait_until
+from system.appliance import call, wait_until
 
 CHANNEL: Final = "mx"
 BOT: Final = "nano"
-_CREDENTIAL: Final = Path(f"/etc/credstore.encrypted/nanoclawd.{CHANNEL}")
-_DROP_IN: Final = Path("/run/systemd/system/nanoclawd.service.d/90-matrix-of-the-tests.conf")
-_NETWORK: Final = """\
-[Service]
-PrivateNetwork=no
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-IPAddressDeny=
-IPAddressAllow=localhost
-"""
 
 
 @contextlib.contextmanager
@@ -34,25 +25,20 @@ def matrix_appliance() -> Iterator[Homeserver]:
         try:
             password = secrets.token_urlsafe()
             server.register(BOT, password)
-            _store(password)
-            options = {"type": "matrix", "homeserver": server.url, "user": BOT}
-            with configured(channels={CHANNEL: options}):
-                wait_until(lambda: state() == "ok", "the account is connected")
-                yield server
+            told = _ncl("add", "matrix", CHANNEL, "--option", f"homeserver={server.url}", "--option", f"user={BOT}", secret=password)
+            assert server.user_id(BOT) in told
+            wait_until(lambda: state() == "ok", "the account is connected")
+            yield server
         finally:
+            _ncl("remove", CHANNEL)
             server.stop()
-            _CREDENTIAL.unlink(missing_ok=True)
-            _DROP_IN.unlink(missing_ok=True)
-            run("systemctl", "daemon-reload")
 
 
-def _store(password: str) -> None:
-    _CREDENTIAL.parent.mkdir(mode=0o700, exist_ok=True)
-    argv = ["systemd-creds", "encrypt", f"--name=nanoclawd.{CHANNEL}", "-", str(_CREDENTIAL)]
-    subprocess.run(argv, input=password, text=True, check=True, capture_output=True, timeout=60)
-    _DROP_IN.parent.mkdir(exist_ok=True)
-    _DROP_IN.write_text(_NETWORK)
-    run("systemctl", "daemon-reload")
+def _ncl(*words: str, secret: str = "") -> str:
+    argv = ["ncl", "channels", *words]
+    done = subprocess.run(argv, input=secret, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
 
 
 def state() -> str:
