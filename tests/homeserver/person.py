@@ -153,7 +153,7 @@ class Person:
             is_direct=direct,
             invite=list(invited),
             initial_state=state,
-            preset=nio.RoomPreset.trusted_private_chat,
+            preset=nio.RoomPreset.trusted_private_chat if direct else nio.RoomPreset.private_chat,
         )
         assert isinstance(answer, nio.RoomCreateResponse), answer
         room_id: str = answer.room_id

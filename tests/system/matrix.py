@@ -23,9 +23,10 @@ def matrix_appliance() -> Iterator[Homeserver]:
         server = Homeserver(Path(directory))
         server.start()
         try:
+            options = ("--option", f"homeserver={server.url}", "--option", f"user={BOT}")
             password = secrets.token_urlsafe()
             server.register(BOT, password)
-            told = _ncl("add", "matrix", CHANNEL, "--option", f"homeserver={server.url}", "--option", f"user={BOT}", secret=password)
+            told = _ncl("add", "matrix", CHANNEL, *options, secret=password)
             assert server.user_id(BOT) in told
             wait_until(lambda: state() == "ok", "the account is connected")
             yield server

@@ -87,6 +87,16 @@ async def test_a_direct_chat_encrypted_with_all_that_people_do(server: Homeserve
         assert await ada.content_of(await ada.hears(room, "notes.txt")) == b"some notes"
         given = await asyncio.to_thread(stored, group)
         assert [one["change"]["kind"] for one in given if "change" in one] == ["edited", "reacted", "deleted"]
+        # The agent changes what it has said, and reacts to what the person has said, by their numbers (F-58, F-60).
+        session = await asyncio.to_thread(session_of, group)
+        last = await ada.say(room, "the last one")
+        said = await ada.hears(room, "echo: the last one")
+        ((number,),) = rows(session.inbound_db, "SELECT seq FROM messages_in WHERE content LIKE '%the last one%'")
+        ((own,),) = rows(session.outbound_db, "SELECT seq FROM messages_out WHERE content LIKE '%the last one%'")
+        await ada.say(room, f"!edit {own} changed\n!react {number} 👀")
+        await ada.hears(room, "changed")
+        await ada.until(lambda: ada.reactions(last) == ["👀"], "the agent's reaction")
+        assert said["event_id"] in [one["event_id"] for one in ada.messages(room)]
         assert not ada.unreadable
 
 

@@ -36,7 +36,7 @@ from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Progress,
 _READY_SECONDS: Final = 30.0
 """So long a setup waits for the first sync; a longer one goes on, and deliveries wait for it."""
 
-_DELIVER_SECONDS: Final = 55.0
+_DELIVER_SECONDS: Final = 40.0
 _MAX_WAITING: Final = 10_000
 _PIECE: Final = 256 * 1024
 

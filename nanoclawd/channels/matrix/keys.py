@@ -17,11 +17,12 @@ from nio.crypto import ENCRYPTION_ENABLED
 
 from nanoclawd.channels.matrix.reading import Malformed
 from nanoclawd.channels.matrix.requests import RateLimited, refusal
-from nanoclawd.channels.matrix.sanitising import readable
+from nanoclawd.channels.matrix.sanitising import encrypted_rooms, readable
 from nanoclawd.channels.matrix.state import Device, Store
 from nanoclawd.errors import Refused, Unavailable
 
 log = logging.getLogger(__name__)
+logging.getLogger("nio").setLevel(logging.CRITICAL)  # its other words quote what servers and people have sent
 
 ENCRYPTED: Final = "m.room.encrypted"
 
@@ -83,12 +84,20 @@ class Keys:
             raise Unavailable("the homeserver's sync can't be read")
         with self._transaction():
             await self.client.receive_response(response)
+        for room_id in encrypted_rooms(raw):
+            # Also where the library does not know the way of it: nothing goes there in the clear.
+            if room_id in self.client.rooms:
+                self.client.rooms[room_id].encrypted = True
         return {
             event.event_id: event.source
             for room in response.rooms.join.values()
             for event in room.timeline.events
             if getattr(event, "decrypted", False)
         }
+
+    def leave(self, room_id: str) -> None:
+        """Forget a room that the account is in no more."""
+        self.client.rooms.pop(room_id, None)
 
     async def keep_up(self) -> None:
         """Do what a sync may have made due: publish keys, ask for others' keys, answer devices.

@@ -16,13 +16,20 @@ log = logging.getLogger(__name__)
 _WELL_KNOWN: Final = "/.well-known/matrix/client"
 
 
-async def log_in(options: Options, secret: str, store: Store) -> Device:
+async def log_in(name: str, options: Options, secret: str, store: Store) -> Device:
     """Return the device that the channel is, made now if need be.
 
     Raises:
-        Refused: the homeserver does not take the credential.
+        Refused: the homeserver does not take the credential; the hint says how the channel ``name`` gets another.
         Unavailable: it can't be asked.
     """
+    try:
+        return await _log_in_if_need_be(options, secret, store)
+    except Refused as error:
+        raise Refused(error.message, hint=f"ncl channels login {name}") from error
+
+
+async def _log_in_if_need_be(options: Options, secret: str, store: Store) -> Device:
     address = await _address(options.homeserver)
     known = store.device()
     digest = hashlib.sha256(f"{known.pickle_key if known else ''}{secret}".encode()).hexdigest()
@@ -72,7 +79,7 @@ async def _ask_for_device(options: Options, secret: str, address: str, known: De
     try:
         return await requests.ask("POST", place("login"), body)
     except Refused as error:
-        raise Refused(f"the login was refused: {error.message}", hint="ncl channels add matrix") from error
+        raise Refused(f"the login was refused: {error.message}") from error
     finally:
         await requests.close()
 
@@ -81,8 +88,6 @@ async def _whoami(address: str, token: str) -> tuple[str, str]:
     requests = Requests(address, token)
     try:
         answer = await requests.ask("GET", place("account", "whoami"))
-    except TokenRefused as error:
-        raise TokenRefused(error.message, hint="ncl channels add matrix") from error
     finally:
         await requests.close()
     return _text(answer, "user_id"), _text(answer, "device_id")

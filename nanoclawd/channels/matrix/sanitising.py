@@ -1,7 +1,7 @@
 """Leaves out of a sync what the Matrix library fails at, so that one odd event does not hold up all that follow it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import nio
@@ -9,7 +9,7 @@ import nio
 log = logging.getLogger(__name__)
 
 
-def readable(raw: dict[str, Any]) -> dict[str, Any]:
+def readable(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a sync response can be read, each event by itself."""
     rooms = _object(raw.get("rooms"))
     found: dict[str, Any] = {
@@ -44,6 +44,19 @@ def readable(raw: dict[str, Any]) -> dict[str, Any]:
         invited = _events(_object(room).get("invite_state"), nio.InviteEvent.parse_event)
         found["rooms"]["invite"][room_id] = {"invite_state": invited}
     return found
+
+
+def encrypted_rooms(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Return the rooms of which a sync says that they are encrypted from now on."""
+    for room_id, room in _object(_object(raw.get("rooms")).get("join")).items():
+        for part in ("state", "timeline"):
+            for event in _list(_object(_object(room).get(part)).get("events")):
+                if (
+                    isinstance(event, dict)
+                    and event.get("type") == "m.room.encryption"
+                    and event.get("state_key") == ""
+                ):
+                    yield room_id
 
 
 def _events(holder: object, parse: Callable[[Any], object]) -> dict[str, Any]:

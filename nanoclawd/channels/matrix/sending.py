@@ -7,6 +7,7 @@ the same name is answered with the first event's id.
 import asyncio
 import logging
 import mimetypes
+import re
 from typing import Any, Final
 
 from nanoclaw_runner.contract.rows import Address
@@ -33,6 +34,8 @@ _MAX_EVENT: Final = 40_000
 
 _JOIN_SECONDS: Final = 10.0
 _MAX_THREADS: Final = 1000
+_MAX_CALLED: Final = 20
+_USER: Final = re.compile(r"@[A-Za-z0-9._=/+-]{1,200}:[A-Za-z0-9.-]{1,200}(?::[0-9]{1,5})?(?<![.-])")
 
 
 class Sender:
@@ -73,16 +76,24 @@ class Sender:
         Raises:
             NanoclawError: the server does not take it.
         """
+        text = content.get("body")
+        if isinstance(text, str) and kind == "m.room.message":
+            content["m.mentions"] = self._mentions(room_id, text)
         sealed_kind, sealed = await self._account.keys.encrypt(room_id, kind, content)
         path = place("rooms", room_id, "send", sealed_kind, transaction)
         answer = await self._account.requests.ask("PUT", path, sealed)
         event_id = answer.get("event_id")
         if not isinstance(event_id, str) or not event_id:
             raise Unavailable("the homeserver does not tell the event's id")
-        text = content.get("body")
         if isinstance(text, str) and "m.new_content" not in content:
             self._account.remember(room_id, event_id, self._account.user_id, text)
         return event_id
+
+    def _mentions(self, room_id: str, text: str) -> dict[str, Any]:
+        """Return whom a text calls: people of the room by their full id; nobody is called by chance."""
+        room = self._account.keys.rooms.get(room_id)
+        called = [user for user in _USER.findall(text) if room is not None and user in room.users]
+        return {"user_ids": called[:_MAX_CALLED]} if called else {}
 
     async def notice(self, room_id: str, text: str, transaction: str) -> None:
         """Send the channel's own words, unencrypted only where the room is."""

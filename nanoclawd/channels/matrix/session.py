@@ -72,7 +72,7 @@ class Session:
         Raises:
             NanoclawError: the account can't be logged in.
         """
-        device = await log_in(options, secret, store)
+        device = await log_in(name, options, secret, store)
         keys = Keys(device, store, encryption=options.encryption, seconds=pace.request)
         requests = Requests(device.address, device.token, seconds=pace.request)
         session = cls(Account(name, options, device, requests, keys, store, store.progress(), host, pace))
@@ -194,6 +194,8 @@ class Session:
             state = _object(_object(room).get("state")).get("events")
             work = partial(self._intake.room, timeline, state if isinstance(state, list) else [], opened)
             self._backlog.add(room_id, work)
+        for room_id in left:
+            self.account.keys.leave(room_id)
         for room_id, invitation in invited.items():
             if isinstance(invitation, dict):
                 self._backlog.add(room_id, partial(self._invited, room_id, invitation))

@@ -111,6 +111,29 @@ async def test_what_agents_say_and_do_is_seen(stage: Stage, received: Received, 
     assert not ada.unreadable
 
 
+async def test_people_of_the_room_are_called_by_their_ids(stage: Stage, received: Received):
+    await stage.adapter.setup(received)
+    room = await stage.meet()
+    text = f"{stage.ada.user_id}, @somebody:else.where. and all"
+    assert isinstance(await stage.adapter.deliver(outgoing(stage.address(room), Text(text), "row-1")), Delivered)
+    await stage.ada.until(lambda: stage.ada.messages(room), "the message")
+    assert stage.ada.messages(room)[0]["content"]["m.mentions"] == {"user_ids": [stage.ada.user_id]}
+
+
+async def test_a_room_that_the_account_was_put_out_of(stage: Stage, received: Received):
+    await stage.adapter.setup(received)
+    room = await stage.meet(name="Kitchen")
+    await stage.ada.client.room_kick(room, stage.bot_id)
+
+    async def is_out() -> bool:
+        return room not in [one.platform_id for one in await stage.adapter.conversations()]
+
+    await until_told(is_out)
+    await stage.ada.client.room_invite(room, stage.bot_id)
+    await stage.ada.sees_member(room, stage.bot_id)
+    assert (await event_of(received, await stage.ada.say(room, "welcome back"))).text == "welcome back"
+
+
 async def test_an_answer_grows_in_one_message(stage: Stage, received: Received):
     await stage.adapter.setup(received)
     room = await stage.meet(encrypted=True)
