@@ -72,7 +72,9 @@ class Control:
         if role_mention:
             text = f"<@&{self._world.role['id']}> {text}"
         given = [
-            one if isinstance(one, File) else File(one["name"], base64.b64decode(one["data"]), one.get("type", "text/plain"))
+            one
+            if isinstance(one, File)
+            else File(one["name"], base64.b64decode(one["data"]), one.get("type", "text/plain"))
             for one in files
         ]
         author = self._world.person(who)

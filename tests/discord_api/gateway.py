@@ -16,7 +16,7 @@ from .world import World
 
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, INVALID_SESSION, HELLO, ACK = 0, 1, 2, 6, 7, 9, 10, 11
 IGNORED = frozenset({3, 4, 8})
-"""Opcodes: Presence Update, Voice State Update, Request Guild Members: "client, send"; nothing here follows from them."""
+"""Opcodes: Presence Update, Voice State Update, Request Guild Members; nothing here follows from them."""
 
 GUILDS, MESSAGE_CONTENT = 1 << 0, 1 << 15
 ALL_INTENTS = (1 << 26) - 1
@@ -70,7 +70,7 @@ class Gateway:
                 self.dispatch(session, name, self._readable(session, name, data))
 
     def dispatch(self, session: Session, name: str, data: object) -> None:
-        """Dispatch an event to one session. "s: Sequence number of event used for resuming sessions and heartbeating"."""
+        """Dispatch an event to one session. "s: Sequence number … used for resuming sessions and heartbeating"."""
         session.sequence += 1
         payload = {"op": DISPATCH, "t": name, "s": session.sequence, "d": data}
         session.events.append(payload)

@@ -111,7 +111,9 @@ class Interactions:
         if kind == MESSAGE:
             self._say(made, data)
         elif kind == UPDATE and made.message is not None:
-            self.world.change(made.channel, made.message, {key: data[key] for key in ("content", "components") if key in data})
+            self.world.change(
+                made.channel, made.message, {key: data[key] for key in ("content", "components") if key in data}
+            )
 
     async def follow_up(self, request: web.Request) -> Any:
         """Create Followup Message, with the interaction's token in the place of a webhook's."""

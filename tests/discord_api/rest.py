@@ -55,7 +55,8 @@ class ApiError(Exception):
         self.body: dict[str, Any] = {"code": code, "message": message}
         if fields:
             self.body["errors"] = {
-                name: {"_errors": [{"code": "BASE_TYPE_BAD_LENGTH", "message": words}]} for name, words in fields.items()
+                name: {"_errors": [{"code": "BASE_TYPE_BAD_LENGTH", "message": words}]}
+                for name, words in fields.items()
             }
 
 
@@ -143,7 +144,7 @@ class Rest:
                 return _failed(failure)
             if answer is None:
                 return web.Response(status=204, headers=headers)
-            return web.json_response(answer, headers=headers)
+            return _json(answer, headers=headers)
 
         return handle
 
@@ -241,6 +242,9 @@ class Rest:
         changes = {key: body[key] or [] for key in ("components", "embeds") if key in body}
         if "content" in body:
             changes["content"] = body["content"] or ""
+        if files:
+            # "attachments: Attached files to keep and possible descriptions for new files".
+            changes["attachments"] = [self.world.attach(message["channel_id"], file) for file in files]
         return self._fresh(self.world.change(message["channel_id"], message["id"], changes))
 
     def _check(self, body: dict[str, Any], files: list[File], *, edit: bool) -> None:
@@ -361,7 +365,13 @@ def _snowflake(request: web.Request, name: str) -> str:
 
 
 def _error(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response(body, status=status, headers=headers)
+    return _json(body, status=status, headers=headers)
+
+
+def _json(body: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Return JSON with the content type that the service has: without a character set."""
+    whole = {"Content-Type": "application/json", **(headers or {})}
+    return web.Response(body=json.dumps(body).encode(), status=status, headers=whole)
 
 
 def _failed(failure: Failure) -> web.Response:
@@ -373,7 +383,7 @@ def _failed(failure: Failure) -> web.Response:
 def _limited(wait: float, headers: dict[str, str], *, everywhere: bool) -> web.Response:
     """429: "retry_after: The number of seconds to wait", "global: … if you are being globally rate limited".
 
-    ``Via`` is not in the documentation: clients know by it that the answer is the service's, not a block in front of it.
+    ``Via`` is not in the documentation: clients know by it that the answer is the service's, not of what is before it.
     """
     more = {"Retry-After": f"{wait:.3f}", "Via": "1.1 google"}
     body = {"message": "You are being rate limited.", "retry_after": wait, "global": everywhere}

@@ -53,7 +53,7 @@ class DiscordApi:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
-        server = site._server  # noqa: SLF001  # the only place that knows a free port's number
+        server = site._server  # the only place that knows a free port's number
         self.port = port or server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
         self.at(self.port)
         return self

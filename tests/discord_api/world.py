@@ -1,4 +1,4 @@
-"""What is in this Discord: one server ("guild") with its channels and threads, direct chats, people, messages, files."""
+"""What is in this Discord: one server ("guild"), its channels and threads, direct chats, people, messages, files."""
 
 import itertools
 import secrets
@@ -20,7 +20,7 @@ DEFAULT, REPLY, CHAT_INPUT_COMMAND, THREAD_STARTER = 0, 19, 20, 21
 GUILDS = 1 << 0
 IN_GUILDS = {"messages": 1 << 9, "reactions": 1 << 10}
 IN_DMS = {"messages": 1 << 12, "reactions": 1 << 13}
-"""List of Intents: GUILD_MESSAGES 1 << 9, GUILD_MESSAGE_REACTIONS 1 << 10, DIRECT_MESSAGES 1 << 12, … REACTIONS 1 << 13."""
+"""List of Intents: GUILD_MESSAGES 1 << 9, GUILD_MESSAGE_REACTIONS 1 << 10, DIRECT_MESSAGES 1 << 12, …"""
 
 CONTENT_FLAG = 1 << 18
 """Application Flags: "GATEWAY_MESSAGE_CONTENT 1 << 18", for a bot in fewer than 100 servers "_LIMITED 1 << 19"."""
@@ -89,7 +89,12 @@ class World:
     def person(self, name: str) -> dict[str, Any]:
         """Return a person by name."""
         if name not in self.people:
-            self.people[name] = {"id": self.snowflake(), "username": name.lower(), "global_name": name, "discriminator": "0"}
+            self.people[name] = {
+                "id": self.snowflake(),
+                "username": name.lower(),
+                "global_name": name,
+                "discriminator": "0",
+            }
         return self.people[name]
 
     def channel(self, name: str) -> str:
@@ -138,7 +143,7 @@ class World:
         return identity
 
     def whole_guild(self, guild: dict[str, Any]) -> dict[str, Any]:
-        """Return what Guild Create tells. "channels", "threads: All active threads in the guild that current user …"."""
+        """Return what Guild Create tells: "channels", "threads: All active threads in the guild …"."""
         mine = [one for one in self.channels.values() if one.get("guild_id") == guild["id"]]
         return guild | {
             "channels": [one for one in mine if "parent_id" not in one],
@@ -190,7 +195,7 @@ class World:
             "flags": 0,
             "pinned": False,
         }
-        message["attachments"] = [self._attach(channel_id, file) for file in files]
+        message["attachments"] = [self.attach(channel_id, file) for file in files]
         if reply_to:
             message["message_reference"] = {"type": 0, "message_id": reply_to, "channel_id": channel_id}
             # "referenced_message: … If … null, the referenced message was deleted".
@@ -201,7 +206,9 @@ class World:
         self.emit("MESSAGE_CREATE", self._told(message), self._intent(channel_id, "messages"))
         return message
 
-    def change(self, channel_id: str, message_id: str, changes: dict[str, Any], *, edited: bool = True) -> dict[str, Any]:
+    def change(
+        self, channel_id: str, message_id: str, changes: dict[str, Any], *, edited: bool = True
+    ) -> dict[str, Any]:
         """Change a message and dispatch the update, which holds the whole message.
 
         ``edited`` False: as when the service adds a link's preview. "edited_timestamp: When this message was edited (or
@@ -215,7 +222,7 @@ class World:
         return message
 
     def remove(self, channel_id: str, *message_ids: str) -> None:
-        """Delete messages. Message Delete has "id, channel_id, guild_id?"; several at once are a Message Delete Bulk."""
+        """Delete messages. Message Delete: "id, channel_id, guild_id?"; several at once: Message Delete Bulk."""
         for message_id in message_ids:
             del self.messages[channel_id][message_id]
         ids = {"id": message_ids[0]} if len(message_ids) == 1 else {"ids": list(message_ids)}
@@ -256,7 +263,8 @@ class World:
 
     # Files.
 
-    def _attach(self, channel_id: str, file: File) -> dict[str, Any]:
+    def attach(self, channel_id: str, file: File) -> dict[str, Any]:
+        """Put a file on the CDN; return what a message says of it."""
         identity = self.snowflake()
         path = f"{channel_id}/{identity}/{file.name}"
         self.files[path] = Stored(file.content, file.media_type)
