@@ -77,7 +77,7 @@ class DiscordAdapter(BaseAdapter):
         return Health(HealthState.STARTING) if self._up is None else self._up.health()
 
     def reachable(self, address: Address) -> bool:
-        """Tell whether the gateway is connected: without it the network is away, and an attempt would be for nothing."""
+        """Tell whether the gateway is connected: without it the network is away, and an attempt is for nothing."""
         if self._up is not None and self._up.is_connected:
             return True
         if len(self._waiting) < _MAX_WAITING:

@@ -14,7 +14,7 @@ from nanoclawd.errors import Unavailable
 log = logging.getLogger(__name__)
 
 MAX_PAGES: Final = 20
-"""Of one channel, each of 100 messages: what was said after those is heard the next time."""
+"""Of one channel, each of 100 messages; of what is beyond the journal says that it was missed."""
 
 _AT_ONCE: Final = 4
 _PAUSE_SECONDS: Final = 1.0

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from nanoclawd.channels.adapter import Host
 from nanoclawd.channels.discord import events, wire
 from nanoclawd.channels.discord import outgoing as bodies
@@ -64,7 +66,7 @@ class Clicks:
         event_id = str(data.get("id", ""))[:100] if isinstance(data, dict) else ""
         try:
             given = wire.read(data, wire.Interaction)
-        except ValueError as error:
+        except msgspec.ValidationError as error:
             log.warning("the interaction %s on Discord was skipped: %s", event_id, type(error).__name__)
             return
         if given.channel_id is None or given.person is None:

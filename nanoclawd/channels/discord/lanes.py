@@ -18,7 +18,7 @@ class Lanes:
     """A queue for each place that has something to do, and a task while it has."""
 
     def __init__(self, idle: Callable[[], None]) -> None:
-        """Begin; ``idle`` is called each time nothing waits any more."""
+        """Begin; ``idle`` is called each time nothing waits any more for a place."""
         self._idle = idle
         self._waiting: dict[str, deque[Work]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -33,6 +33,10 @@ class Lanes:
         if place not in self._tasks:
             self._tasks[place] = asyncio.create_task(self._run(place), name=f"discord {place}")
         return True
+
+    def is_busy(self, place: str) -> bool:
+        """Tell whether something waits or runs for a place."""
+        return place in self._tasks
 
     async def close(self) -> None:
         """Drop what waits, and end what runs."""
@@ -55,5 +59,4 @@ class Lanes:
             except Exception:
                 log.exception("an event of Discord could not be handled")
         del self._waiting[place], self._tasks[place]
-        if not self._tasks:
-            self._idle()
+        self._idle()

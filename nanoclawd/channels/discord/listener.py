@@ -113,7 +113,8 @@ class Listener:
         message_id, channel_id = _text(data, "id"), _text(data, "channel_id")
         if message_id.isdecimal():
             self._marks.expect(message_id)
-        if not self._lanes.put(channel_id, partial(self._take, data)):
+        # What comes after a message that was left to the history is left to it as well: a mark must not pass it.
+        if channel_id in self._behind or not self._lanes.put(channel_id, partial(self._take, data)):
             self._missed(channel_id)
 
     async def _take(self, data: Any) -> None:
@@ -203,19 +204,23 @@ class Listener:
 
     def _missed(self, channel_id: str) -> None:
         """Leave a channel's messages to its history: too much waits."""
-        if channel_id not in self._behind:
+        if not self._behind:
             log.warning("too many events of Discord wait; the rest is read from the channels' histories")
         self._behind.add(channel_id)
 
     def _look_back(self) -> None:
-        """Read what was left to the histories, now that nothing waits."""
-        behind, self._behind = self._behind, set()
-        for channel_id in behind:
-            self._read_history(channel_id)
+        """Read what was left to the histories, now that there is room."""
+        for channel_id in list(self._behind):
+            if not self._lanes.is_busy(channel_id):
+                self._read_history(channel_id)
 
     def _read_history(self, channel_id: str) -> None:
-        if not self._lanes.put(channel_id, partial(self._catch_up.run, channel_id)):
+        if not self._lanes.put(channel_id, partial(self._up_to_now, channel_id)):
             self._behind.add(channel_id)
+
+    async def _up_to_now(self, channel_id: str) -> None:
+        self._behind.discard(channel_id)
+        await self._catch_up.run(channel_id)
 
     # Where things are.
 

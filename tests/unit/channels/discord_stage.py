@@ -71,12 +71,11 @@ class Stage:
         await self.api.stop()
 
 
-async def until(condition: Callable[[], object], what: str = "") -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Wait for something that tells nobody when it happens: a request that has come to the server."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # there is no event
             await asyncio.sleep(0.01)
-    del what
 
 
 class Renaming(Received):

@@ -293,7 +293,7 @@ async def test_a_restart_in_the_middle_of_an_answer_leaves_one_message(stage: St
     address = Address(NAME, channel)
     stage.adapter.show_progress(address, PartialText("m-1", "The beginning of an answer that takes its time to write"))
     await until(lambda: texts(stage, channel))
-    await until(lambda: (stage.directory / "state" / "live.json").exists())
+    await until((stage.directory / "state" / "live.json").exists)
     await stage.adapter.teardown()
     await stage.begin()
     outcome = await stage.deliver(channel, Text("The whole answer."), in_reply_to="m-1")
@@ -319,7 +319,11 @@ async def test_rate_limits_are_kept_and_nothing_is_lost(stage: Stage):
     channels = [stage.people.channel(name) for name in ("a", "b")]
     began = asyncio.get_running_loop().time()
     outcomes = await asyncio.gather(
-        *(stage.deliver(channel, Text(f"text {number}"), f"{channel}-{number}") for channel in channels for number in range(12))
+        *(
+            stage.deliver(channel, Text(f"text {number}"), f"{channel}-{number}")
+            for channel in channels
+            for number in range(12)
+        )
     )
     took = asyncio.get_running_loop().time() - began
     assert all(isinstance(one, Delivered) for one in outcomes)

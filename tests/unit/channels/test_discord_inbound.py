@@ -1,4 +1,4 @@
-"""What people do on Discord comes in as it is meant (F-47, F-121…123, F-129, F-177's half, F-73): words, threads, clicks.
+"""What people do on Discord comes in as it is meant (F-47, F-121…123, F-129, F-73): words, threads, clicks.
 
 All against a server written from the public documentation (``tests/discord_api``), by the library itself.
 """
@@ -15,7 +15,7 @@ from discord_api.world import File
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.errors import NotFound, Refused, TooLarge, Unavailable
 from nanoclawd.routing.event import Change, InboundEvent
-from nanoclawd.sessions.ports import Delivered, ShownCard, Text
+from nanoclawd.sessions.ports import Delivered, Edit, PartialText, Reaction, ShownCard, Text
 
 
 @pytest.fixture
@@ -201,8 +201,6 @@ async def test_many_messages_deleted_at_once_are_each_gone(stage: Stage):
 async def test_what_the_bot_itself_does_is_no_news(stage: Stage):
     channel = stage.people.channel("general")
     address = Address(NAME, channel)
-    from nanoclawd.sessions.ports import Edit, PartialText, Reaction
-
     outcome = await stage.deliver(channel, Text("one"), "row-1")
     assert isinstance(outcome, Delivered)
     target = outcome.platform_message_id or ""
@@ -290,19 +288,22 @@ async def test_slash_help_is_answered_in_time_and_asks_as_a_message(stage: Stage
 
 
 async def test_messages_of_a_chat_keep_their_order_while_others_go_on(stage: Stage):
-    """A message that can't be stored holds up its own channel only."""
+    """A message that takes its time to be stored holds up its own channel only."""
     channels = [stage.people.channel("general"), stage.people.channel("workshop")]
-    await until(lambda: stage.adapter._up and stage.adapter._up.places.get(channels[1]))
-    stage.received.refusals = [Unavailable("the disk is full")] * 2
-    first = stage.people.say(channels[0], "one")
-    await until(lambda: stage.received.offered == 1)
-    second = stage.people.say(channels[0], "two")
-    stage.received.refusals = stage.received.refusals[:1]
+    gate, take = asyncio.Event(), stage.received.message
+
+    async def slowly(event: InboundEvent) -> None:
+        if event.text == "one":
+            await gate.wait()
+        await take(event)
+
+    stage.received.message = slowly  # type: ignore[method-assign]
+    first, second = (stage.people.say(channels[0], text) for text in ("one", "two"))
     other = stage.people.say(channels[1], "elsewhere")
+    await stage.hears(lambda one: one.message_id == other)
+    gate.set()
     await stage.hears(lambda one: one.message_id == second)
-    order = [one.message_id for one in stage.received.events]
-    assert order.index(first) < order.index(second)
-    assert other in order
+    assert [one.message_id for one in stage.received.events] == [other, first, second]
 
 
 async def test_a_burst_of_many_chats_is_complete_and_in_order(stage: Stage):
@@ -332,7 +333,6 @@ async def test_a_chats_new_name_is_told(stage: Stage):
 
 async def test_the_channels_of_the_servers_are_known(stage: Stage):
     stage.people.channel("workshop")
-    await asyncio.sleep(0)
     await until(lambda: len(stage.adapter._up.places.speakable()) == 2 if stage.adapter._up else False)
     found = {one.name: one.is_group for one in await stage.adapter.conversations()}
     assert found == {"#general (Town)": True, "#workshop (Town)": True}
