@@ -132,10 +132,12 @@ def _quote(found: object) -> Quote | None:
 
 
 def _change(found: object) -> Change | None:
-    if not isinstance(found, dict) or found.get("kind") not in _CHANGES:
+    if not isinstance(found, dict):
         return None
-    identifier = found.get("id")
-    return Change(found["kind"], identifier if isinstance(identifier, str) else "")
+    kind, identifier = found.get("kind"), found.get("id")
+    if not isinstance(kind, str) or kind not in _CHANGES:
+        return None
+    return Change(kind, identifier if isinstance(identifier, str) else "")
 
 
 def _attachments(found: object) -> tuple[Attachment, ...]:
