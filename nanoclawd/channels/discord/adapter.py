@@ -6,6 +6,7 @@ from typing import Final
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import (
+    Account,
     BaseAdapter,
     Capabilities,
     ChannelPlaces,
@@ -16,7 +17,7 @@ from nanoclawd.channels.adapter import (
 )
 from nanoclawd.channels.credentials import read_token
 from nanoclawd.channels.discord import outgoing as bodies
-from nanoclawd.channels.discord.account import Account
+from nanoclawd.channels.discord.bot import Bot
 from nanoclawd.channels.discord.client import Pace
 from nanoclawd.channels.discord.events import PLATFORM, chat_of
 from nanoclawd.channels.discord.options import Options
@@ -51,7 +52,7 @@ class DiscordAdapter(BaseAdapter):
         self._options = options
         self._state = places.state
         self._pace = pace or Pace()
-        self._up: Account | None = None
+        self._up: Bot | None = None
         self._waiting: dict[Address, None] = {}
 
     async def setup(self, inbound: Host) -> None:
@@ -62,15 +63,15 @@ class DiscordAdapter(BaseAdapter):
             Unavailable: Discord can't be reached, or allows no session now.
         """
         token = read_token(self.name)
-        account = Account(self.name, self._options, self._pace, self._state, inbound, self._came)
-        self._up = account
-        await account.open(token)
+        bot = Bot(self.name, self._options, self._pace, self._state, inbound, self._came)
+        self._up = bot
+        await bot.open(token)
 
     async def teardown(self) -> None:
         """Disconnect."""
-        account, self._up = self._up, None
-        if account is not None:
-            await account.close()
+        bot, self._up = self._up, None
+        if bot is not None:
+            await bot.close()
 
     def health(self) -> Health:
         """Tell how the connection is, and what the portal's settings lack."""
@@ -168,6 +169,16 @@ class DiscordAdapter(BaseAdapter):
             raise Unavailable("the channel is not connected")
         return await self._up.direct(handle)
 
+    async def account(self) -> Account:
+        """Ask Discord who the bot is.
+
+        Raises:
+            NanoclawError: it does not answer, or does not know the bot any more.
+        """
+        if self._up is None:
+            raise Unavailable("the channel is not connected")
+        return await self._up.account()
+
     async def conversations(self) -> Sequence[Conversation]:
         """Return the channels of the servers that the bot is on, and the direct chats that it knows of."""
         if self._up is None:
@@ -191,9 +202,9 @@ class DiscordAdapter(BaseAdapter):
         return self._up.places.shown_name(platform_id)
 
     def _came(self) -> None:
-        account = self._up
-        if account is None:
+        bot = self._up
+        if bot is None:
             return
         waiting, self._waiting = self._waiting, {}
         for address in waiting:
-            account.host.reachable_again(address)
+            bot.host.reachable_again(address)

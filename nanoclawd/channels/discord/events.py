@@ -54,7 +54,7 @@ def from_message(message: wire.Message, place: Place, places: Places) -> Inbound
 def from_edit(message: wire.Message, place: Place, places: Places) -> InboundEvent | None:
     """Return somebody's change of their message; None where only the platform has added something to it."""
     edited = _moment(message.edited_timestamp)
-    if edited is None or message.author.id == places.me or message.author.bot or message.webhook_id is not None:
+    if edited is None or not is_for_us(message, places.me):
         return None
     return InboundEvent(
         address=places.address(place),

@@ -45,6 +45,10 @@ class Rest:
         """Return where the gateway is."""
         return wire.read(await self._ask(Route("GET", "/gateway/bot")), wire.GatewayBot)
 
+    async def me(self) -> wire.User:
+        """Return the bot."""
+        return wire.read(await self._ask(Route("GET", "/users/@me")), wire.User)
+
     async def application(self) -> wire.Application:
         """Return the bot's application."""
         return wire.read(await self._ask(Route("GET", "/oauth2/applications/@me")), wire.Application)

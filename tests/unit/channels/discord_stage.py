@@ -45,6 +45,7 @@ class Stage:
         places = ChannelPlaces(self.directory / "state", self.directory)
         options = {"api": api or self.api.url, **self.options}
         adapter = create(NAME, options, places)
+        assert isinstance(adapter, DiscordAdapter)
         adapter._pace = self.pace
         self.adapter = adapter
         return adapter

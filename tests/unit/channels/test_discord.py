@@ -330,6 +330,7 @@ async def test_rate_limits_are_kept_and_nothing_is_lost(stage: Stage):
     assert all(sorted(texts(stage, one)) == sorted(f"text {number}" for number in range(12)) for one in channels)
     # Twelve at three in half a second: the last ones may go after 1.5 s. No more than a fifth is waited beyond.
     assert took < 1.5 * 1.2 + 0.3
+    assert stage.api.rest.buckets.exceeded == {}
 
 
 async def test_a_global_limit_is_waited_for(stage: Stage):

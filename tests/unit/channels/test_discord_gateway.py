@@ -4,6 +4,7 @@ All against a server written from the public documentation (``tests/discord_api`
 """
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.channels.adapter import HealthState
-from nanoclawd.channels.discord import client, lanes, listener, wire
+from nanoclawd.channels.adapter import ChannelPlaces, HealthState, InvalidOption
+from nanoclawd.channels.discord import client, create, lanes, listener, wire
 from nanoclawd.channels.discord.clicks import Clicks
 from nanoclawd.channels.discord.marks import Marks
 from nanoclawd.channels.discord.places import Places
-from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.errors import NanoclawError, Refused, Unavailable
 from nanoclawd.sessions.ports import Delivered, Text
 
 
@@ -256,6 +257,39 @@ async def test_no_token_is_said_with_the_next_step(stage: Stage):
     (stage.directory / "credentials" / f"nanoclawd.{NAME}").unlink()
     with pytest.raises(Refused, match=NAME):
         await stage.begin()
+
+
+async def test_a_library_that_is_not_there_is_said_with_the_next_step(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    """F-49."""
+    for name in [one for one in sys.modules if one.startswith(("discord.", "nanoclawd.channels.discord."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "discord", None)
+    with pytest.raises(Unavailable, match="apt install python3-discord"):
+        create(NAME, {}, ChannelPlaces(stage.directory, stage.directory))
+
+
+@pytest.mark.parametrize("options", [{"api": "https://host/with/a/path"}, {"api": 7}, {"token": "x"}, {"stream": "so"}])
+def test_wrong_options_are_named(tmp_path: Path, options: dict[str, object]):
+    """A token is no option: it would lie in a file."""
+    with pytest.raises(InvalidOption) as caught:
+        create(NAME, options, ChannelPlaces(tmp_path, tmp_path))
+    assert caught.value.option == next(iter(options))
+
+
+async def test_who_the_bot_is_and_what_comes_next(stage: Stage):
+    await stage.begin()
+    account = await stage.adapter.account()
+    assert account.name == "@helper"
+    assert "mention it" in account.next_step
+    stage.api.world.channels.clear()
+    await stage.adapter.teardown()
+    await stage.begin()
+    link = (await stage.adapter.account()).next_step
+    assert f"client_id={stage.api.world.application['id']}" in link
+    assert "permissions=274878024768" in link
+    stage.api.world.token = "another"
+    with pytest.raises(NanoclawError):
+        await stage.adapter.account()
 
 
 async def test_a_token_that_is_revoked_is_told(stage: Stage):

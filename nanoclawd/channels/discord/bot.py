@@ -11,7 +11,7 @@ import discord
 import msgspec
 
 from nanoclaw_runner.contract.clock import now_text
-from nanoclawd.channels.adapter import Health, HealthState, Host
+from nanoclawd.channels.adapter import Account, Health, HealthState, Host
 from nanoclawd.channels.discord import wire
 from nanoclawd.channels.discord.clicks import COMMANDS, Clicks
 from nanoclawd.channels.discord.client import WRONG_TOKEN, DiscordClient, GatewayRefusal, Pace
@@ -37,6 +37,10 @@ _CONTENT_HINT: Final = (
     "https://discord.com/developers/applications, your application, Bot, Privileged Gateway Intents:"
     " switch Message Content Intent on; then: systemctl restart nanoclawd"
 )
+_INVITATION: Final = "https://discord.com/oauth2/authorize?scope=bot+applications.commands"
+_PERMISSIONS: Final = sum(1 << bit for bit in (6, 10, 11, 14, 15, 16, 38))
+"""Add Reactions, View Channel, Send Messages, Embed Links, Attach Files, Read Message History, Send in Threads."""
+
 _REFUSALS: Final = {
     WRONG_TOKEN: "Discord does not know the bot's token any more: store the new one by ncl channels add",
     4010: "Discord refuses the connection (invalid shard)",
@@ -47,7 +51,7 @@ _REFUSALS: Final = {
 }
 
 
-class Account:
+class Bot:
     """One bot, logged in once. The parts are wired here and know nothing of each other's insides."""
 
     def __init__(
@@ -146,6 +150,21 @@ class Account:
         if not self._client.reads_content:
             return Health(HealthState.DEGRADED, _CONTENT, _CONTENT_HINT)
         return Health(HealthState.OK)
+
+    async def account(self) -> Account:
+        """Ask Discord who the bot is.
+
+        Raises:
+            NanoclawError: it does not answer, or does not know the bot any more.
+        """
+        try:
+            me = await self.rest.me()
+        except FAILURES as error:
+            raise told(error) from error
+        if self.places.speakable():
+            return Account(f"@{me.username}", "mention it in a channel of your server, or send it a direct message.")
+        invitation = f"{_INVITATION}&client_id={self._application}&permissions={_PERMISSIONS}"
+        return Account(f"@{me.username}", f"let it into your server: {invitation}")
 
     async def direct(self, user_id: str) -> str | None:
         """Return the direct chat with a person; None where Discord has none for us.
