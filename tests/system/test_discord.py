@@ -9,12 +9,13 @@ import json
 import os
 import random
 import secrets
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from system.appliance import STATE, call, daemon_pid, daemon_stopped, kill_daemon, rows, wait_until
-from system.discord_town import CHANNEL, SECONDS, Discord, chat_of, discord_appliance, state
+from system.appliance import STATE, call, daemon_pid, daemon_stopped, kill_daemon, rows, run, wait_until
+from system.discord_town import CHANNEL, SECONDS, TOKEN, Discord, chat_of, discord_appliance, state
 
 QUESTION = {"title": "Open the sluice?", "text": "The basin is full.", "options": ["Open", "Wait"], "reference": "s-1"}
 SEED = int(os.environ.get("NANOCLAW_SOAK_SEED", "20260301"))
@@ -164,3 +165,22 @@ def test_a_daemon_that_is_killed_loses_and_doubles_nothing(discord: Discord, gro
         assert answers() == expected
     wait_until(lambda: state()["state"] == "ok", "the channel is up")
     assert discord.do("counts")["connections"] == 1
+
+
+def test_a_new_users_way(discord: Discord, group: str) -> None:
+    """One command adds a bot, asks for its token alone, and says what comes next; a wrong token is told as one."""
+    name = f"town-{secrets.token_hex(3)}"
+    command = ("ncl", "channels", "add", "discord", name, "--option", f"api=http://127.0.0.1:{discord.port}")
+    wrong = subprocess.run(command, input="nonsense\n", capture_output=True, text=True, check=False, timeout=150)
+    assert wrong.returncode != 0
+    assert "does not know the bot's token" in wrong.stderr
+    assert "ncl channels" in wrong.stderr
+    again = ("ncl", "channels", "login", name)
+    right = subprocess.run(again, input=f"{TOKEN}\n", capture_output=True, text=True, check=False, timeout=150)
+    try:
+        assert right.returncode == 0, right.stdout + right.stderr
+        assert f"Channel {name} is up, as @helper." in right.stdout
+        assert "Next: " in right.stdout
+        assert TOKEN not in right.stdout + right.stderr
+    finally:
+        run("ncl", "channels", "remove", name)
