@@ -22,7 +22,7 @@ from nanoclawd.channels.discord.client import Pace
 from nanoclawd.channels.discord.events import PLATFORM, chat_of
 from nanoclawd.channels.discord.options import Options
 from nanoclawd.channels.discord.rest import FAILURES, told, undelivered
-from nanoclawd.channels.discord.sender import is_id
+from nanoclawd.channels.discord.wire import is_id
 from nanoclawd.errors import NotFound, Unavailable
 from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Progress, Undelivered
 

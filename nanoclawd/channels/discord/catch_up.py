@@ -9,6 +9,7 @@ from nanoclawd.channels.discord.marks import Marks
 from nanoclawd.channels.discord.places import Place
 from nanoclawd.channels.discord.rest import FAILURES as REQUEST_FAILURES
 from nanoclawd.channels.discord.rest import PAGE, Rest, told
+from nanoclawd.channels.discord.wire import is_id
 from nanoclawd.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class CatchUp:
             for one in found:
                 await self._take(one)
                 identity = one.get("id")
-                after = max(after, int(identity)) if isinstance(identity, str) and identity.isdecimal() else after
+                after = max(after, int(identity)) if isinstance(identity, str) and is_id(identity) else after
             pages += 1
             if len(found) < PAGE:
                 return

@@ -33,6 +33,9 @@ LONGEST_RATE_LIMIT: Final = 30.0
 WRONG_TOKEN: Final = 4004
 DISALLOWED_INTENTS: Final = 4014
 
+_FAILURES_ELSEWHERE: Final = 2
+"""After so many, where the session was to be resumed may be no more: it is tried where sessions begin."""
+
 _FLUSHED: Final = b"\x00\x00\xff\xff"
 
 
@@ -268,6 +271,8 @@ class DiscordClient(discord.Client):
             lasted = 0.0 if self._came_at is None else time.monotonic() - self._came_at
             failures = 0 if lasted >= self._pace.settled else failures + 1
             self._lost(reason)
+            if failures > _FAILURES_ELSEWHERE:
+                known.gateway = yarl.URL(gateway)
             if failures > 1:
                 longest = min(self._pace.first_retry * 2 ** min(failures - 2, 16), self._pace.longest_retry)
                 await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311  # many clients, one service

@@ -111,7 +111,7 @@ class Listener:
 
     def _message(self, data: Any) -> None:
         message_id, channel_id = _text(data, "id"), _text(data, "channel_id")
-        if message_id.isdecimal():
+        if wire.is_id(message_id):
             self._marks.expect(message_id)
         # What comes after a message that was left to the history is left to it as well: a mark must not pass it.
         if channel_id in self._behind or not self._lanes.put(channel_id, partial(self._take, data)):
@@ -122,11 +122,12 @@ class Listener:
         message_id, channel_id = _text(data, "id"), _text(data, "channel_id")
         if message_id in self._heard:
             return
-        await self._handled(message_id, data, partial(self._said, data))
+        if not self._is_own(data):
+            await self._handled(message_id, data, partial(self._said, data))
         self._heard[message_id] = None
         while len(self._heard) > _REMEMBERED:
             del self._heard[next(iter(self._heard))]
-        if message_id.isdecimal() and channel_id.isdecimal():
+        if wire.is_id(message_id) and wire.is_id(channel_id):
             place = self._places.get(channel_id)
             is_direct = place.guild is None if place is not None else not _text(data, "guild_id")
             self._marks.note(channel_id, message_id, is_direct=is_direct)
@@ -180,7 +181,14 @@ class Listener:
             with contextlib.suppress(TooLarge):
                 await self._host.message(event)
 
+    def _is_own(self, data: Any) -> bool:
+        """Tell whether a message is ours; every change of an answer in the making comes back as one."""
+        author = data.get("author") if isinstance(data, dict) else None
+        return bool(self._places.me) and _text(author, "id") == self._places.me
+
     def _later(self, name: str, handler: Callable[[Any], Awaitable[None]], data: Any) -> None:
+        if self._is_own(data):
+            return
         about = _text(data, "id") or _text(data, "message_id") or "several"
         # The same change told again has the same id; two changes of one message have not.
         event_id = f"{about}~{name.lower()}~{_text(data, 'edited_timestamp') or _text(data, 'user_id')}"

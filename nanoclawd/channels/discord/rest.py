@@ -227,4 +227,4 @@ def _id(found: object) -> str:
 
 
 def _number(text: object) -> int:
-    return int(text) if isinstance(text, str) and text.isdecimal() else 0
+    return int(text) if isinstance(text, str) and wire.is_id(text) else 0

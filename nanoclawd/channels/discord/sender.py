@@ -17,6 +17,7 @@ from nanoclawd.atomic_file import write_atomically
 from nanoclawd.channels.discord import outgoing as bodies
 from nanoclawd.channels.discord.events import chat_of
 from nanoclawd.channels.discord.rest import FAILURES, UNKNOWN_MESSAGE, Rest, undelivered
+from nanoclawd.channels.discord.wire import is_id
 from nanoclawd.channels.live import LiveAnswers
 from nanoclawd.sessions.ports import Attachment, Delivered, Edit, Outgoing, Reaction, ShownCard, Text, Undelivered
 
@@ -24,8 +25,6 @@ log = logging.getLogger(__name__)
 
 MAX_REMEMBERED: Final = 500
 """Deliveries of several messages whose messages are known."""
-
-MAX_ID: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +236,3 @@ class LiveEditor:
         self._next = {one: when for one, when in self._next.items() if when > now}
         self._next[chat] = at + self._every
         await asyncio.sleep(at - now)
-
-
-def is_id(text: str) -> bool:
-    """Tell whether a text is an id of the platform's."""
-    return text.isascii() and text.isdecimal() and len(text) <= MAX_ID

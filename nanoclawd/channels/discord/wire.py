@@ -1,10 +1,13 @@
 """What the gateway and the API send, as far as it is read: strictly, since anything may come."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
-type Snowflake = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$")]
+MAX_ID: Final = 19
+"""Digits of an id: 63 bits."""
+
+type Snowflake = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,19}$")]
 
 DEFAULT, REPLY = 0, 19
 SPOKEN = frozenset({DEFAULT, REPLY})
@@ -260,6 +263,11 @@ class GatewayBot(msgspec.Struct, frozen=True):
     url: str
     shards: int = 1
     session_start_limit: SessionStarts = SessionStarts()
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text is an id of the platform's."""
+    return text.isascii() and text.isdecimal() and len(text) <= MAX_ID
 
 
 def read[Kind](data: object, kind: type[Kind]) -> Kind:

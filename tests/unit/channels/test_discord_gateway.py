@@ -199,6 +199,25 @@ async def test_a_history_that_can_not_be_read_yet_is_read_later(stage: Stage, mo
     await hears(stage, "one", "two", "three")
 
 
+async def test_a_session_whose_gateway_is_no_more_is_resumed_where_sessions_begin(stage: Stage):
+    url, stage.api.gateway.url = stage.api.gateway.url, "ws://127.0.0.1:9/gone"
+    # READY names a place that will not be there; where sessions begin is asked for, and stays.
+    asked = stage.api.rest._gateway_bot
+
+    async def gateway_bot(request: Any) -> dict[str, Any]:
+        return await asked(request) | {"url": url}
+
+    stage.api.rest._gateway_bot = gateway_bot  # type: ignore[method-assign]
+    await stage.api.stop()
+    await stage.api.start(stage.api.port)
+    stage.api.gateway.url = "ws://127.0.0.1:9/gone"
+    await stage.begin()
+    stage.people.cut()
+    stage.people.say(stage.people.channel("general"), "where are you?")
+    await hears(stage, "where are you?")
+    assert counts(stage) == (1, 1)
+
+
 async def test_a_silent_gateway_is_noticed_and_left(stage: Stage):
     """A line that is half open: the gateway neither says nor acknowledges anything."""
     stage.pace = replace(FAST, silence=1.0, connect=1.0)
@@ -372,6 +391,7 @@ BROKEN = [
     json.dumps({"op": 0, "t": "THREAD_CREATE", "s": None, "d": {"id": "../82"}}),
     json.dumps({"op": 0, "t": "GUILD_ROLE_CREATE", "s": None, "d": 3}),
     json.dumps({"op": 0, "t": "NEVER_HEARD_OF", "s": None, "d": {}}),
+    json.dumps({"op": 0, "t": "MESSAGE_CREATE", "s": None, "d": {"id": "9" * 60, "channel_id": "9" * 60}}),
     json.dumps({"op": 77, "d": {}}),
     json.dumps({"op": "zero"}),
 ]
@@ -391,6 +411,11 @@ async def test_what_makes_no_sense_is_skipped_and_told_and_the_next_is_heard(
     told = "\n".join([*stage.received.aside, caplog.text])
     assert all(number in told for number in ("77", "78", "79", "80", "81", "../82"))
     assert "a-bot.token" not in caplog.text
+    # Nor has any of it moved a mark beyond what is to come.
+    await stage.adapter.teardown()
+    stage.people.say(channel, "and now?")
+    await stage.begin()
+    await hears(stage, *(f"text {number}" for number in range(len(BROKEN))), "and now?")
 
 
 async def test_a_stream_that_can_not_be_unpacked_any_more_is_left(stage: Stage, monkeypatch: pytest.MonkeyPatch):
