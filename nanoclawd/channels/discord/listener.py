@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from nanoclaw_runner.contract.rows import Address
+from nanoclaw_runner.contract.text import storable
 from nanoclawd.channels.adapter import Host
 from nanoclawd.channels.discord import events, wire
 from nanoclawd.channels.discord.catch_up import CatchUp
@@ -286,7 +287,7 @@ class Listener:
 def _text(data: Any, key: str) -> str:
     """Return a text of a payload that may be anything."""
     found = data.get(key) if isinstance(data, dict) else None
-    return found[:100] if isinstance(found, str) else ""
+    return storable(found[:100]) if isinstance(found, str) else ""
 
 
 def _written(raw: Any) -> str:

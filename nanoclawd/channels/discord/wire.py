@@ -276,7 +276,10 @@ def read[Kind](data: object, kind: type[Kind]) -> Kind:
     Raises:
         msgspec.ValidationError: it is something else.
     """
-    return msgspec.convert(data, kind)
+    try:
+        return msgspec.convert(data, kind)
+    except UnicodeEncodeError:
+        raise msgspec.ValidationError("a key has half a character in it") from None
 
 
 def read_each[Kind](many: tuple[dict[str, object], ...], kind: type[Kind]) -> list[Kind]:
@@ -284,7 +287,7 @@ def read_each[Kind](many: tuple[dict[str, object], ...], kind: type[Kind]) -> li
     found: list[Kind] = []
     for one in many:
         try:
-            found.append(msgspec.convert(one, kind))
+            found.append(read(one, kind))
         except msgspec.ValidationError:
             continue
     return found

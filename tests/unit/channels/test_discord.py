@@ -1,4 +1,4 @@
-"""The Discord adapter keeps the contract, and delivers as people expect (F-47, F-58, F-60, F-73…75, F-128, F-129).
+"""The Discord adapter keeps the contract, and delivers as people expect (F-47, F-58…60, F-73…75, F-128, F-129).
 
 All against a server written from the public documentation (``tests/discord_api``), by the library itself.
 """
@@ -197,6 +197,18 @@ async def test_an_edit_changes_all_messages_of_a_long_answer(stage: Stage):
     longer = await stage.deliver(channel, Edit(single.platform_message_id or "", "w " * 1500), "row-4")
     assert isinstance(longer, Delivered)
     assert " ".join(texts(stage, channel)[1:]).split() == ["w"] * 1500
+
+
+@pytest.mark.parametrize("target", ["404", "", "m-1", "../1"])
+async def test_what_is_not_there_can_not_be_changed(stage: Stage, target: str):
+    """F-59, W-21."""
+    await stage.begin()
+    channel = stage.people.channel("general")
+    for number, body in enumerate((Edit(target, "new words"), Reaction(target, "\N{THUMBS UP SIGN}"))):
+        outcome = await stage.deliver(channel, body, f"row-{number}")
+        assert isinstance(outcome, Undelivered)
+        assert outcome.permanent
+    assert texts(stage, channel) == []
 
 
 async def test_reactions_are_the_platforms(stage: Stage):
