@@ -42,7 +42,7 @@ _PERMISSIONS: Final = sum(1 << bit for bit in (6, 10, 11, 14, 15, 16, 38))
 """Add Reactions, View Channel, Send Messages, Embed Links, Attach Files, Read Message History, Send in Threads."""
 
 _REFUSALS: Final = {
-    WRONG_TOKEN: "Discord does not know the bot's token any more: store the new one by ncl channels add",
+    WRONG_TOKEN: "Discord does not know the bot's token any more: ncl channels login {name}",
     4010: "Discord refuses the connection (invalid shard)",
     4011: "the bot is on so many servers that Discord wants it sharded, which is not supported",
     4012: "Discord does not speak this library's version of the gateway any more: upgrade python3-discord",
@@ -107,7 +107,7 @@ class Bot:
             application = await self.rest.application()
             gateway = await self.rest.gateway()
         except discord.LoginFailure:
-            raise Refused("Discord does not know the bot's token: store the right one by ncl channels add") from None
+            raise Refused(f"Discord does not know the bot's token: ncl channels login {self._name}") from None
         except msgspec.ValidationError as error:
             raise Unavailable(f"what answers is not Discord: {error}") from error
         except FAILURES as error:
@@ -193,7 +193,7 @@ class Bot:
         try:
             await self._client.stay_connected(url)
         except GatewayRefusal as error:
-            self._reason = _REFUSALS.get(error.code, str(error))
+            self._reason = _REFUSALS.get(error.code, str(error)).format(name=self._name)
             self.host.lost(self._reason)
 
     async def _ready_or_over(self, connection: asyncio.Task[None]) -> None:

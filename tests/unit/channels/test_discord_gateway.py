@@ -266,7 +266,7 @@ async def test_the_heart_beats(stage: Stage, tmp_path: Path):
 async def test_a_wrong_token_is_said_with_the_next_step(stage: Stage):
     """F-49: the channel is down with a reason, and nothing else is."""
     stage.api.world.token = "another"
-    with pytest.raises(Refused, match=r"token.*ncl channels add"):
+    with pytest.raises(Refused, match=rf"token.*ncl channels login {NAME}"):
         await stage.begin()
     assert stage.people.requests("GET /gateway/bot") == 0
 
@@ -316,7 +316,7 @@ async def test_a_token_that_is_revoked_is_told(stage: Stage):
     stage.api.world.token = "another"
     stage.people.cut()
     await stage.received.until(lambda: stage.received.lost_for)
-    assert "token" in stage.received.lost_for[0]
+    assert f"token any more: ncl channels login {NAME}" in stage.received.lost_for[0]
 
 
 async def test_without_the_right_to_read_the_bot_hears_what_is_said_to_it(stage: Stage):
