@@ -248,7 +248,12 @@ class _Query:
             async for item in items:
                 for found in _events(link, item):
                     event = self._settled(link, found) if isinstance(found, Outcome) else found
-                    yield event
+                    try:
+                        yield event
+                    finally:
+                        # Whoever waits for the answer does not wait for this.
+                        if isinstance(found, Outcome):
+                            self._provider.note_counts(link)
                     if isinstance(event, base.Error):
                         return
                 failure = self._failure(link, item)
@@ -258,7 +263,6 @@ class _Query:
 
     def _settled(self, link: Link, outcome: Outcome) -> base.Event:
         """Return what the end of a turn of the client's means here."""
-        self._provider.note_counts(link)
         if outcome.failure is not None:
             # What concerns work in the background only has been told to the model.
             return self._provider.failed(outcome) if self._concerns(outcome) else base.Activity()
@@ -278,8 +282,11 @@ class _Query:
         step = min(_STEP_SECONDS, self._provider.silence_seconds / 10)
         while True:
             try:
-                async with asyncio.timeout(step):
-                    item = await link.items.get()
+                if link.items.empty():
+                    async with asyncio.timeout(step):
+                        item = await link.items.get()
+                else:
+                    item = link.items.get_nowait()
             except TimeoutError:
                 if not self._open or link.watch.running:
                     last = loop.time()
