@@ -222,9 +222,12 @@ class Turn:
         if not self._open or self._open[0].held is not None:
             return
         answering = self._open[0].answering
-        shown = answering.so_far(text)
-        if shown.strip():
-            self._station.doorbell.show(PartialFrame(in_reply_to=answering.batch.asked_by.id, text=shown))
+
+        def partial() -> PartialFrame | None:
+            shown = answering.so_far(text)
+            return PartialFrame(in_reply_to=answering.batch.asked_by.id, text=shown) if shown.strip() else None
+
+        self._station.doorbell.show(partial)
 
     def _own_tool_began(self, name: str, timeout: float | None) -> None:
         self._station.watch.provider_began(name, timeout)

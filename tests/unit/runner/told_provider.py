@@ -9,6 +9,7 @@ from runner_stage import PATIENCE_SECONDS, Host
 
 from nanoclaw_runner import conversation as conversation_module
 from nanoclaw_runner.contract.agent_config import AgentConfig
+from nanoclaw_runner.contract.doorbell import Partial
 from nanoclaw_runner.conversation import Conversation
 from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.doorbell import Doorbell
@@ -97,7 +98,7 @@ class Talk:
         self.doorbell.open()
         self.shown: list[str] = []
         show = self.doorbell.show
-        monkeypatch.setattr(self.doorbell, "show", lambda partial: (self.shown.append(partial.text), show(partial)))
+        monkeypatch.setattr(self.doorbell, "show", lambda partial: (self._note(partial()), show(partial)))
         self.desk = Desk(self.outbox, self.intake, self.doorbell)
         self.supervision = Supervision(self.notifier, None)  # type: ignore[arg-type]
         self.conversation = Conversation(
@@ -116,6 +117,10 @@ class Talk:
         return self.provider
 
     async def __aenter__(self) -> Self:
+    def _note(self, partial: Partial | None) -> None:
+        if partial is not None:
+            self.shown.append(partial.text)
+
         self.task = asyncio.create_task(self.conversation.run())
         await asyncio.sleep(0)
         return self
