@@ -169,7 +169,7 @@ class Turn:
             case base.Concern(trouble, subject, message):
                 self._report(trouble, subject, message)
             case base.Works(server):
-                if self._station.standing.works(server, self._station.intake.highest_seq()):
+                if self._station.standing.works(server, self._station.intake.highest_seq):
                     self._station.doorbell.ring()
             case _:
                 # A sign of life and nothing else.
@@ -291,7 +291,7 @@ class Turn:
         if covered:
             self._count_anew()
         # Before those that came up in this turn are written: they go on.
-        self._station.standing.answered(self._station.intake.highest_seq())
+        self._station.standing.answered(self._station.intake.highest_seq)
         self._write(rows, batches)
 
     def _failed(self, message: str, trouble: base.Trouble) -> None:
