@@ -90,15 +90,16 @@ class Turn:
         self.doing = ""
         self.spoke_at: float | None = None
 
-    def begin(self, batch: Batch, *, reused: bool = False) -> None:
+    def begin(self, batch: Batch, *, reused: Exchange | None = None) -> None:
         """Take a batch up, whose prompt the provider is about to be given.
 
         Args:
             batch: what is asked.
-            reused: the query was open before this turn: should it prove to have ended, nobody was heard, and a new one
-                is due.
+            reused: a query that was open before this turn: should it prove to have ended, nobody was heard, and a new
+                one is due.
         """
-        self._may_be_unheard = reused
+        self._exchange = reused
+        self._may_be_unheard = reused is not None
         if not self._open:
             self._station.desk.asked = batch
             self._count_anew()
@@ -136,6 +137,7 @@ class Turn:
     def hear(self, event: Heard) -> None:
         """Deal with what the provider says; between turns, too."""
         self._station.supervision.sign_of_life()
+        self._station.intake.claim()
         if not isinstance(event, base.Init | base.Activity | base.Error | base.Concern | base.Works | Ended):
             self._may_be_unheard = False
         if self.spoke_at is None and isinstance(event, base.Partial | base.Said | base.Result):

@@ -224,6 +224,11 @@ class _Query:
         if self._link is not None:
             self._link.say(prompt.rendered(), identifier)
 
+    async def passed_on(self) -> None:
+        """Return when the client's pipe has it."""
+        if self._link is not None:
+            await self._link.passed_on()
+
     async def close(self) -> None:
         """Keep the client, unless it is in the middle of something that nobody waits for any more."""
         if self._link is None or self._open or not self._link.clean:

@@ -41,10 +41,15 @@ class Query:
         self.continuation = continuation
         self.prompts = [prompt]
         self.closed = False
+        self.room = asyncio.Event()
+        self.room.set()
         self._events: asyncio.Queue[base.Event | Exception | None] = asyncio.Queue()
 
     def push(self, prompt: Prompt) -> None:
         self.prompts.append(prompt)
+
+    async def passed_on(self) -> None:
+        await self.room.wait()
 
     async def events(self) -> AsyncGenerator[base.Event]:
         while (event := await self._events.get()) is not None:
@@ -112,15 +117,15 @@ class Talk:
         )
         self.task: asyncio.Task[None] | None = None
 
+    def _note(self, partial: Partial | None) -> None:
+        if partial is not None:
+            self.shown.append(partial.text)
+
     def _load(self, workshop: Workshop) -> Provider:
         self.provider.workshop = workshop
         return self.provider
 
     async def __aenter__(self) -> Self:
-    def _note(self, partial: Partial | None) -> None:
-        if partial is not None:
-            self.shown.append(partial.text)
-
         self.task = asyncio.create_task(self.conversation.run())
         await asyncio.sleep(0)
         return self
