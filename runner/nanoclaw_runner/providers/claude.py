@@ -219,6 +219,11 @@ class _Query:
         if self._link is not None:
             self._link.say(prompt.rendered(), identifier)
 
+    async def passed_on(self) -> None:
+        """Return when the client's pipe has it."""
+        if self._link is not None:
+            await self._link.passed_on()
+
     async def close(self) -> None:
         """Keep the client, unless it is in the middle of something that nobody waits for any more."""
         if self._link is None or self._open or not self._link.clean:
@@ -243,7 +248,12 @@ class _Query:
             async for item in items:
                 for found in _events(link, item):
                     event = self._settled(link, found) if isinstance(found, Outcome) else found
-                    yield event
+                    try:
+                        yield event
+                    finally:
+                        # Whoever waits for the answer does not wait for this.
+                        if isinstance(found, Outcome):
+                            self._provider.note_counts(link)
                     if isinstance(event, base.Error):
                         return
                 failure = self._failure(link, item)
@@ -275,8 +285,11 @@ class _Query:
         step = min(_STEP_SECONDS, self._provider.silence_seconds / 10)
         while True:
             try:
-                async with asyncio.timeout(step):
-                    item = await link.items.get()
+                if link.items.empty():
+                    async with asyncio.timeout(step):
+                        item = await link.items.get()
+                else:
+                    item = link.items.get_nowait()
             except TimeoutError:
                 if not self._open or link.watch.running:
                     last = loop.time()
