@@ -5,7 +5,7 @@ BED := tests/bed/bed
 MSG ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-system soak fuzz test-package deb lint format bench clean
+.PHONY: help run test test-unit test-system soak fuzz test-package deb rpm lint format bench clean
 
 help:            ## list these targets
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +44,9 @@ bench: ## measure, in a fresh bed; the result is build/bench.json
 
 deb: ## build the Debian package into build/, checked by lintian
 	@$(BED) deb
+
+rpm: ## build the packages for Fedora into build/, checked by rpmlint
+	@$(BED) rpm
 
 clean: ## remove all beds, caches and what was built
 	@for bed in $$($(BED) status --names); do BED_NAME=$$bed $(BED) down; done
