@@ -4,6 +4,6 @@ import sys
 
 __version__ = "0.1.0"
 
-# The libraries that a distribution does not have and the package for it brings along (packaging/rpm/vendored.txt). Last:
-# one that the distribution has is the one that is used.
+# Libraries that a distribution does not have, and that the package for it brings along (packaging/rpm/vendored.txt).
+# Last: where the distribution has one after all, that is used.
 sys.path.append("/usr/lib/nanoclawd/vendor")

@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
     rpm = commands.add_parser("rpm", help="build the packages for Fedora of the working tree and put them into build/")
     rpm.add_argument("--no-lint", action="store_true", help="without rpmlint")
+    rpm.add_argument("--python", default=fedora.PYTHON, metavar="X.Y", help=f"Fedora's (default: {fedora.PYTHON})")
     rpm.set_defaults(run=_rpm)
 
     save = commands.add_parser("save-images", help="keep the bed's container images for the next bed")
@@ -152,7 +153,7 @@ def _rpm(settings: Settings, arguments: argparse.Namespace) -> None:
     with stages.stage("looking at this host"):
         host.prepare(stages.note)
     with stages.stage("the packages for Fedora of the working tree"):
-        directory = fedora.build(settings, stages.note)
+        directory = fedora.build(settings, arguments.python, stages.note)
     if not arguments.no_lint:
         with stages.stage("rpmlint"):
             fedora.lint(settings, directory, stages.note)

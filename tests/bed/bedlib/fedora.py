@@ -11,10 +11,12 @@ from .rootfs import builder_tree
 from .settings import REPOSITORY, Settings
 
 PACKAGING = Path("packaging") / "rpm"
+PYTHON = "3.14"
+"""Fedora 44's, the oldest that has every library in a version that will do (docs/operations.md, Fedora)."""
 
 
-def build(settings: Settings, note: Callable[[str], None]) -> Path:
-    """The directory with the working tree's .rpm files, built unless they were before.
+def build(settings: Settings, python: str, note: Callable[[str], None]) -> Path:
+    """The directory with the working tree's .rpm files for a version of Python, built unless they were before.
 
     Raises:
         BedError: they do not build, or what they bring along cannot be fetched.
@@ -27,11 +29,11 @@ def build(settings: Settings, note: Callable[[str], None]) -> Path:
         host.download_wheels(str(REPOSITORY / PACKAGING / "vendored.txt"), wheels)
         root = builder_tree(settings, note)
         note("building the packages")
-        builder.capture(root, ["tree/packaging/build-rpm", ".", "wheels"], directory)
+        builder.capture(root, ["tree/packaging/build-rpm", ".", "wheels", python], directory)
         shutil.rmtree(tree)
         shutil.rmtree(wheels)
 
-    return cache.obtain(settings.cache, "rpm", package.digest(), fill, note)
+    return cache.obtain(settings.cache, "rpm", cache.key_of(package.digest(), python), fill, note)
 
 
 def lint(settings: Settings, directory: Path, note: Callable[[str], None]) -> str:

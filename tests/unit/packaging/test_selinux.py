@@ -1,4 +1,4 @@
-"""The module for SELinux, compiled as `make rpm` does and looked at with setools (W-numbers: none; F-208).
+"""The module for SELinux, compiled as `make rpm` does and looked at with setools (F-208).
 
 There is no Fedora here. ``fedora_policy.cil`` stands in for its policy: the names that the module needs, and the rules
 that matter beside it.
@@ -64,7 +64,7 @@ def test_a_container_reaches_the_gateway_and_not_the_state(build: Path):
 
 
 def label(contexts: Path, path: Path) -> str:
-    """The type of a path, as libselinux chooses it: of the lines that match, the last in order of how exact they are."""
+    """The type of a path, as libselinux chooses it: of the lines that match, that of the most exact one."""
     lines = [line.split() for line in contexts.read_text().splitlines()]
     matching = [line for line in lines if re.fullmatch(line[0], str(path))]
     assert matching, path
