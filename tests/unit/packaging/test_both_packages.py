@@ -1,6 +1,7 @@
-"""What both packages do with units is said in few places; a new unit must be in all of them (F-205)."""
+"""What is new in the tree must be in both packages: units, libraries (F-205)."""
 
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -28,3 +29,12 @@ def test_fedoras_scriptlets_know_every_unit():
 def test_debians_scriptlets_know_every_unit():
     rules = (ROOT / "packaging" / "debian" / "rules").read_text()
     assert set(re.findall(r"\S+\.(?:socket|service)\b", rules.partition("override_dh_installsystemd:")[2])) == units()
+
+
+def test_it_is_known_which_package_of_fedora_has_each_library():
+    """Rpm asks for a library by its name on PyPI, whether Fedora has it or not."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.match(r"[\w.-]+", entry)[0] for entry in project["dependencies"]}
+    text = (ROOT / "packaging" / "rpm" / "libraries").read_text()
+    known = {line.split()[0] for line in text.splitlines() if line and line[0] != "#"}
+    assert known == wanted, "say in packaging/rpm/libraries which package of Fedora it is"
