@@ -36,6 +36,7 @@ from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Progress,
 _READY_SECONDS: Final = 30.0
 """So long a setup waits for the first sync; a longer one goes on, and deliveries wait for it."""
 
+_LIVE_SECONDS: Final = 3.0
 _DELIVER_SECONDS: Final = 40.0
 _MAX_WAITING: Final = 10_000
 _PIECE: Final = 256 * 1024
@@ -86,20 +87,20 @@ class MatrixAdapter(BaseAdapter):
         await asyncio.wait({self._watch}, timeout=_READY_SECONDS)
 
     async def teardown(self) -> None:
-        """Disconnect."""
-        watch, session, own = self._watch, self._session, self._own
-        self._watch = self._session = self._own = self._host = None
-        if watch is not None:
-            watch.cancel()
-        if own is None:
-            return
-        if session is not None:
-            self._session = session  # what is being shown is ended first
-            self._own = own
-            await self._live.close()
-            self._session = self._own = None
-            await own.run(session.end())
-        await own.give_back()
+        """Disconnect, after what is being shown was ended, if that does not take long."""
+        own, session = self._own, self._session
+        if self._watch is not None:
+            self._watch.cancel()
+        try:
+            if session is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LIVE_SECONDS):
+                        await self._live.close()
+        finally:
+            self._watch = self._session = self._own = self._host = None
+            if own is not None:
+                # To its end in any case: two that listen for one account would write each other's progress.
+                await asyncio.shield(asyncio.create_task(_end(own, session), name=f"end of {self.name}"))
 
     def health(self) -> Health:
         """Tell how the account is: whether it encrypts, and how old what it knows is."""
@@ -233,3 +234,11 @@ class MatrixAdapter(BaseAdapter):
         if self._own is None or self._session is None:
             raise Unavailable(f"channel {self.name} is not connected")
         return self._own, self._session
+
+
+async def _end(own: OwnLoop, session: Session | None) -> None:
+    try:
+        if session is not None:
+            await own.run(session.end())
+    finally:
+        await own.give_back()
