@@ -6,6 +6,7 @@ F-47, F-60, F-121, F-123, F-128, F-129: threads, reactions to people's own messa
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,28 @@ async def test_what_agents_say_and_do_is_seen(stage: Stage, received: Received, 
     await stage.adapter.end_turn(stage.address(room), question, completed=True)
     await ada.until(lambda: ada.typing.get(room) == [], "no more typing")
     assert not ada.unreadable
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+async def test_what_is_malformed_is_set_aside_and_what_follows_is_heard(
+    stage: Stage, received: Received, encrypted: bool
+):
+    await stage.adapter.setup(received)
+    room = await stage.meet(encrypted=encrypted)
+    ada = stage.ada
+    first = await event_of(received, await ada.say(room, "well-formed"))
+    odd: list[tuple[str, dict[str, Any]]] = [
+        ("m.room.message", {"msgtype": "m.image", "body": "x", "url": "https://elsewhere"}),
+        ("m.poll.start", {"m.poll.start": {"question": 7}}),
+        ("m.reaction", {"m.relates_to": {"rel_type": "m.annotation"}}),
+    ]
+    if encrypted:  # in the open the server itself looks at these
+        odd.append(("m.room.message", {"msgtype": "m.text"}))
+        odd.append(("m.room.redaction", {"redacts": first.message_id}))
+    sent = [await ada.send(room, kind, content) for kind, content in odd]
+    assert (await event_of(received, await ada.say(room, "and on"))).text == "and on"
+    assert set(received.aside) == set(sent)
+    assert [one.text for one in received.events] == ["well-formed", "and on"]
 
 
 async def test_people_of_the_room_are_called_by_their_ids(stage: Stage, received: Received):
