@@ -168,4 +168,4 @@ class ChannelManager:
         factory = self._find(channel.type)
         state = self._places.state / channel.name
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return factory(channel.name, channel.options, ChannelPlaces(state, self._places.runtime))
+        return factory(channel.name, channel.options, replace(self._places, state=state))

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import pwd
 import socket
 import struct
@@ -16,10 +15,6 @@ from nanoclawd.control.introspection import Introspection
 from nanoclawd.control.served import methods_of
 from nanoclawd.control.values import Peer
 from nanoclawd.control.wire import Wire
-from nanoclawd.errors import Unavailable
-
-SOCKET_NAME = "control"
-"""``FileDescriptorName=`` of the socket unit; a single unnamed socket will do too."""
 
 _UCRED = struct.Struct("=iII")
 _BUSY = "io.nanoclaw.Appliance.Unavailable"
@@ -112,24 +107,3 @@ class _Accepted(Wire):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._server.accept(self)
-
-
-def socket_from_systemd() -> socket.socket:
-    """Return the listening socket that systemd passed to this process.
-
-    Raises:
-        Unavailable: there is none.
-    """
-    from systemd import daemon  # here, so that tests of the server need no systemd library
-
-    passed: dict[int, str] = daemon.listen_fds_with_names(unset_environment=True)
-    for variable in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
-        os.environ.pop(variable, None)  # the library cleans the process's environment, not Python's copy for children
-    fitting = [fd for fd in passed if daemon.is_socket(fd, socket.AF_UNIX, socket.SOCK_STREAM, 1)]
-    named = [fd for fd in fitting if passed[fd] == SOCKET_NAME]
-    for fd in named or fitting:
-        return socket.socket(fileno=fd)
-    raise Unavailable(
-        "no control socket was passed: nanoclawd is started by its socket unit",
-        hint="systemctl start nanoclawd.socket",
-    )

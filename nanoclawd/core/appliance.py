@@ -9,6 +9,7 @@ from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
 from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.adapter import ChannelPlaces
+from nanoclawd.channels.http_listener import HttpListener
 from nanoclawd.channels.incoming import IncomingFiles
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Config
@@ -68,7 +69,8 @@ class Appliance:
             Bounds(limits.max_awake, limits.memory_budget, limits.session_memory, limits.min_free_disk), paths.root
         )
         self.sessions = Sessions(paths, self.database)
-        self.channels = ChannelManager(config, ChannelPlaces(paths.channels, CHANNELS_DIRECTORY))
+        self.http = HttpListener()
+        self.channels = ChannelManager(config, ChannelPlaces(paths.channels, CHANNELS_DIRECTORY, self.http))
         self.terminal = self.channels.terminal
         self.delivery = DeliveryService(self.channels)
         self.outbox = HostOutbox(self.database, self.delivery)
@@ -191,6 +193,7 @@ class Appliance:
 
     async def stop(self) -> None:
         """Let everything go; containers and conversations go on."""
+        await self.http.close()
         await self._background.close()
         await self.dispatcher.close()
         await self.channels.stop()

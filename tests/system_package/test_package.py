@@ -25,7 +25,7 @@ import pytest
 USER = "nanoclaw"
 GATEWAY = "nanoclaw-gateway"
 STATE = Path("/var/lib/nanoclaw")
-UNITS = ("nanoclawd.service", "nanoclawd.socket", "nanoclaw-gateway.socket")
+UNITS = ("nanoclawd.service", "nanoclawd.socket", "nanoclawd-http.socket", "nanoclaw-gateway.socket")
 APT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
