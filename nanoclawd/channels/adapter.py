@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.channels.http_listener import HttpListener, HttpRoutes
+from nanoclawd.channels.http_listener import HttpListener
+from nanoclawd.channels.http_routes import HttpRoutes
 from nanoclawd.errors import InvalidName, Refused
 from nanoclawd.routing.event import Click, InboundEvent
 from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, Undelivered

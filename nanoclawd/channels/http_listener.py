@@ -7,16 +7,14 @@ first connection, and costs no memory where nobody ever connects.
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
+from nanoclawd.channels.http_routes import MAX_BODY_BYTES, Conversation, Handler, Route
 from nanoclawd.errors import AlreadyExists
 
 log = logging.getLogger(__name__)
-
-MAX_BODY_BYTES: Final = 256 * 1024
-"""Of one request, unless a path is registered for less. Bodies are held in memory until their request is answered."""
 
 MAX_CONNECTIONS: Final = 64
 """At once. Further ones wait in the kernel's queue."""
@@ -39,78 +37,8 @@ class Bounds:
     stop_seconds: float = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, received as a whole.
-
-    Attributes:
-        path: what follows the registered path, without a slash before it: ``work`` of ``/hooks/work``; often empty.
-        headers: their names in lower case; of one that came twice the first.
-        query: likewise, decoded.
-        body: as it was sent, which signatures are made of.
-    """
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What is answered.
-
-    Attributes:
-        content: sent as JSON; None: no body.
-    """
-
-    status: int
-    content: Mapping[str, object] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-type Handler = Callable[[Request], Awaitable[Reply]]
-"""Answers a request. What it raises is a 500, and logged without the request."""
-
-
-class HttpRoutes(Protocol):
-    """What a channel sees of the listener."""
-
-    def register(self, path: str, handler: Handler, *, max_body: int = MAX_BODY_BYTES) -> None:
-        """Take the requests for a path and all below it.
-
-        Args:
-            path: begins with a slash and ends without: ``/telegram/work``.
-            handler: answers them.
-            max_body: bytes; a longer body is answered with 413.
-
-        Raises:
-            AlreadyExists: somebody has this path.
-        """
-
-    def unregister(self, path: str) -> None:
-        """Take no more requests for a path; again does nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Who answers requests for a path."""
-
-    path: str
-    handler: Handler
-    max_body: int
-
-
-class Conversation(Protocol):
-    """Speaks HTTP over an accepted connection."""
-
-    async def __call__(self, connection: socket.socket) -> None:
-        """Return when it is over, in whichever way; closes the connection."""
-
-
 class HttpListener:
-    """Implements :class:`HttpRoutes` on the sockets that systemd has passed; without any, nobody ever comes."""
+    """Implements :class:`~nanoclawd.channels.http_routes.HttpRoutes` on the sockets that systemd has passed; without any, nobody ever comes."""
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
@@ -120,13 +48,8 @@ class HttpListener:
         self._loading: asyncio.Task[Conversation] | None = None
         self._accepting = False
 
-    @property
-    def listens(self) -> bool:
-        """Whether there is a socket to come by."""
-        return bool(self._listeners)
-
     def register(self, path: str, handler: Handler, *, max_body: int = MAX_BODY_BYTES) -> None:
-        """Take the requests for a path and all below it; see :class:`HttpRoutes`."""
+        """Take the requests for a path and all below it; see :class:`~nanoclawd.channels.http_routes.HttpRoutes`."""
         if path in self._routes:
             raise AlreadyExists(f"the path {path} is taken")
         self._routes[path] = Route(path, handler, max_body)

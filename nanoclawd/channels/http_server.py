@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from nanoclawd.channels.http_listener import Handler, Reply, Request, Route
+from nanoclawd.channels.http_routes import Handler, Reply, Request, Route
 from nanoclawd.errors import NanoclawError
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _NOBODY.disabled = True  # it logs what clients send
 
 
 class HttpServer:
-    """Implements :class:`~nanoclawd.channels.http_listener.Conversation`."""
+    """Implements :class:`~nanoclawd.channels.http_routes.Conversation`."""
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class HttpServer:
             reply = Reply(500)
         body = b"" if reply.content is None else json.dumps(reply.content).encode() + b"\n"
         response = web.Response(status=reply.status, body=body, headers=reply.headers, content_type="application/json")
+        response.headers["Server"] = "nanoclawd"
         response.force_close()
         return response
 

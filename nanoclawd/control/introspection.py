@@ -31,6 +31,7 @@ INTERFACES = (
     "Mounts",
     "Usage",
     "Peers",
+    "Hooks",
 )
 
 

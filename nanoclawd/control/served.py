@@ -6,6 +6,7 @@ from nanoclawd.control import (
     chat,
     chats,
     groups,
+    hooks,
     images,
     outfit,
     people,
@@ -42,6 +43,7 @@ def methods_of(backend: Backend, bounds: Bounds) -> Methods:
         **routing.channels(backend.channels),
         **routing.routing(backend.routing),
         **tasks.methods(backend.tasks),
+        **hooks.methods(backend.hooks),
         **usage.usage(backend.usage),
         **usage.peers(backend.peer_links),
     }

@@ -20,6 +20,10 @@ from nanoclawd.delivery.service import DeliveryService
 from nanoclawd.doctor.finding import Severity
 from nanoclawd.doctor.run import run_host_checks
 from nanoclawd.errors import NanoclawError
+from nanoclawd.hooks.intake import HookIntake
+from nanoclawd.hooks.listening import listening
+from nanoclawd.hooks.secret_files import SecretFiles
+from nanoclawd.hooks.service import HookService
 from nanoclawd.images.group_images import GroupImages
 from nanoclawd.images.service import ImageService
 from nanoclawd.paths import CHANNELS_DIRECTORY, SHARE, StatePaths
@@ -110,7 +114,7 @@ class Appliance:
         self.dispatcher = Dispatcher(
             self.database,
             self.sessions,
-            lambda channel: self.channels.capabilities(channel).threads,
+            self._has_threads,
             clock_is_right=lambda: clock_is_right(lambda: UserManager(SYSTEM_BUS)),
         )
         self.tasks.changed = self.dispatcher.look
@@ -122,6 +126,13 @@ class Appliance:
         bounds = PeerBounds(limits.peer_hops, limits.peer_rate)
         self.delivery.peers = PeerService(
             self.database, self.sessions, self.outbox, paths.staging, bounds, self.usage.refusal
+        )
+        secret_files = SecretFiles(paths.hook_secrets)
+        self._intake = HookIntake(
+            self.database, self.sessions, secret_files, paths.staging, self._has_threads, self.usage.refusal
+        )
+        self.hooks = HookService(
+            self.database, self._intake, secret_files, lambda: listening(lambda: UserManager(SYSTEM_BUS))
         )
         self.making = AgentMaking(self.database, self.agents, self.sessions.project_destinations)
         self._requests: Requests | None = None
@@ -174,6 +185,8 @@ class Appliance:
         if resumed:
             log.info("sessions with something to carry on with: %d", resumed)
         self.dispatcher.start()
+        await self.hooks.start()
+        self._intake.begin(self.http)
         await self._start_model_socket()
         await self._prune_runners()
 
@@ -194,6 +207,7 @@ class Appliance:
     async def stop(self) -> None:
         """Let everything go; containers and conversations go on."""
         await self.http.close()
+        await self._intake.close(self.http)
         await self._background.close()
         await self.dispatcher.close()
         await self.channels.stop()
@@ -211,6 +225,10 @@ class Appliance:
         """Route a message that was kept while somebody was asked about it; tell whether anything came of it."""
         routed = await self.router.route(event, replay=True)
         return bool(routed.stored) or routed.answered
+
+    def _has_threads(self, channel: str) -> bool:
+        """Tell whether a channel's threads are conversations."""
+        return self.channels.capabilities(channel).threads
 
     async def group_count(self) -> int:
         """Return how many groups there are."""

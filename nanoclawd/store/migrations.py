@@ -15,6 +15,7 @@ from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
+from nanoclawd.store.schema_hooks import HOOKS
 from nanoclawd.store.schema_peers import PEERS
 from nanoclawd.store.schema_tasks import TASKS
 from nanoclawd.store.schema_usage import USAGE
@@ -35,6 +36,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("tasks", TASKS),
     Migration("peers", PEERS),
     Migration("usage", USAGE),
+    Migration("hooks", HOOKS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

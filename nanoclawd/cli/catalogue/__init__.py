@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from nanoclawd.cli.catalogue import agents, appliance, outfit, people, tasks, traffic, usage
+from nanoclawd.cli.catalogue import agents, appliance, hooks, outfit, people, tasks, traffic, usage
 from nanoclawd.cli.spec import Command, Resource, Verb
 
 TOP: tuple[Verb | Resource, ...] = (
@@ -10,6 +10,7 @@ TOP: tuple[Verb | Resource, ...] = (
     *agents.RESOURCES,
     *outfit.RESOURCES,
     *tasks.RESOURCES,
+    *hooks.RESOURCES,
     *usage.RESOURCES,
     *traffic.RESOURCES,
     *people.RESOURCES,

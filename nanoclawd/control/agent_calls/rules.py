@@ -236,4 +236,4 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     }
 )
 """Not here, and so refused to every agent: deciding approvals and answering questions (an agent would allow itself),
-claiming ownership, building images, giving directories of the machine, the operator's chat."""
+claiming ownership, building images, giving directories of the machine, hooks and their secrets, the operator's chat."""

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoclawd.channels import http_listener
-from nanoclawd.channels.http_listener import Bounds, HttpListener, Reply, Request
+from nanoclawd.channels.http_listener import MAX_CONNECTIONS, Bounds, HttpListener
+from nanoclawd.channels.http_routes import MAX_BODY_BYTES, Reply, Request
 from nanoclawd.errors import AlreadyExists, Unavailable
 
 SHORT = Bounds(receive_seconds=0.3, whole_seconds=2.0, stop_seconds=0.5)
@@ -122,7 +122,7 @@ async def test_paths_do_not_overlap_and_are_given_back(stage: Stage):
 
 
 async def test_a_body_is_bounded_said_or_not_before_it_is_held(stage: Stage):
-    limit = http_listener.MAX_BODY_BYTES
+    limit = MAX_BODY_BYTES
     assert (await stage.send(post("/hooks/a", b"x" * limit)))[0] == 202
     assert (await stage.send(post("/hooks/a", b"x" * (limit + 1))))[0] == 413
     assert (await stage.send(b"POST /hooks/a HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n"))[0] == 413
@@ -160,7 +160,7 @@ async def test_slow_clients_are_hung_up_on_and_others_are_answered_meanwhile(sta
         writer.close()
         return sent
 
-    slow = [asyncio.create_task(drip()) for _ in range(http_listener.MAX_CONNECTIONS + 10)]
+    slow = [asyncio.create_task(drip()) for _ in range(MAX_CONNECTIONS + 10)]
     assert (await stage.send(post("/hooks/quick")))[0] == 202
     assert all(await asyncio.gather(*slow))
     assert [request.path for request in stage.requests] == ["quick"]
@@ -253,7 +253,8 @@ async def test_the_library_is_loaded_by_the_first_who_comes(tmp_path: Path):
     program = f"""
 import asyncio, socket, sys
 sys.path[:0] = {sys.path!r}
-from nanoclawd.channels.http_listener import HttpListener, Reply
+from nanoclawd.channels.http_listener import HttpListener
+from nanoclawd.channels.http_routes import Reply
 
 async def main():
     passed = socket.create_server(("127.0.0.1", 0))

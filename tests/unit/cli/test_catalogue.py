@@ -13,8 +13,8 @@ from nanoclawd.cli.spec import REQUIRED, Command, Parameter
 
 COMMANDS = {command.words: command for command in commands()}
 DANGEROUS = ("\x1b", "\x07", "\u202e", "\u202c", "\x9b")
-BY_THEMSELVES = {"chat", "fetch", "setup", "sessions logs"}
-"""Need more than replies: an agent, a terminal, a file's bytes, the journal. Tested beside this."""
+BY_THEMSELVES = {"chat", "fetch", "setup", "sessions logs", "hooks test"}
+"""Need more than replies: an agent, a terminal, a file's bytes, the journal, a listener. Tested beside this."""
 
 DASHES = "mg-0a1b-2c3d-no"
 WORDS = {"count": "3", "number": "-2", "seconds": "1", "text": DASHES, "file": DASHES, "list": DASHES}

@@ -26,7 +26,8 @@ from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
 
 NEVER = {
     "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
-    "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim",
+    "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim", "Hooks.List", "Hooks.Get", "Hooks.Create",
+    "Hooks.Rotate", "Hooks.Enable", "Hooks.Disable", "Hooks.Delete", "Hooks.Test",
 }  # fmt: skip
 
 
