@@ -38,7 +38,10 @@ class Bounds:
 
 
 class HttpListener:
-    """Implements :class:`~nanoclawd.channels.http_routes.HttpRoutes` on the sockets that systemd has passed; without any, nobody ever comes."""
+    """The listener, on the sockets that systemd has passed; without any, nobody ever comes.
+
+    Implements :class:`~nanoclawd.channels.http_routes.HttpRoutes`.
+    """
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()

@@ -22,6 +22,7 @@ from nanoclawd.doctor.run import run_host_checks
 from nanoclawd.errors import NanoclawError
 from nanoclawd.hooks.intake import HookIntake
 from nanoclawd.hooks.listening import listening
+from nanoclawd.hooks.payload_files import PayloadFiles
 from nanoclawd.hooks.secret_files import SecretFiles
 from nanoclawd.hooks.service import HookService
 from nanoclawd.images.group_images import GroupImages
@@ -33,6 +34,7 @@ from nanoclawd.peers.service import PeerService
 from nanoclawd.permissions.gate import Permissions
 from nanoclawd.permissions.withdrawing import withdraw_for_group
 from nanoclawd.routing.event import InboundEvent
+from nanoclawd.routing.moving import MovedChats
 from nanoclawd.routing.router import Router
 from nanoclawd.routing.wirings import WiringService
 from nanoclawd.scheduling.background import Background
@@ -76,7 +78,8 @@ class Appliance:
         self.http = HttpListener()
         self.channels = ChannelManager(config, ChannelPlaces(paths.channels, CHANNELS_DIRECTORY, self.http))
         self.terminal = self.channels.terminal
-        self.delivery = DeliveryService(self.channels)
+        self.moved = MovedChats(self.database, self.sessions)
+        self.delivery = DeliveryService(self.channels, self.moved.current)
         self.outbox = HostOutbox(self.database, self.delivery)
         units = UnitFiles(share / "quadlets", paths)
         self.images = ImageService(config, paths, self.database, self.manager, units, share)
@@ -99,6 +102,7 @@ class Appliance:
         self.questions = self.permissions.questions
         self.files = IncomingFiles(paths.staging, self.channels.adapter)
         self._background = Background(log, "building groups' images")
+        payloads = PayloadFiles(paths.staging, self.files.fetch)
         self.router = Router(
             self.database,
             self.sessions,
@@ -107,14 +111,14 @@ class Appliance:
             self.channels.capabilities,
             config.access,
             self.channels.subscribe,
-            self.files.fetch,
+            payloads.fetch,
         )
         self.wirings = WiringService(self.database, self.channels.capabilities, self.sessions.project_destinations)
         self.tasks = TaskService(self.database, local_timezone())
         self.dispatcher = Dispatcher(
             self.database,
             self.sessions,
-            self._has_threads,
+            lambda channel: self.channels.capabilities(channel).threads,
             clock_is_right=lambda: clock_is_right(lambda: UserManager(SYSTEM_BUS)),
         )
         self.tasks.changed = self.dispatcher.look
@@ -128,9 +132,7 @@ class Appliance:
             self.database, self.sessions, self.outbox, paths.staging, bounds, self.usage.refusal
         )
         secret_files = SecretFiles(paths.hook_secrets)
-        self._intake = HookIntake(
-            self.database, self.sessions, secret_files, paths.staging, self._has_threads, self.usage.refusal
-        )
+        self._intake = HookIntake(self.database, self.router, secret_files, payloads, self.usage.refusal)
         self.hooks = HookService(
             self.database, self._intake, secret_files, lambda: listening(lambda: UserManager(SYSTEM_BUS))
         )
@@ -153,6 +155,7 @@ class Appliance:
             raise RuntimeError("Appliance.serve_agents() comes first")
         await self._say_what_is_missing()
         await self.database.open()
+        await self.moved.load()
         await self.usage.start()
         await asyncio.to_thread(self.files.clear)
         await self.manager.start()
@@ -173,14 +176,18 @@ class Appliance:
                 runtime_directory=self.runtime_directory,
                 missing_image=self._missing_image,
                 slept=self.sessions.slept,
-                rules=AgentRules(self.database, self.questions, self._requests, self.dispatcher, self.usage),
+                rules=AgentRules(
+                    self.database, self.questions, self._requests, self.dispatcher, self.usage, self.moved.current
+                ),
             )
         )
         await self.outbox.start()
         await self.permissions.start()
         # Somebody may be reachable now whom a card could not reach.
         self.channels.came_up = lambda _name: self.permissions.repost()
-        self.channels.start(ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox))
+        self.channels.start(
+            ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox, self.moved)
+        )
         resumed = await self.sessions.resume()
         if resumed:
             log.info("sessions with something to carry on with: %d", resumed)
@@ -225,10 +232,6 @@ class Appliance:
         """Route a message that was kept while somebody was asked about it; tell whether anything came of it."""
         routed = await self.router.route(event, replay=True)
         return bool(routed.stored) or routed.answered
-
-    def _has_threads(self, channel: str) -> bool:
-        """Tell whether a channel's threads are conversations."""
-        return self.channels.capabilities(channel).threads
 
     async def group_count(self) -> int:
         """Return how many groups there are."""

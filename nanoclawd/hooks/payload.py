@@ -18,7 +18,6 @@ EXCERPT_BYTES: Final = 4 * 1024
 MAX_EVENT_CHARACTERS: Final = 100
 _MAX_ID_CHARACTERS: Final = 256
 _MAX_FIELDS: Final = 500
-_MAX_DEPTH: Final = 32
 _EVENTS: Final = ("x-github-event", "x-gitea-event", "x-forgejo-event", "x-gitlab-event")
 _IDS: Final = (
     "idempotency-key",
@@ -30,6 +29,7 @@ _IDS: Final = (
 )
 """The first that is there counts. The last comes from proxies too, which make a new one for each request."""
 
+_TEXT: Final = ".txt"
 _FORM: Final = "application/x-www-form-urlencoded"
 _JSON: Final = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json")
 
@@ -48,15 +48,12 @@ class UnusableError(NanoclawError):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What was sent.
+    """What was sent, as text.
 
     Attributes:
-        value: any JSON value; a text where it was one.
-        text: as it was sent.
         suffix: of a file that holds it.
     """
 
-    value: object
     text: str
     suffix: str
 
@@ -66,9 +63,14 @@ class Payload:
         return "application/json" if self.suffix == ".json" else "text/plain"
 
     @property
+    def size(self) -> int:
+        """Bytes of UTF-8."""
+        return len(self.text.encode())
+
+    @property
     def is_long(self) -> bool:
         """Whether it goes as a file."""
-        return len(self.text.encode()) > INLINE_BYTES
+        return self.size > INLINE_BYTES
 
     @property
     def excerpt(self) -> str:
@@ -86,15 +88,13 @@ def read(content_type: str, body: bytes) -> Payload:
     """
     kind = content_type.partition(";")[0].strip().lower()
     if not body:
-        return Payload("", "", ".txt")
+        return Payload("", _TEXT)
     if kind == _FORM:
         return _form(_text(body))
     if _JSON.fullmatch(kind):
-        text = _text(body)
-        return Payload(_json(text), text, ".json")
+        return _json(_text(body))
     if kind in {"", "text/plain"}:
-        text = _text(body)
-        return Payload(text, text, ".txt")
+        return Payload(_text(body), _TEXT)
     raise UnusableError(415, "a payload is JSON, text/plain or a form")
 
 
@@ -110,23 +110,14 @@ def delivery_of(headers: Mapping[str, str]) -> str | None:
     return found if len(found) <= _MAX_ID_CHARACTERS else hashlib.sha256(found.encode(errors="replace")).hexdigest()
 
 
-def row_id(hook_id: str, delivery: str) -> str:
+def message_id(hook_id: str, delivery: str) -> str:
     """Return the id of the message that a delivery becomes: the same each time that it is told.
 
-    >>> row_id("hk-abcdefghijkl", "1")
+    >>> message_id("hk-abcdefghijkl", "1")
     'hook-hk-abcdefghijkl-c8c02f7b4e14ab39'
     """
     mark = hashlib.sha256(f"{hook_id} {delivery}".encode(errors="replace")).hexdigest()[:16]
     return f"hook-{hook_id}-{mark}"
-
-
-def content(source: str, event: str, payload: Payload, attachments: list[dict[str, object]]) -> str:
-    """Return the row's content, as the runner's prompt reads it."""
-    shown: dict[str, object] = {"source": source, "event": event}
-    shown["payload"] = payload.excerpt if payload.is_long else payload.value
-    if attachments:
-        shown["attachments"] = attachments
-    return storable(json.dumps(shown, ensure_ascii=False))
 
 
 def _text(body: bytes) -> str:
@@ -140,7 +131,7 @@ def _form(text: str) -> Payload:
     """Read a form. ``curl -d`` calls everything one, so what looks like JSON is JSON; GitHub's has it in a field."""
     if text.lstrip()[:1] in {"{", "["}:
         try:
-            return Payload(_json(text), text, ".json")
+            return _json(text)
         except UnusableError:
             pass
     try:
@@ -149,31 +140,20 @@ def _form(text: str) -> Payload:
         raise UnusableError(400, "the form can't be read") from error
     found = dict(fields)
     if set(found) == {"payload"}:
-        return Payload(_json(found["payload"]), found["payload"], ".json")
-    if not fields:
-        return Payload(text, text, ".txt")
-    return Payload(found, json.dumps(found, ensure_ascii=False, indent=1), ".json")
+        return _json(found["payload"])
+    if not found:
+        return Payload(text, _TEXT)
+    return Payload(json.dumps(found, ensure_ascii=False, indent=1), ".json")
 
 
-def _json(text: str) -> object:
+def _json(text: str) -> Payload:
+    """Return a text that is JSON, as it is."""
+
     def no_constant(name: str) -> Any:
         raise ValueError(name)
 
     try:
-        found: object = json.loads(text, parse_constant=no_constant)
+        json.loads(text, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise UnusableError(400, "the body is not JSON") from error
-    # Laid out for reading, a deep one would be many times as long.
-    return text if _is_deep(found) else found
-
-
-def _is_deep(value: object) -> bool:
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        below: list[object] = []
-        for one in level:
-            below += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        if not below:
-            return False
-        level = below
-    return True
+    return Payload(text, ".json")

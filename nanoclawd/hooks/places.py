@@ -1,56 +1,11 @@
-"""Where a hook's messages go: into the conversation that its agent has in the hook's chat, so people see the answer."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""Where a hook's messages go: into the conversation that its agent has in a chat, so that people see the answer."""
 
 import apsw
 
-from nanoclawd.errors import NotFound, Refused, Unavailable
-from nanoclawd.routing.facts import session_mode
+from nanoclawd.errors import NotFound, Refused
 from nanoclawd.store import chats, resolve
-from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.chats import Chat
-from nanoclawd.store.hooks import Hook
-from nanoclawd.store.sessions import Session
-
-type HasThreads = Callable[[str], bool]
-"""Tells whether a channel's threads are conversations."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A session that is to be made.
-
-    Attributes:
-        chat_id: None for one of mode agent-shared.
-    """
-
-    chat_id: str | None
-    mode: str
-
-
-def session_for(connection: apsw.Connection, hook: Hook, has_threads: HasThreads) -> Session | Wanted:
-    """Return the session that hears a hook, or what is to be made for it.
-
-    Raises:
-        Unavailable: the agent does not hear the hook's chat any more. Senders try again; meanwhile it can be mended.
-    """
-    wirings = chats.wirings_of_chat(connection, hook.chat_id)
-    wiring = next((one for one in wirings if one.agent_group_id == hook.agent_group_id), None)
-    if wiring is None:
-        place = f"{hook.channel_type}:{hook.platform_id}"
-        raise Unavailable(
-            f"hook {hook.name}: {hook.group} does not hear {place} any more",
-            hint=f"ncl wirings create {place} {hook.group}",
-        )
-    is_group = chats.by_id(connection, hook.chat_id).is_group
-    mode = session_mode(wiring, threads=has_threads(hook.channel_type), is_group=is_group)
-    if mode == "agent-shared":
-        return session_rows.find_agent_shared(connection, hook.agent_group_id) or Wanted(None, mode)
-    # Nothing of it is in a thread: where threads are conversations, this is the main one.
-    found = session_rows.find_active(connection, hook.agent_group_id, hook.chat_id, None)
-    return found or Wanted(hook.chat_id, mode)
 
 
 def chat_for(connection: apsw.Connection, group: AgentGroup, to: str | None) -> Chat:

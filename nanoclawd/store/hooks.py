@@ -139,4 +139,9 @@ def delete(connection: apsw.Connection, hook_id: str) -> None:
 
 def _some(connection: apsw.Connection, rest: str, bindings: tuple[Any, ...]) -> list[Hook]:
     rows = connection.execute(f"SELECT {_COLUMNS} {_FROM} {rest}", bindings)
-    return [Hook(*(bool(value) if number == _ENABLED else value for number, value in enumerate(row))) for row in rows]
+    found = []
+    for row in rows:
+        columns: list[Any] = list(row)
+        columns[_ENABLED] = bool(columns[_ENABLED])
+        found.append(Hook(*columns))
+    return found

@@ -84,9 +84,9 @@ class Directory:
         telling: Any = None
         ledger = UsageService(database, DayLimits(), "Europe/Berlin", telling, Config().endpoint_of)
         self.usage = UsageBackend(database, ledger)
-        sessions_played: Any = None
         secret_files = SecretFiles(directory / "hooks")
-        intake = HookIntake(database, sessions_played, secret_files, directory, lambda _channel: False)
+        nothing: Any = None  # nobody sends anything
+        intake = HookIntake(database, router, secret_files, nothing)
         self.hooks = HooksBackend(database, HookService(database, intake, secret_files, _listening))
         self.peer_links = PeersBackend(database, AgentMaking(database, agents, self._project))
 
