@@ -107,7 +107,9 @@ def event_of(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
 def delivery_of(headers: Mapping[str, str]) -> str | None:
     """Return the sender's own id of this delivery, the same when it is repeated; None where it gives none."""
     found = next((headers[name] for name in _IDS if headers.get(name)), None)
-    return found if found is None or len(found) <= _MAX_ID_CHARACTERS else hashlib.sha256(found.encode(errors="replace")).hexdigest()
+    if found is None or len(found) <= _MAX_ID_CHARACTERS:
+        return found
+    return hashlib.sha256(found.encode(errors="replace")).hexdigest()
 
 
 def message_id(hook_id: str, delivery: str) -> str:
