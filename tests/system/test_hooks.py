@@ -27,6 +27,8 @@ from system.loopback import Account
 SOCKET = "nanoclaw-hooks.socket"
 PORT = 8642
 SEED = int(os.environ.get("NANOCLAW_SOAK_SEED", "20260301"))
+KILLS = 8
+EVENTS = 400
 PUSH = '{"ref": "refs/heads/main"}'
 
 
@@ -218,9 +220,6 @@ def test_memory_of_the_daemon_grows_by_the_first_request_only(place: Place) -> N
         status = Path(f"/proc/{daemon_pid()}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")))
 
-    def knows_http() -> bool:
-        return "/aiohttp/_http_parser" in Path(f"/proc/{daemon_pid()}/maps").read_text()
-
     before = anonymous()
     assert place.post().status == 202
     first = anonymous()
@@ -229,7 +228,6 @@ def test_memory_of_the_daemon_grows_by_the_first_request_only(place: Place) -> N
     last = anonymous()
     print(f"\nRssAnon of the daemon: {before} kB without a request, {first} kB after one, {last} kB after 201")
     assert last - first < 16 * 1024
-    del knows_http
 
 
 def test_none_is_refused_while_the_daemon_restarts(place: Place) -> None:
@@ -272,17 +270,19 @@ def test_what_was_accepted_is_there_exactly_once_whenever_the_daemon_is_killed(p
             lost[number] += 1
 
     def reap() -> None:
-        while not done.wait(luck.uniform(0.3, 1.2)):
+        for _ in range(KILLS):
+            if done.wait(luck.uniform(0.5, 3)):
+                return
             kill_daemon()
 
     reaper = threading.Thread(target=reap)
     reaper.start()
     try:
         with ThreadPoolExecutor(6) as pool:
-            list(pool.map(send, range(150)))
+            list(pool.map(send, range(EVENTS)))
     finally:
         done.set()
         reaper.join()
     wait_until(daemon_pid, "the daemon is back")
-    assert place.stored() == {json.dumps({"n": number}): 1 for number in range(150)}
+    assert place.stored() == {json.dumps({"n": number}): 1 for number in range(EVENTS)}
     print(f"\nrequests that had to be repeated: {lost.total()}")
