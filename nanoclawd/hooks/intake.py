@@ -94,6 +94,7 @@ class HookIntake:
         self._files = files
         self._refusal = refusal
         self._used: Counter[str] = Counter()
+        self._noting = False
         self._told: dict[str, float] = {}
         self._background = Background(log, "counting what hooks take")
 
@@ -185,18 +186,18 @@ class HookIntake:
 
     def _count(self, hook_id: str) -> None:
         self._used[hook_id] += 1
-        if self._used.total() == 1:
+        if not self._noting:
+            self._noting = True
             self._background.spawn(self._note())
 
     async def _note(self) -> None:
         """Write down what was taken since; what comes meanwhile is written with it."""
-        while self._used:
-            hook_id, count = next(iter(self._used.items()))
-            try:
+        try:
+            while self._used:
+                hook_id, count = self._used.popitem()
                 await self._database.run(hooks.used, hook_id, count)
-            finally:
-                self._used[hook_id] -= count
-                self._used += Counter()  # without those of which nothing is left
+        finally:
+            self._noting = False
 
     def _tell_of_refusal(self, hook: Hook | None) -> None:
         """Log a wrong secret, at most once a minute for a hook: whoever guesses must not fill the journal."""

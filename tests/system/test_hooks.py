@@ -190,6 +190,7 @@ def test_the_operator_s_test_goes_the_way_of_a_sender(place: Place) -> None:
         done = subprocess.run(["ncl", "hooks", "test", place.name], capture_output=True, text=True, check=False)
         assert done.returncode == 3
         assert f"sudo systemctl enable --now {SOCKET}" in done.stderr
+        assert f"sudo systemctl enable --now {SOCKET}" in run("ncl", "doctor", check=False)
     finally:
         run("systemctl", "start", SOCKET)
 
