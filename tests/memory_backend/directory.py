@@ -19,13 +19,18 @@ from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
 from nanoclawd.core.backends.channels import ChannelsBackend
 from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
+from nanoclawd.core.backends.hooks import HooksBackend
 from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
-from nanoclawd.errors import Refused
+from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.hooks.intake import HookIntake
+from nanoclawd.hooks.listening import Listening
+from nanoclawd.hooks.secret_files import SecretFiles
+from nanoclawd.hooks.service import HookService
 from nanoclawd.images.group_images import BuildError, Built
 from nanoclawd.peers.making import AgentMaking
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
@@ -49,7 +54,7 @@ _NOWHERE = "http://127.0.0.1:9"
 class Directory:
     """The backends."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, directory: Path) -> None:
         self.projected: list[str] = []
         self.reached = 0
         channels: Any = Channels()
@@ -79,6 +84,10 @@ class Directory:
         telling: Any = None
         ledger = UsageService(database, DayLimits(), "Europe/Berlin", telling, Config().endpoint_of)
         self.usage = UsageBackend(database, ledger)
+        secret_files = SecretFiles(directory / "hooks")
+        nothing: Any = None  # nobody sends anything
+        intake = HookIntake(database, router, secret_files, nothing)
+        self.hooks = HooksBackend(database, HookService(database, intake, secret_files, _listening))
         self.peer_links = PeersBackend(database, AgentMaking(database, agents, self._project))
 
     async def _project(self, agent_group_id: str) -> None:
@@ -86,6 +95,10 @@ class Directory:
 
     def _reach(self) -> None:
         self.reached += 1
+
+
+async def _listening() -> Listening:
+    return Listening("http://127.0.0.1:8642", active=False)
 
 
 class _Agents:

@@ -16,8 +16,9 @@ DANGEROUS = ("\x1b", "\x07", "\u202e", "\u202c", "\x9b")
 BY_THEMSELVES = {"chat", "fetch", "setup", "sessions logs", "channels logs", "channels add", "channels test"} | {
     "channels login",
     "credentials put",
+    "hooks test",
 }
-"""Need more than replies: an agent, a terminal, a file's bytes, the journal. Tested beside this."""
+"""Need more than replies: an agent, a terminal, a file's bytes, the journal, a listener. Tested beside this."""
 
 DASHES = "mg-0a1b-2c3d-no"
 WORDS = {"count": "3", "number": "-2", "seconds": "1", "text": DASHES, "file": DASHES, "list": DASHES}
