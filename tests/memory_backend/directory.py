@@ -26,7 +26,7 @@ from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
-from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.errors import Refused
 from nanoclawd.hooks.intake import HookIntake
 from nanoclawd.hooks.listening import Listening
 from nanoclawd.hooks.secret_files import SecretFiles
