@@ -5,7 +5,7 @@ The entry point names a factory ``(name: str, options: Mapping[str, object], pla
 platform can be there twice. ``tests/unit/channels/contract.py`` is the suite that every adapter is run through.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -96,12 +96,37 @@ class Inbound(Protocol):
     async def chat_named(self, chat: Address, name: str | None, *, is_group: bool | None = None) -> None:
         """Tell a chat's name or kind (W-55)."""
 
+    async def chat_moved(self, chat: Address, platform_id: str) -> None:
+        """Tell that the platform has replaced a chat by another: all that belongs to it follows.
+
+        Wirings, sessions, direct chats, open cards, tasks, and what is yet to be delivered. Returns after the commit;
+        again does nothing. What comes from the old chat afterwards counts as said in the new one.
+        """
+
     def reachable_again(self, address: Address) -> None:
         """Deliveries that waited for this chat are due."""
 
 
 class Host(Inbound, Protocol):
     """What ``setup()`` gives an adapter: the appliance's :class:`Inbound`, and the channel's own supervision."""
+
+    async def handle(self, event_id: str, raw: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Run what an event of the platform asks for: every one is to be handled so.
+
+        What fails is tried three times, also over deaths of the daemon; then it is set aside, with its id in the
+        journal, and shown by ``ncl channels show``: no event blocks those behind it.
+
+        Args:
+            event_id: the platform's id of the event, the same when it is told again.
+            raw: what the platform has sent, for a look at it; the first 8192 characters are kept.
+            work: reads the event and hands in what is in it.
+
+        Returns:
+            False where it was set aside. Either way it is done with, and to be acknowledged to the platform.
+
+        Raises:
+            Unavailable: it is to be handed in again, and must not be acknowledged.
+        """
 
     def lost(self, reason: str) -> None:
         """Say that the connection is gone and that the adapter will not mend it: it is torn down and set up again."""

@@ -21,7 +21,7 @@ import filetype
 from nanoclaw_runner.contract.files import MAX_BYTES
 from nanoclawd.channels.adapter import ChannelAdapter
 from nanoclawd.channels.bounded import bounded
-from nanoclawd.channels.keeper import in_words, one_line
+from nanoclawd.channels.words import in_words, one_line
 from nanoclawd.errors import NanoclawError, TooLarge, Unavailable
 from nanoclawd.journal import about
 from nanoclawd.routing.event import InboundEvent, InboundFile

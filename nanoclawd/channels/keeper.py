@@ -9,17 +9,17 @@ from typing import Final
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
-from nanoclaw_runner.contract.text import storable
 from nanoclawd.channels.adapter import Capabilities, ChannelAdapter, Health, HealthState, Inbound
+from nanoclawd.channels.attempts import Attempts
 from nanoclawd.channels.bounded import bounded
 from nanoclawd.channels.guard import GuardedInbound
+from nanoclawd.channels.words import in_words, one_line
 from nanoclawd.errors import InvalidName, NanoclawError, Unavailable
 from nanoclawd.journal import Event, about
 
 log = logging.getLogger(__name__)
 
 _MAX_WAITING: Final = 100_000
-_MAX_WORDS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,15 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
-    """How a channel is. ``next_try`` is when a channel that is down is set up again; None: now, or never."""
+    """How a channel is.
+
+    Attributes:
+        since: when it came into the state in which it is.
+        next_try: when a channel that is down is set up again; None: now, or never.
+        last_event: when somebody last said or chose something there; None: not since the daemon started.
+        last_error: why it was down the last time, and when that began; empty: it was not.
+        set_aside: how many events were given up because they made the daemon fail.
+    """
 
     name: str
     type: str
@@ -54,13 +62,20 @@ class ChannelState:
     since: str
     next_try: str | None
     capabilities: Capabilities
+    last_event: str | None = None
+    last_error: str = ""
+    last_error_at: str | None = None
+    set_aside: int = 0
 
 
 class ChannelKeeper:
     """One configured channel, for as long as the daemon runs."""
 
-    def __init__(self, name: str, kind: str, make: Callable[[], Awaitable[ChannelAdapter]], pace: Pace) -> None:
+    def __init__(
+        self, name: str, kind: str, make: Callable[[], Awaitable[ChannelAdapter]], pace: Pace, attempts: Attempts
+    ) -> None:
         """Prepare; ``make`` may take its time, raises InvalidName for what only another configuration mends."""
+        self.attempts = attempts
         self.name = name
         self._kind = kind
         self._make = make
@@ -71,6 +86,9 @@ class ChannelKeeper:
         self._health = Health(HealthState.STARTING)
         self._since = now_text()
         self._next_try: str | None = None
+        self._last_event: str | None = None
+        self._last_error = ""
+        self._last_error_at: str | None = None
         self._waiting: dict[Address, None] = {}
         self._came_up: Callable[[str], None] = lambda _name: None
         self.up = asyncio.Event()
@@ -117,7 +135,17 @@ class ChannelKeeper:
                 log.exception("channel %s cannot say how it is", self.name, extra=about(channel=self.name))
                 health = Health(HealthState.DEGRADED, f"cannot say how it is: {in_words(error)}")
         return ChannelState(
-            self.name, self._kind, self.platform, health, self._since, self._next_try, self.capabilities
+            self.name,
+            self._kind,
+            self.platform,
+            health,
+            self._since,
+            self._next_try,
+            self.capabilities,
+            last_event=self._event_of(self._guard),
+            last_error=self._last_error,
+            last_error_at=self._last_error_at,
+            set_aside=self.attempts.set_aside_count,
         )
 
     def reachable(self, address: Address) -> bool:
@@ -181,6 +209,7 @@ class ChannelKeeper:
                 self._made = await bounded(_awaited(self._make()), self._pace.setup, f"making channel {self.name}")
             except InvalidName as error:
                 raise _WrongConfigurationError(error.message, hint=error.hint) from error
+            await asyncio.to_thread(self.attempts.open)
             self.made.set()
         return self._made
 
@@ -188,7 +217,11 @@ class ChannelKeeper:
         """Set up and wait until the connection is lost; return why."""
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         guard = GuardedInbound(
-            self.name, adapter.platform, inbound, lambda reason: None if lost.done() else lost.set_result(reason)
+            self.name,
+            adapter.platform,
+            inbound,
+            lambda reason: None if lost.done() else lost.set_result(reason),
+            self.attempts,
         )
         self._guard = guard
         await bounded(adapter.setup(guard), self._pace.setup, f"setup of channel {self.name}")
@@ -205,11 +238,15 @@ class ChannelKeeper:
         if self._guard is None or self._made is None:
             return
         self._guard.closed = True
+        self._last_event = self._event_of(self._guard)
         self._guard = None
         try:
             await bounded(self._made.teardown(), self._pace.teardown, f"teardown of channel {self.name}")
         except Exception:
             log.exception("channel %s was not torn down in good order", self.name, extra=about(channel=self.name))
+
+    def _event_of(self, guard: GuardedInbound | None) -> str | None:
+        return (guard.last_event if guard is not None else None) or self._last_event
 
     def _say(self, health: Health, fault: Exception | None = None) -> None:
         """Note how the channel is, and log what is new about it, with the stack of what nobody expected."""
@@ -221,6 +258,7 @@ class ChannelKeeper:
         if health.state is HealthState.OK:
             log.info("channel %s is up", self.name, extra=about(channel=self.name))
             return
+        self._last_error, self._last_error_at = health.detail, now_text()
         log.error(
             "channel %s is down: %s%s",
             self.name,
@@ -233,19 +271,6 @@ class ChannelKeeper:
 
 class _WrongConfigurationError(NanoclawError):
     """The adapter cannot be made of these options, however often it is tried."""
-
-
-def in_words(error: BaseException) -> str:
-    """Return what an exception says, on one line and bounded, or at least its kind."""
-    words = one_line(str(error))
-    if isinstance(error, NanoclawError | TimeoutError) and words:
-        return words
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
-
-
-def one_line(text: str) -> str:
-    """Return an adapter's words on one line, bounded, in characters that can be stored."""
-    return " ".join(storable(text).split())[:_MAX_WORDS]
 
 
 async def _awaited[Result](made: Awaitable[Result]) -> Result:

@@ -17,6 +17,7 @@ from nanoclawd.channels.adapter import (
     Inbound,
     InvalidOption,
 )
+from nanoclawd.channels.attempts import Attempts
 from nanoclawd.channels.guard import is_storable, presentable
 from nanoclawd.channels.keeper import ChannelKeeper, ChannelState, Pace
 from nanoclawd.channels.registry import find_factory
@@ -56,9 +57,9 @@ class ChannelManager:
         self._find = find
         self._allow_scripted = config.allow_scripted
         pace = pace or Pace()
-        keepers = [ChannelKeeper(CHANNEL_TYPE, CHANNEL_TYPE, self._the_terminal, pace)]
+        keepers = [ChannelKeeper(CHANNEL_TYPE, CHANNEL_TYPE, self._the_terminal, pace, self._attempts(CHANNEL_TYPE))]
         keepers += [
-            ChannelKeeper(name, channel.type, partial(self._make, channel), pace)
+            ChannelKeeper(name, channel.type, partial(self._make, channel), pace, self._attempts(name))
             for name, channel in config.channels.items()
         ]
         self._keepers = {keeper.name: keeper for keeper in keepers}
@@ -146,6 +147,9 @@ class ChannelManager:
             hint = f"did you mean {near[0]}?" if near else "ncl channels list"
             raise NotFound(f"there is no channel {name[:40]!r}", hint=hint)
         return await keeper.ask(question)
+
+    def _attempts(self, name: str) -> Attempts:
+        return Attempts(self._places.state / name / "events")
 
     async def _the_terminal(self) -> ChannelAdapter:
         return self.terminal

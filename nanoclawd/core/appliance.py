@@ -28,6 +28,7 @@ from nanoclawd.peers.service import PeerService
 from nanoclawd.permissions.gate import Permissions
 from nanoclawd.permissions.withdrawing import withdraw_for_group
 from nanoclawd.routing.event import InboundEvent
+from nanoclawd.routing.moving import MovedChats
 from nanoclawd.routing.router import Router
 from nanoclawd.routing.wirings import WiringService
 from nanoclawd.scheduling.background import Background
@@ -70,7 +71,8 @@ class Appliance:
         self.sessions = Sessions(paths, self.database)
         self.channels = ChannelManager(config, ChannelPlaces(paths.channels, CHANNELS_DIRECTORY))
         self.terminal = self.channels.terminal
-        self.delivery = DeliveryService(self.channels)
+        self.moved = MovedChats(self.database, self.sessions)
+        self.delivery = DeliveryService(self.channels, self.moved.current)
         self.outbox = HostOutbox(self.database, self.delivery)
         units = UnitFiles(share / "quadlets", paths)
         self.images = ImageService(config, paths, self.database, self.manager, units, share)
@@ -140,6 +142,7 @@ class Appliance:
             raise RuntimeError("Appliance.serve_agents() comes first")
         await self._say_what_is_missing()
         await self.database.open()
+        await self.moved.load()
         await self.usage.start()
         await asyncio.to_thread(self.files.clear)
         await self.manager.start()
@@ -160,14 +163,18 @@ class Appliance:
                 runtime_directory=self.runtime_directory,
                 missing_image=self._missing_image,
                 slept=self.sessions.slept,
-                rules=AgentRules(self.database, self.questions, self._requests, self.dispatcher, self.usage),
+                rules=AgentRules(
+                    self.database, self.questions, self._requests, self.dispatcher, self.usage, self.moved.current
+                ),
             )
         )
         await self.outbox.start()
         await self.permissions.start()
         # Somebody may be reachable now whom a card could not reach.
         self.channels.came_up = lambda _name: self.permissions.repost()
-        self.channels.start(ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox))
+        self.channels.start(
+            ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox, self.moved)
+        )
         resumed = await self.sessions.resume()
         if resumed:
             log.info("sessions with something to carry on with: %d", resumed)

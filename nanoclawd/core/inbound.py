@@ -1,11 +1,14 @@
 """What channels bring, handed to whom it concerns."""
 
+from dataclasses import replace
+
 import apsw
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.delivery.outbox import HostOutbox
 from nanoclawd.permissions.gate import Permissions
 from nanoclawd.routing.event import Click, InboundEvent
+from nanoclawd.routing.moving import MovedChats
 from nanoclawd.routing.router import Router
 from nanoclawd.sessions.registry import Sessions
 from nanoclawd.store import chats
@@ -16,17 +19,24 @@ class ChannelInbound:
     """Implements :class:`~nanoclawd.channels.adapter.Inbound`."""
 
     def __init__(
-        self, database: Database, router: Router, permissions: Permissions, sessions: Sessions, outbox: HostOutbox
+        self,
+        database: Database,
+        router: Router,
+        permissions: Permissions,
+        sessions: Sessions,
+        outbox: HostOutbox,
+        moved: MovedChats,
     ) -> None:
         self._database = database
         self._router = router
         self._permissions = permissions
         self._sessions = sessions
         self._outbox = outbox
+        self._moved = moved
 
     async def message(self, event: InboundEvent) -> None:
         """Route a message; raises as :meth:`Router.route`."""
-        await self._router.route(event)
+        await self._router.route(replace(event, address=self._moved.current(event.address)))
 
     async def click(self, click: Click) -> str:
         """Carry out what a button says; return words for who clicked."""
@@ -35,6 +45,11 @@ class ChannelInbound:
     async def chat_named(self, chat: Address, name: str | None, *, is_group: bool | None = None) -> None:
         """Keep a chat's name and kind (W-55). Chats that nobody has spoken in are not made by it (W-18)."""
         await self._database.run(_name, chat, name, is_group)
+
+    async def chat_moved(self, chat: Address, platform_id: str) -> None:
+        """Have everything of a chat follow it to its new id; raises as :meth:`MovedChats.move`."""
+        await self._moved.move(chat, platform_id)
+        self.reachable_again(replace(chat, platform_id=platform_id))
 
     def reachable_again(self, address: Address) -> None:
         """Deliver what waits for a chat, and the cards that have reached nobody."""

@@ -1,6 +1,7 @@
 """What an agent's rows may do beyond answering in its own chat."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from nanoclaw_runner.contract.cards import Card
@@ -31,8 +32,11 @@ class AgentRules:
         requests: Requests,
         dispatcher: Dispatcher,
         usage: UsageService,
+        current: Callable[[Address], Address],
     ) -> None:
+        """Prepare; ``current`` tells where a chat is now that its platform has replaced by another."""
         self._database = database
+        self._current = current
         self._usage = usage
         self._dispatcher = dispatcher
         self._questions = questions
@@ -44,8 +48,12 @@ class AgentRules:
             return await self._database.run(
                 destinations.may_write_to_agent, session.agent_group_id, address.platform_id
             )
+        now = self._current(address)
+        own = session.address
+        if own is not None and replace(session, address=self._current(own)).owns(now):
+            return True
         return await self._database.run(
-            destinations.may_write_to, session.agent_group_id, address.channel_type, address.platform_id
+            destinations.may_write_to, session.agent_group_id, now.channel_type, now.platform_id
         )
 
     async def question_asked(self, session: SessionRef, row_id: str, card: Card, address: Address) -> str:

@@ -1,14 +1,15 @@
 """Finds the channel of an address, bounds the time it may take, and turns what goes wrong into an outcome."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
 from nanoclaw_runner.contract.rows import AGENT, Address
 from nanoclawd.channels.bounded import bounded
 from nanoclawd.channels.guard import is_storable
-from nanoclawd.channels.keeper import in_words, one_line
 from nanoclawd.channels.manager import ChannelManager
+from nanoclawd.channels.words import in_words, one_line
 from nanoclawd.delivery.fitting import fit
 from nanoclawd.delivery.typing import TypingService
 from nanoclawd.journal import about
@@ -37,8 +38,22 @@ class Peers(Protocol):
 class DeliveryService:
     """Implements :class:`~nanoclawd.sessions.ports.DeliveryPort` over the channels."""
 
-    def __init__(self, channels: ChannelManager, *, timeout: float = DELIVERY_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        channels: ChannelManager,
+        current: Callable[[Address], Address] = lambda address: address,
+        *,
+        timeout: float = DELIVERY_TIMEOUT_SECONDS,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            channels: where things are delivered.
+            current: tells where a chat is now that its platform has replaced by another.
+            timeout: of one attempt, in seconds.
+        """
         self._channels = channels
+        self._current = current
         self._timeout = timeout
         self._typing = TypingService(channels)
         self.turn_ended: TurnEnded = _nobody
@@ -46,7 +61,7 @@ class DeliveryService:
 
     def reachable(self, address: Address) -> bool:
         """Tell whether a delivery can be tried now; an unknown channel fails at once, and visibly (W-21)."""
-        return self._channels.reachable(address)
+        return self._channels.reachable(self._current(address))
 
     async def deliver(self, session: SessionRef | None, outgoing: Outgoing) -> Delivered | Undelivered:
         """Deliver once; never raises. Without a session it is the host's own message."""
@@ -62,7 +77,7 @@ class DeliveryService:
         if isinstance(body, Undelivered):
             return body
         try:
-            sent = replace(outgoing, id=_key(session, outgoing), body=body)
+            sent = replace(outgoing, id=_key(session, outgoing), body=body, address=self._current(outgoing.address))
             outcome = await bounded(adapter.deliver(sent), self._timeout, f"channel {name}")
         except TimeoutError as error:
             return Undelivered(str(error))
@@ -86,7 +101,7 @@ class DeliveryService:
         if adapter is None:
             return
         try:
-            adapter.show_progress(address, progress)
+            adapter.show_progress(self._current(address), progress)
         except Exception:
             log.exception("%s could not show progress", adapter.name, extra=about(channel=adapter.name))
 
@@ -97,14 +112,14 @@ class DeliveryService:
         if adapter is None:
             return
         try:
-            call = adapter.end_turn(address, message_id, completed=completed)
+            call = adapter.end_turn(self._current(address), message_id, completed=completed)
             await bounded(call, self._timeout, f"channel {adapter.name}")
         except Exception:
             log.exception("%s could not say that a turn has ended", adapter.name, extra=about(channel=adapter.name))
 
     def working(self, session: SessionRef, address: Address) -> None:
         """Show that a session works for a chat."""
-        self._typing.working(session.id, address)
+        self._typing.working(session.id, self._current(address))
 
     def rested(self, session: SessionRef) -> None:
         """Show that a session works no more."""

@@ -8,7 +8,7 @@ from nanoclaw_runner.contract.rows import MAX_CONTENT_BYTES, MAX_FIELD_BYTES, MA
 from nanoclaw_runner.contract.text import storable
 from nanoclawd.errors import InvalidName, TooLarge
 from nanoclawd.routing.decision import Outcome, Step
-from nanoclawd.routing.event import InboundEvent, InboundFile, Quote, Sender
+from nanoclawd.routing.event import Hook, InboundEvent, InboundFile, Quote, Sender
 from nanoclawd.routing.ids import is_printable, usable
 from nanoclawd.store import users
 from nanoclawd.store.names import shown_name
@@ -60,6 +60,8 @@ def cleaned(event: InboundEvent) -> tuple[InboundEvent, tuple[Step, ...]]:
         timestamp=_moment(event.timestamp),
         quote=None if event.quote is None else _clean_quote(event.quote),
         files=tuple(map(_clean_file, event.files[:MAX_FILES])),
+        about=None if event.about is None else usable(event.about),
+        hook=None if event.hook is None else _clean_hook(event.hook),
     )
     if len(event.files) > MAX_FILES:
         notes.append(Step("files", Outcome.NOTE, f"a message may have {MAX_FILES} files; the others were left out"))
@@ -91,6 +93,10 @@ def _clean_quote(quote: Quote) -> Quote:
     return Quote(text, shown_name(quote.sender) or "", message_id)
 
 
+def _clean_hook(hook: Hook) -> Hook:
+    return Hook(shown_name(hook.source) or "", shown_name(hook.event) or "", hook.group)
+
+
 def _clean_file(file: InboundFile) -> InboundFile:
     size = file.size if file.size is not None and 0 <= file.size <= MAX_SIZE else None
     media_type = file.media_type if is_printable(file.media_type, MAX_MEDIA_TYPE_BYTES) else ""
@@ -110,7 +116,10 @@ def _check_types(event: InboundEvent) -> None:
         "user id": event.sender.user_id,
         "chat's name": event.chat_name,
         "time": event.timestamp,
+        "earlier message's id": event.about,
     }
+    if event.hook is not None:
+        texts |= {"hook": event.hook.source, "hook's event": event.hook.event, "hook's group": event.hook.group}
     if event.quote is not None:
         texts |= {"quote": event.quote.text, "quoted name": event.quote.sender}
         optional |= {"quoted id": event.quote.message_id}
@@ -121,3 +130,7 @@ def _check_types(event: InboundEvent) -> None:
     wrong += [name for name, value in optional.items() if value is not None and not isinstance(value, str)]
     if wrong:
         raise InvalidName(f"an event's {wrong[0]} is a text")
+    if (event.change is None) != (event.about is None):
+        raise InvalidName("a change is of an earlier message, and says which")
+    if event.change is not None and event.hook is not None:
+        raise InvalidName("what a program sends is no change of a message")

@@ -1,6 +1,7 @@
 """What comes in from a channel: messages and clicks, as the channel vouches for them."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from nanoclaw_runner.contract.rows import Address
 
@@ -45,6 +46,29 @@ class InboundFile:
     size: int | None = None
 
 
+class Change(StrEnum):
+    """What somebody did to an earlier message."""
+
+    EDITED = "edited"
+    DELETED = "deleted"
+    REACTED = "reacted"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """The program that a message is from: no person wrote it, and its secret has been checked.
+
+    Attributes:
+        source: the hook's name.
+        event: what has happened there, in that program's word.
+        group: the folder of the agent that it is for; empty: for each that hears the chat.
+    """
+
+    source: str
+    event: str = ""
+    group: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class InboundEvent:
     """One message from a chat.
@@ -56,6 +80,10 @@ class InboundEvent:
         is_group: several people can write here; everything in a chat of two is addressed to the agent.
         chat_name: the chat's shown name, where the event carries it.
         timestamp: when the platform says it was written (ISO-8601).
+        change: it is no message but a change of an earlier one: the text is the new one, nothing, or the emoji. It
+            wakes nobody; agents that have the earlier message find it before their next turn. It has an id of its own.
+        about: the platform's id of that earlier message.
+        hook: it is from a program; the text is what that has sent. It engages its agent, and is no command or answer.
     """
 
     address: Address
@@ -68,6 +96,14 @@ class InboundEvent:
     timestamp: str | None = None
     quote: Quote | None = field(default=None)
     files: tuple[InboundFile, ...] = ()
+    change: Change | None = None
+    about: str | None = None
+    hook: Hook | None = None
+
+    @property
+    def is_speech(self) -> bool:
+        """Whether it is what a person says: only that can be a command, an answer, or ask for an approval."""
+        return self.change is None and self.hook is None
 
     @property
     def is_addressed(self) -> bool:

@@ -18,14 +18,14 @@ from nanoclawd.routing.decision import (
     WiringDecision,
 )
 from nanoclawd.routing.engage import Patterns
-from nanoclawd.routing.event import InboundEvent
+from nanoclawd.routing.event import Hook, InboundEvent
 from nanoclawd.routing.facts import Facts, WiredAgent
 from nanoclawd.store.chats import Chat
 
 
 def decide(event: InboundEvent, facts: Facts, patterns: Patterns) -> EventDecision:
     """Decide what becomes of an event. Takes time where patterns have to be matched: :func:`takes_time` tells."""
-    intercepted = _intercepted(event, facts)
+    intercepted = _intercepted(event, facts) if event.is_speech else None
     if intercepted is not None:
         return intercepted
     steps = [_thread_rule(event, facts)]
@@ -34,8 +34,13 @@ def decide(event: InboundEvent, facts: Facts, patterns: Patterns) -> EventDecisi
     chat = facts.chat
     names = ", ".join(agent.group for agent in facts.agents)
     steps.append(Step("wirings", Outcome.PASS, f"heard by {names}", f"chat {chat.id}"))
-    command = commands.parse(event.text)
-    decided = tuple(_at_wiring(event, facts, chat, agent, command, patterns) for agent in facts.agents)
+    if event.change is not None:
+        decided = tuple(_change(facts, chat, agent) for agent in facts.agents)
+    elif event.hook is not None:
+        decided = tuple(_hooked(event.hook, agent) for agent in facts.agents)
+    else:
+        command = commands.parse(event.text)
+        decided = tuple(_at_wiring(event, facts, chat, agent, command, patterns) for agent in facts.agents)
     return EventDecision(event, chat, Action.ROUTE, "", tuple(steps), decided)
 
 
@@ -93,6 +98,8 @@ def _unheard(event: InboundEvent, facts: Facts, steps: tuple[Step, ...]) -> Even
         outcome = Outcome.PASS if action is Action.REGISTER else Outcome.STOP
         return EventDecision(event, chat, action, reason, (*steps, Step("chat", outcome, f"{known}: {why}", rule)))
 
+    if not event.is_speech:
+        return end(Action.IGNORE, "", "no agent is there to be told of a change or by a program", "no wiring")
     if not event.is_addressed:
         return end(Action.IGNORE, "", "nobody spoke to the account, so nothing is written down", "no wiring")
     if chat is not None and chat.denied_at is not None:
@@ -138,6 +145,37 @@ def _at_wiring(
     gate = commands.check(command, standing, wiring.agent_group_id, agent.group, with_others=with_others)
     steps.append(gate.step)
     return _end(agent, gate.action, "", steps, command=command, reply=gate.reply)
+
+
+def _change(facts: Facts, chat: Chat, agent: WiredAgent) -> WiringDecision:
+    """Decide whether an agent learns of a change: where it has a conversation, from those whom it hears.
+
+    Whether it has the message that was changed, its session knows.
+    """
+    wiring, standing = agent.wiring, facts.standing
+    if agent.session is None:
+        step = Step("change", Outcome.STOP, "no conversation has the message that was changed", "no session")
+        return _end(agent, Action.DROP, "", [step])
+    steps = []
+    for verdict in (
+        access.sender_access(chat, standing, wiring.agent_group_id, agent.group),
+        access.sender_scope(wiring, standing, agent.group),
+    ):
+        steps.append(verdict.step)
+        if not verdict.passes:
+            return _end(agent, Action.DROP, "", steps)
+    steps.append(Step("change", Outcome.PASS, "told to who has the message; nobody is woken", f"wiring {wiring.id}"))
+    return _end(agent, Action.ACCUMULATE, "", steps)
+
+
+def _hooked(hook: Hook, agent: WiredAgent) -> WiringDecision:
+    """Decide whether an agent gets what a program has sent. The hook's secret stands for a sender."""
+    rule = f"hook {hook.source}"
+    if hook.group not in {"", agent.group}:
+        return _end(agent, Action.DROP, "", [Step("hook", Outcome.STOP, f"the hook is for {hook.group}", rule)])
+    return _end(
+        agent, Action.ENGAGE, "", [Step("hook", Outcome.PASS, "the hook is for it", rule), _session_step(agent)]
+    )
 
 
 def _as_context(

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -22,11 +21,11 @@ from nanoclawd.routing.drops import Drops
 from nanoclawd.routing.engage import Patterns
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.facts import Facts, load, said
+from nanoclawd.routing.letters import known_as, letter_of, row_of
 from nanoclawd.routing.pipeline import decide, takes_time
 from nanoclawd.routing.ports import AbilitiesOf, Approvals, Fetch, HostWords, Refusal, Subscribe
 from nanoclawd.routing.spent import spared
-from nanoclawd.sessions.inbound import NewMessage
-from nanoclawd.sessions.received import Received, entry
+from nanoclawd.sessions.received import Received
 from nanoclawd.sessions.registry import Sessions
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.chats import Chat
@@ -290,7 +289,7 @@ class Router:
         sessions = await asyncio.gather(*(self._session(chat, one) for one in taken), return_exceptions=True)
         failures = [found for found in sessions if isinstance(found, BaseException)]
         letters = [
-            (one, session, _letter(event, chat, one, files))
+            (one, session, letter_of(event, chat, one, files))
             for one, session in zip(taken, sessions, strict=True)
             if not isinstance(session, BaseException)
         ]
@@ -336,8 +335,8 @@ class Router:
         spoken = [one for one in decision.wirings if one.action in {Action.REPLY, Action.STOP_TURN}]
         if not spoken:
             return None
-        answer_id = ids.command_answer_id(chat.id, event.message_id)
-        reply_to = _row_id(event, chat, spoken[0])
+        answer_id = ids.command_answer_id(chat.id, known_as(chat, event.message_id))
+        reply_to = row_of(event, chat, spoken[0])
         if any(one.action is Action.STOP_TURN for one in spoken) and await self._database.run(said, answer_id):
             # Told again: the turn that runs now is another one.
             return reply_to
@@ -422,37 +421,6 @@ class _Taken:
     answered_as: str | None = None
     replied_to: str | None = None
     failures: tuple[BaseException, ...] = ()
-
-
-def _letter(event: InboundEvent, chat: Chat, one: WiringDecision, files: tuple[Received, ...]) -> NewMessage:
-    """Return the row that an agent gets: the message, or the command as a row that is no text (W-4)."""
-    content: dict[str, object]
-    row_id = _row_id(event, chat, one)
-    sender = {"sender": event.sender.name, "senderId": event.sender.user_id or ""}
-    if one.command is not None:
-        content = {"type": "command", "name": one.command.name, "args": one.command.arguments, **sender}
-    else:
-        content = {"text": event.text, **sender, "isMention": event.is_addressed}
-        if event.quote is not None:
-            quote = event.quote
-            content["replyTo"] = {"text": quote.text, "sender": quote.sender}
-            if quote.message_id is not None:
-                content["replyTo"] = {"id": quote.message_id, "text": quote.text, "sender": quote.sender}
-        if files:
-            content["attachments"] = [entry(row_id, file) for file in files]
-    return NewMessage(
-        id=row_id,
-        content=json.dumps(content, ensure_ascii=False),
-        address=event.address,
-        kind="chat" if one.command is None else "system",
-        trigger=one.action is not Action.ACCUMULATE,
-        platform_message_id=event.message_id,
-        files=files if one.command is None else (),
-    )
-
-
-def _row_id(event: InboundEvent, chat: Chat, one: WiringDecision) -> str:
-    return ids.row_id(event.message_id, one.group, chat.id if one.session_mode == "agent-shared" else None)
 
 
 def _ignored(event: InboundEvent, why: str, notes: tuple[Step, ...]) -> EventDecision:

@@ -32,7 +32,10 @@ _OPEN = f"(status = 'pending' OR ({_HELD}))"
 # twenty agents hear a message, each further one is one more time that twenty threads wait for the interpreter's lock.
 _APPEND = f"""INSERT INTO messages_in (id, series_id, seq, kind, timestamp, status, process_after, trigger,
   on_wake, channel_type, platform_id, thread_id, platform_message_id, source_session_id, content)
-VALUES (?1, ?1, {NEXT_HOST_SEQ}, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO NOTHING"""
+SELECT ?1, ?1, {NEXT_HOST_SEQ}, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+WHERE ?14 IS NULL OR EXISTS (SELECT 1 FROM messages_in WHERE id = ?14) OR EXISTS (SELECT 1 FROM delivered
+  WHERE platform_message_id = ?15 AND channel_type = ?8 AND platform_id = ?9)
+ON CONFLICT (id) DO NOTHING"""
 _ENTRY = f"""SELECT id, tries, trigger, {normalised("process_after")}, timestamp,
   channel_type, platform_id, thread_id, {_HELD}, seq
 FROM messages_in WHERE {WAITING} AND {_OPEN}"""
@@ -55,11 +58,20 @@ def backoff_seconds(tries: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """A message of before: under which id the session has it if it was said to the agent, and the platform's own id."""
+
+    row_id: str
+    platform_message_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewMessage:
     """A message to store for the agent. ``content`` is JSON; ``process_after`` any ISO or SQLite form of a time.
 
     ``files`` are put in place before the row is written, and named in its content. ``source_session_id`` is set where
-    another agent says it: what answers goes back to exactly that session.
+    another agent says it: what answers goes back to exactly that session. What is about an ``earlier`` message is
+    stored only where that is known: said to the agent, or by it.
     """
 
     id: str
@@ -72,6 +84,7 @@ class NewMessage:
     platform_message_id: str | None = None
     files: tuple[Received, ...] = ()
     source_session_id: str | None = None
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +204,7 @@ class Inbound:
         self._connection.close()
 
     def append(self, message: NewMessage) -> bool:
-        """Store a message; False when its id is stored already (the platform told it twice).
+        """Store a message; False when its id is stored already (the platform told it twice), or it is about none here.
 
         Raises:
             ValueError: ``process_after`` is not a time.
@@ -216,6 +229,8 @@ class Inbound:
                 message.platform_message_id,
                 message.source_session_id,
                 message.content,
+                None if message.earlier is None else message.earlier.row_id,
+                None if message.earlier is None else message.earlier.platform_message_id,
             ),
         )
         return bool(self._connection.changes())

@@ -11,7 +11,9 @@ from nanoclawd.store.constraints import is_duplicate, is_missing_parent
 from nanoclawd.store.names import new_id, shown_name
 from nanoclawd.store.transaction import together
 
-_CHAT_COLUMNS = "id, channel_type, platform_id, name, is_group, unknown_sender_policy, created_at, denied_at, denied_by"
+_CHAT_COLUMNS = (
+    "id, channel_type, platform_id, name, is_group, unknown_sender_policy, created_at, denied_at, denied_by, moves"
+)
 _WIRINGS = (
     "SELECT w.id, w.messaging_group_id, w.agent_group_id, w.session_mode, w.priority, w.engage_mode, w.engage_pattern,"
     " w.sender_scope, w.ignored_message_policy, w.created_at, g.folder, m.channel_type, m.platform_id"
@@ -27,6 +29,7 @@ class Chat:
     Attributes:
         channel_type: the channel's name in the configuration.
         denied_at: when somebody with the right to it refused to connect this chat for good.
+        moves: how often the platform has replaced it by another.
     """
 
     id: str
@@ -38,6 +41,7 @@ class Chat:
     created_at: str
     denied_at: str | None = None
     denied_by: str | None = None
+    moves: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +302,7 @@ def ensure_terminal(connection: apsw.Connection, platform_id: str, name: str, ag
 
 
 def _chat(row: tuple[object, ...]) -> Chat:
-    chat_id, channel_type, platform_id, name, is_group, policy, created_at, denied_at, denied_by = row
+    chat_id, channel_type, platform_id, name, is_group, policy, created_at, denied_at, denied_by, moves = row
     return Chat(
         id=str(chat_id),
         channel_type=str(channel_type),
@@ -309,4 +313,5 @@ def _chat(row: tuple[object, ...]) -> Chat:
         created_at=str(created_at),
         denied_at=None if denied_at is None else str(denied_at),
         denied_by=None if denied_by is None else str(denied_by),
+        moves=int(str(moves)),
     )

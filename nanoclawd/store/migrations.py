@@ -14,6 +14,7 @@ from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
+from nanoclawd.store.schema_channels import MOVED_CHATS
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
 from nanoclawd.store.schema_peers import PEERS
 from nanoclawd.store.schema_tasks import TASKS
@@ -35,6 +36,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("tasks", TASKS),
     Migration("peers", PEERS),
     Migration("usage", USAGE),
+    Migration("moved-chats", MOVED_CHATS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

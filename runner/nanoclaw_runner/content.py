@@ -12,6 +12,7 @@ MAX_ATTACHMENTS = 32
 _TEXT_KEYS = ("text", "prompt")
 _MAX_FIELD_CHARACTERS = 200
 _MAX_QUOTE_BYTES = 8 * 1024
+_CHANGES = frozenset({"edited", "deleted", "reacted"})
 _PATH = re.compile(r"files/[^/\x00]{1,255}/[^/\x00]{1,255}")
 
 
@@ -43,13 +44,22 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What was done to an earlier message: ``edited``, ``deleted`` or ``reacted``; ``id`` is the platform's."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
-    """Who said what; an unknown sender is empty."""
+    """Who said what; an unknown sender is empty. Of a change the text is the new one, nothing, or the emoji."""
 
     sender: str
     text: str
     quote: Quote | None = None
     attachments: tuple[Attachment, ...] = ()
+    change: Change | None = None
 
 
 def read(content: str) -> Said:
@@ -64,6 +74,7 @@ def read(content: str) -> Said:
         text=_cut(text, MAX_MESSAGE_BYTES),
         quote=_quote(found.get("replyTo")),
         attachments=_attachments(found.get("attachments")),
+        change=_change(found.get("change")),
     )
 
 
@@ -118,6 +129,15 @@ def _quote(found: object) -> Quote | None:
         text=_cut(text, _MAX_QUOTE_BYTES) if isinstance(text, str) else "",
         id=identifier if isinstance(identifier, str) else "",
     )
+
+
+def _change(found: object) -> Change | None:
+    if not isinstance(found, dict):
+        return None
+    kind, identifier = found.get("kind"), found.get("id")
+    if not isinstance(kind, str) or kind not in _CHANGES:
+        return None
+    return Change(kind, identifier if isinstance(identifier, str) else "")
 
 
 def _attachments(found: object) -> tuple[Attachment, ...]:

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Literal
 
-from nanoclaw_runner.content import Attachment, Quote, as_text, fields, read
+from nanoclaw_runner.content import Attachment, Change, Quote, as_text, fields, read
 from nanoclaw_runner.contract import clock
 from nanoclaw_runner.contract.places import INBOUND_DB
 from nanoclaw_runner.contract.rows import Address, InboundRow
@@ -20,6 +20,12 @@ from nanoclaw_runner.system_rows import SYSTEM, note_of
 
 _CONTEXT_MARK = "[earlier, not addressed to you] "
 _HOST_MARK = "[system] "
+_CHANGED = {"edited": "edit", "deleted": "deletion", "reacted": "reaction"}
+_CHANGED_PLAIN = {
+    "edited": "(changes an earlier message to) ",
+    "deleted": "(deletes an earlier message)",
+    "reacted": "(reacts to an earlier message with) ",
+}
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MAX_NAME_CHARACTERS = 200
 
@@ -63,6 +69,7 @@ class Line:
         context: it was said in the chat without asking the agent.
         quote: what it answers.
         attachments: the files that came with it, with their whole paths.
+        change: it is no message but what was done to an earlier one.
     """
 
     sender: str
@@ -70,6 +77,7 @@ class Line:
     context: bool
     quote: Quote | None = None
     attachments: tuple[Attachment, ...] = ()
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,7 @@ def _line(row: InboundRow, view: View) -> Line:
     attachments = tuple(
         replace(one, path=str(view.received / one.path)) if one.path else one for one in said.attachments
     )
-    return Line(said.sender, said.text, not row.trigger, said.quote, attachments)
+    return Line(said.sender, said.text, not row.trigger, said.quote, attachments, said.change)
 
 
 def _element(row: InboundRow, line: Line, view: View) -> str:
@@ -160,16 +168,25 @@ def _element(row: InboundRow, line: Line, view: View) -> str:
         also = {name: as_text(found.get(name, ""))[:_MAX_NAME_CHARACTERS] for name in ("source", "event")}
         return _tag("webhook", known | {"time": time} | also, as_text(found.get("payload", row.content)))
     known |= {"sender": line.sender, "time": time}
+    if line.change is not None:
+        known["of"] = _number(line.change.id, row, view)
+        return _tag(_CHANGED[line.change.kind], known, line.text)
     if not row.trigger:
         known["context"] = "yes"
     parts: list[str] = []
     if line.quote is not None:
-        number = view.numbered(line.quote.id, row.address) if line.quote.id and row.address is not None else None
-        known["reply_to"] = str(number or "")
+        known["reply_to"] = _number(line.quote.id, row, view)
         parts = [_tag("quoted_message", {"from": line.quote.sender}, line.quote.text)] if line.quote.text else []
     parts.append(escape(line.text, quote=False))
     parts += [_attached(one) for one in line.attachments]
     return _wrapped("message", known, parts)
+
+
+def _number(platform_id: str, row: InboundRow, view: View) -> str:
+    """Return the number by which the agent knows a message that the platform has an id for, or nothing."""
+    if not platform_id or row.address is None:
+        return ""
+    return str(view.numbered(platform_id, row.address) or "")
 
 
 def _task(row: InboundRow, known: Mapping[str, str], prompt: str, view: View) -> str:
@@ -196,6 +213,8 @@ def _plain(line: Line, row: InboundRow) -> str:
     if line.quote is not None and line.quote.text:
         whose = f" {line.quote.sender}'s" if line.quote.sender else ""
         parts.append(f'[in answer to{whose} "{_unmarked(line.quote.text)}"] ')
+    if line.change is not None:
+        parts.append(_CHANGED_PLAIN[line.change.kind])
     parts.append(_unmarked(line.text))
     parts += [f"\n[attached: {_described(one)}]" for one in line.attachments]
     output = fields(row.content).get("scriptOutput") if row.kind == "task" else None

@@ -7,7 +7,7 @@ the platform's side of it. ``docs/channels.md`` tells how a package does that.
 import asyncio
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -50,6 +50,9 @@ class Received:
     lost_for: list[str] = field(default_factory=list)
     refusals: list[NanoclawError] = field(default_factory=list)
     offered: int = 0
+    moves: list[tuple[Address, str]] = field(default_factory=list)
+    aside: dict[str, Exception] = field(default_factory=dict)
+    """What the adapter could not make sense of, by the platform's id of it."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def message(self, event: InboundEvent) -> None:
@@ -67,6 +70,22 @@ class Received:
     async def chat_named(self, chat: Address, name: str | None, *, is_group: bool | None = None) -> None:
         self.names.append((chat, name, is_group))
         self._news.set()
+
+    async def chat_moved(self, chat: Address, platform_id: str) -> None:
+        self.moves.append((chat, platform_id))
+        self._news.set()
+
+    async def handle(self, event_id: str, raw: str, work: Callable[[], Awaitable[None]]) -> bool:
+        assert event_id
+        assert isinstance(raw, str)
+        try:
+            await work()
+        except Unavailable:
+            raise
+        except Exception as error:
+            self.aside[event_id] = error
+            self._news.set()
+        return event_id not in self.aside
 
     def reachable_again(self, address: Address) -> None:
         self.due.append(address)

@@ -21,6 +21,7 @@ from nanoclawd.delivery.outbox import HostOutbox
 from nanoclawd.delivery.service import DeliveryService
 from nanoclawd.permissions.gate import Permissions
 from nanoclawd.routing.event import InboundEvent
+from nanoclawd.routing.moving import MovedChats
 from nanoclawd.routing.router import Router
 
 ROOT = Peer(0, 0, 4242, "root")
@@ -100,7 +101,10 @@ class Terminal:
         await asyncio.to_thread(self.files.clear)
         await self.outbox.start()
         await self.permissions.start()
-        self.manager.start(ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox))
+        moved = MovedChats(self.database, self.sessions)
+        self.manager.start(
+            ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox, moved)
+        )
 
     async def close(self) -> None:
         await self.manager.stop()

@@ -25,6 +25,7 @@ from nanoclawd.delivery.service import DeliveryService
 from nanoclawd.paths import StatePaths
 from nanoclawd.permissions.gate import Permissions
 from nanoclawd.routing.event import InboundEvent
+from nanoclawd.routing.moving import MovedChats
 from nanoclawd.routing.router import Router
 from nanoclawd.sessions.jobs import SessionJobs
 from nanoclawd.sessions.outbound import OutboundReader
@@ -192,7 +193,7 @@ async def whole(root: Path, access: Access | None = None, **options: object) -> 
     channels.came_up = lambda name: up.set() if name == CHANNEL else None
     await outbox.start()
     await permissions.start()
-    channels.start(ChannelInbound(database, router, permissions, sessions, outbox))
+    channels.start(ChannelInbound(database, router, permissions, sessions, outbox, MovedChats(database, sessions)))
     await up.wait()
     account = Account(*await asyncio.open_unix_connection(root / f"{CHANNEL}.sock", limit=8 * MAX_FRAME_BYTES))
     assert (await account.ask({"op": "watch"}))["ok"] is True

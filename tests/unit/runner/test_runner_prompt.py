@@ -49,9 +49,9 @@ def rendered(*rows: InboundRow, view: View = VIEW) -> str:
     return from_rows("r", rows, view).rendered()
 
 
-def elements(*rows: InboundRow) -> list[ET.Element]:
+def elements(*rows: InboundRow, view: View = VIEW) -> list[ET.Element]:
     """Parse a prompt as a strict reader would: with one escape missed there are more elements, or none."""
-    found = ET.fromstring(f"<prompt>{rendered(*rows)}</prompt>")  # our own text
+    found = ET.fromstring(f"<prompt>{rendered(*rows, view=view)}</prompt>")  # our own text
     assert found[0].tag == "context"
     return list(found[1:])
 
@@ -122,6 +122,22 @@ def test_context_is_marked_as_such():
     heard, asked = elements(row(2, text="nice weather", trigger=False), row(4, text="isn't it?"))
     assert heard.attrib["context"] == "yes"
     assert "context" not in asked.attrib
+
+
+@pytest.mark.parametrize(("kind", "name"), [("edited", "edit"), ("deleted", "deletion"), ("reacted", "reaction")])
+def test_a_change_names_the_message_by_its_number(kind: str, name: str):
+    """Never by the platform's id; and whatever the new text is, it stays inside."""
+    changed = row(8, text="</edit>\U0001f44d", sender="Ada", change={"kind": kind, "id": "loop-7"}, trigger=False)
+    view = replace(VIEW, numbered=lambda platform_id, _address: 4 if platform_id == "loop-7" else None)
+    (element,) = elements(changed, view=view)
+    assert (element.tag, element.attrib["of"], element.attrib["sender"]) == (name, "4", "Ada")
+    assert element.text == "</edit>\U0001f44d"
+
+
+@pytest.mark.parametrize("change", ["edited", {"kind": "exploded", "id": "1"}, {"kind": ["edited"]}, 7, None])
+def test_what_is_no_change_is_a_message(change: object):
+    (element,) = elements(row(8, text="x", change=change))
+    assert element.tag == "message"
 
 
 def test_a_task_says_which_it_is_and_what_its_script_found():
