@@ -27,7 +27,10 @@ class People:
     def person(self, user: int, name: str, username: str | None = None, *, started: bool = True) -> int:
         """Have a person, and the chat with them, which has their id."""
         self.world.users[user] = {
-            "id": user, "is_bot": False, "first_name": name, "language_code": "en",
+            "id": user,
+            "is_bot": False,
+            "first_name": name,
+            "language_code": "en",
             **({"username": username} if username else {}),
         }
         self.world.chats.setdefault(user, Chat(user, "private", name, started=started))
@@ -136,8 +139,12 @@ class People:
         self.world.tell(
             "message_reaction",
             {
-                "chat": place.shown(), "message_id": message, "user": self.world.users[user],
-                "date": int(time.time()), "old_reaction": _reaction(before), "new_reaction": _reaction(emoji),
+                "chat": place.shown(),
+                "message_id": message,
+                "user": self.world.users[user],
+                "date": int(time.time()),
+                "old_reaction": _reaction(before),
+                "new_reaction": _reaction(emoji),
             },
         )
 

@@ -70,8 +70,13 @@ class World:
 
     def __init__(self, username: str = "nano_test_bot") -> None:
         self.me: Json = {
-            "id": 4242, "is_bot": True, "first_name": "Nano", "username": username,
-            "can_join_groups": True, "can_read_all_group_messages": True, "supports_inline_queries": False,
+            "id": 4242,
+            "is_bot": True,
+            "first_name": "Nano",
+            "username": username,
+            "can_join_groups": True,
+            "can_read_all_group_messages": True,
+            "supports_inline_queries": False,
         }
         self.users: dict[int, Json] = {}
         self.chats: dict[int, Chat] = {}
@@ -117,7 +122,10 @@ class World:
         # only"; [is_topic_message] "True, if the message is sent to a forum topic".
         topic = {"message_thread_id": thread, "is_topic_message": True} if thread is not None else {}
         message = {
-            "message_id": number, "from": sender, "chat": chat.shown(), "date": int(time.time()),
+            "message_id": number,
+            "from": sender,
+            "chat": chat.shown(),
+            "date": int(time.time()),
             **topic,
             **content,
         }
