@@ -19,7 +19,7 @@ class Fault(StrEnum):
     RESET: those that are there end with a reset (RST), new ones as well.
     REFUSE: as RESET for those that are there; nobody listens any more.
     STALL: they stay, and nothing passes in either direction; what was held comes when the fault is over.
-    HALF_OPEN: they stay, and what is sent is lost for ever, as behind a router that has forgotten them; also afterwards.
+    HALF_OPEN: they stay, and what is sent is lost, as behind a router that has forgotten them; also afterwards.
     SLOW: a few bytes at a time.
     """
 

@@ -250,12 +250,15 @@ class Queues:
         if before is not None:
             await asyncio.wait({before})
         wait = self._waits.first
+        said = ""
         while True:
             try:
                 await self._handle(number, update)
                 return
             except Unavailable as error:
-                log.warning("update %d can't be stored now, and is tried again: %s", number, error.message)
+                if error.message != said:
+                    log.warning("update %d can't be stored now, and is tried again: %s", number, error.message)
+                said = error.message
             await asyncio.sleep(wait)
             wait = min(2 * wait, self._waits.longest)
 

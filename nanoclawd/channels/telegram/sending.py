@@ -47,6 +47,8 @@ class Where:
 
 async def pieces_of(document: Document) -> list[Document]:
     """Return a document in pieces of one message each."""
+    if document and telegram_length(document) <= MAX_TEXT:
+        return [document]
     return await asyncio.to_thread(split, document, MAX_TEXT, telegram_length)
 
 
