@@ -106,7 +106,7 @@ class Poller:
         self._task = None
         await self._queues.stop()
         offset = self._queues.offset
-        if offset is not None and offset > self._queues.told:
+        if offset is not None and offset != self._queues.told:
             with suppress(TelegramError, TimeoutError):
                 async with asyncio.timeout(_LAST_WORD_SECONDS):
                     await self._source.news(offset, 1, 0)
@@ -135,7 +135,7 @@ class Poller:
         offset = self._queues.offset
         async with asyncio.timeout(seconds + _GRACE_SECONDS):
             found = await self._source.news(offset, _BATCH, seconds)
-        self._queues.told = max(self._queues.told, offset or 0)
+        self._queues.confirmed(offset or 0)
         begun = [self._begin(update) for update in found]
         if found and not any(begun) and not self._queues.is_waiting:
             await asyncio.sleep(self._waits.look)  # nothing of it can be acknowledged: it will come again at once
@@ -229,9 +229,18 @@ class Queues:
         task = asyncio.create_task(self._work(number, update, before), name=f"update {number}")
         self._open[number] = task
         self._tails[key] = task
-        self._last = number if self._last is None else max(self._last, number)
+        # Not the largest: after a week without any, Telegram begins with another number.
+        self._last = number
         task.add_done_callback(lambda _task: self._end(number, key, task))
         return True
+
+    def confirmed(self, offset: int) -> None:
+        """Note that Telegram was told an offset, and so tells nothing before it any more.
+
+        Not earlier: an answer may be under way that has an update once more which is done with by now.
+        """
+        self.told = offset
+        self._done = {one for one in self._done if one >= offset}
 
     async def rest(self, seconds: float) -> None:
         """Wait until all are done with, or so long."""
@@ -271,9 +280,6 @@ class Queues:
             log.error("update %d fails", number, exc_info=task.exception())
         del self._open[number]
         self._done.add(number)
-        offset = self.offset
-        if offset is not None:
-            self._done = {one for one in self._done if one >= offset}
 
 
 def chat_of(update: Mapping[str, Any]) -> object:

@@ -10,7 +10,7 @@ import pytest
 from contract import PATIENCE_SECONDS
 from telegram_stage import ANN, BEA, GROUP, TOKEN, Stage, staged
 
-from fault_proxy import Fault, FaultProxy
+from fault_proxy import FaultProxy, Weather
 from nanoclawd.channels.adapter import HealthState
 from nanoclawd.channels.telegram import polling, source
 from nanoclawd.channels.telegram.polling import Queues, chat_of
@@ -130,28 +130,26 @@ async def proxy(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     """A network between the adapter and Telegram; a hung connection is noticed soon."""
     monkeypatch.setattr(source, "_GRACE_SECONDS", 0.5)
     monkeypatch.setattr(polling, "_GRACE_SECONDS", 1.5)
-    made = FaultProxy(stage.api.port)
-    await made.start()
-    stage.adapter = stage.new_adapter(f"http://127.0.0.1:{made.port}")
-    await stage.up()
-    yield made
-    await stage.adapter.teardown()
-    await made.stop()
+    async with FaultProxy(stage.api.port) as made:
+        stage.adapter = stage.new_adapter(f"http://127.0.0.1:{made.port}")
+        await stage.up()
+        yield made
+        await stage.adapter.teardown()
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.RESET, Fault.REFUSE, Fault.STALL, Fault.HALF_OPEN, Fault.SLOW])
+@pytest.mark.parametrize("weather", [one for one in Weather if one is not Weather.FAIR])
 async def test_what_is_said_during_a_fault_comes_after_it_once_and_in_order(
-    stage: Stage, proxy: FaultProxy, fault: Fault
+    stage: Stage, proxy: FaultProxy, weather: Weather
 ):
     stage.people.write(ANN, ANN, "before")
     await stage.heard()
-    await proxy.now(fault)
+    await proxy.change(weather)
     for number in range(5):
         stage.people.write(ANN, ANN, f"during {number}")
         stage.people.write(BEA, BEA, f"also {number}")
-    if fault is not Fault.SLOW:
+    if weather is not Weather.SLOW:
         await healthy(stage, HealthState.DEGRADED)
-    await proxy.now(Fault.NONE)
+    await proxy.change(Weather.FAIR)
     stage.people.write(ANN, ANN, "after")
     await stage.heard(12)
     await stage.people.acknowledged()
@@ -162,21 +160,21 @@ async def test_what_is_said_during_a_fault_comes_after_it_once_and_in_order(
 
 
 async def test_a_delivery_over_a_dead_network_says_so(stage: Stage, proxy: FaultProxy):
-    await proxy.now(Fault.REFUSE)
+    await proxy.change(Weather.REFUSED)
     outcome = await stage.deliver(Text("hello"))
     assert not isinstance(outcome, Delivered)
     assert not outcome.permanent
-    await proxy.now(Fault.NONE)
+    await proxy.change(Weather.FAIR)
     assert isinstance(await stage.deliver(Text("hello")), Delivered)
 
 
 async def test_no_log_has_the_token(stage: Stage, proxy: FaultProxy, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    await proxy.now(Fault.RESET)
+    await proxy.change(Weather.RESET)
     await healthy(stage, HealthState.DEGRADED)
     await stage.deliver(Text("hello"))
-    await proxy.now(Fault.NONE)
+    await proxy.change(Weather.FAIR)
     await healthy(stage, HealthState.OK)
     stage.api.revoke("other")
     await stage.received.until(lambda: stage.received.lost_for)
@@ -210,6 +208,15 @@ async def test_offsets_follow_what_is_done_with_without_a_gap():
     gates[3].set()
     await queues.rest(0.1)
     assert (queues.offset, queues.is_waiting) == (5, False)
+    # An answer to a question that was asked before may have all of them once more.
+    assert not any(queues.begin({"update_id": number}) for number in gates)
+    queues.confirmed(5)
+    # After a quiet week Telegram begins with another number.
+    gates[1].set()
+    assert queues.begin({"update_id": 1})
+    assert queues.offset == 1
+    await queues.rest(0.1)
+    assert queues.offset == 2
 
 
 def test_the_chat_of_an_update_is_found_wherever_it_is():
