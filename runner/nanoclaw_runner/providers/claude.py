@@ -5,7 +5,6 @@ instructions have changed, when it has died, and after a turn that was not broug
 """
 
 import asyncio
-import json
 import logging
 import shutil
 import uuid
@@ -16,9 +15,10 @@ from typing import Any, Final
 
 from nanoclaw_runner.forwarder import Forwarder
 from nanoclaw_runner.prompt import Prompt
-from nanoclaw_runner.providers import base, claude_tools
+from nanoclaw_runner.providers import base, claude_books, claude_tools
+from nanoclaw_runner.providers.claude_books import Books
 from nanoclaw_runner.providers.claude_link import ClientError, Ended, Link, Setup, StaleError, compaction_note
-from nanoclaw_runner.providers.claude_messages import NOTHING_COUNTED, Counts, Outcome
+from nanoclaw_runner.providers.claude_messages import Outcome
 from nanoclaw_runner.providers.claude_words import failed
 from nanoclaw_runner.tools.clock import zone
 from nanoclaw_runner.workshop import Workshop
@@ -144,6 +144,9 @@ class Claude:
             note.write_text(_KEEP_IN_SUMMARY)
         except OSError as error:
             raise ClientError(f"Claude's client could not be started: {error.strerror}") from error
+        books = claude_books.read(self._books_file, continuation)
+        if books.begins_anew:
+            books = claude_books.read(self._books_file, None)
         link = Link(
             Setup(
                 config=workshop.config,
@@ -151,34 +154,26 @@ class Claude:
                 tools=workshop.tools,
                 gateway=gateway,
                 instructions=workshop.instructions(),
-                continuation=continuation,
+                continuation=books.session,
+                until=books.kept if books.refused else None,
             )
         )
-        link.reader.counted = self._counts(continuation)
+        link.kept, link.reader.counted = books.kept, books.counted
         await link.open()
         return link
 
-    def note_counts(self, link: Link) -> None:
-        """Keep what the client has counted: it goes on from there when it is started again."""
-        counts = {"session": link.reader.session_id, "counted": link.reader.counted}
-        try:
-            self._counts_file.write_text(json.dumps(counts))
-        except OSError as error:
-            _log.warning("what was used cannot be kept: %s", error)
+    def note(self, link: Link, failure: base.Error | None = None) -> None:
+        """Keep what is known of the conversation after a turn: it goes on from there when the client starts again."""
+        reader = link.reader
+        if failure is None:
+            link.kept = reader.last_entry or link.kept
+        # What was refused stays out until something was taken.
+        refused = failure is not None and (failure.trouble == "refused" or link.setup.until is not None)
+        Books(reader.session_id, reader.counted, link.kept, refused).write(self._books_file)
 
     @property
-    def _counts_file(self) -> Path:
+    def _books_file(self) -> Path:
         return self._workshop.places.home / ".claude" / "counted.json"
-
-    def _counts(self, continuation: str | None) -> Counts | None:
-        if continuation is None:
-            return NOTHING_COUNTED
-        try:
-            found = json.loads(self._counts_file.read_bytes())
-            first, second, third, fourth, fifth = map(int, found["counted"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return (first, second, third, fourth, fifth) if found["session"] == continuation else None
 
     async def _command(self, link: Link, command: str) -> str:
         identifier = str(uuid.uuid4())
@@ -191,7 +186,7 @@ class Claude:
             for event in _events(link, item):
                 if isinstance(event, Outcome) and (event.covers is None or identifier in event.covers):
                     link.clean = True
-                    self.note_counts(link)
+                    self.note(link)
                     if event.failure is not None:
                         return f"Error: {self.failed(event).message}"
                     return event.text or link.reader.compacted or "Done."
@@ -258,10 +253,12 @@ class _Query:
 
     def _settled(self, link: Link, outcome: Outcome) -> base.Event:
         """Return what the end of a turn of the client's means here."""
-        self._provider.note_counts(link)
         if outcome.failure is not None:
+            failure = self._provider.failed(outcome)
+            self._provider.note(link, failure)
             # What concerns work in the background only has been told to the model.
-            return self._provider.failed(outcome) if self._concerns(outcome) else base.Activity()
+            return failure if self._concerns(outcome) else base.Activity()
+        self._provider.note(link)
         covered = self._covered(outcome)
         for identifier in list(self._open)[:covered]:
             del self._open[identifier]

@@ -67,6 +67,7 @@ class Setup:
         gateway: where the gateway is reached by http.
         instructions: what is appended to the client's own system prompt.
         continuation: the conversation that is carried on.
+        until: and the entry of its transcript up to which; None: all of it.
     """
 
     config: AgentConfig
@@ -75,6 +76,7 @@ class Setup:
     gateway: str
     instructions: str
     continuation: str | None
+    until: str | None = None
 
 
 class Link:
@@ -86,6 +88,7 @@ class Link:
         watch: its calls of tools.
         items: its messages, the hooks' events, and :class:`Ended` at the end.
         clean: nothing is under way: it can serve another query.
+        kept: the transcript's last entry of a turn that came to its end.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -94,6 +97,7 @@ class Link:
         self.items: asyncio.Queue[Any] = asyncio.Queue()
         self.watch = claude_tools.Watch(setup.tools, setup.config.max_tool_calls, self.items.put_nowait)
         self.clean = True
+        self.kept: str | None = None
         self._client: Any = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -206,6 +210,7 @@ class Link:
             model=config.model or None,
             effort=config.effort if config.effort in _EFFORTS else None,
             resume=setup.continuation,
+            resume_session_at=setup.until,
             system_prompt={
                 "type": "preset",
                 "preset": "claude_code",

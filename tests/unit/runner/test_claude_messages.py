@@ -47,6 +47,7 @@ class AssistantMessage:
     message_id: str | None = "m1"
     parent_tool_use_id: str | None = None
     stop_reason: str | None = None
+    uuid: str | None = None
 
 
 @dataclass
