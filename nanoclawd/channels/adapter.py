@@ -51,6 +51,8 @@ class HealthState(StrEnum):
     STARTING = "starting"
     DEGRADED = "degraded"
     FAILED = "failed"
+    DISABLED = "disabled"
+    """By the operator; an adapter never says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,19 @@ class Health:
     state: HealthState
     detail: str = ""
     hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """As whom a channel is connected.
+
+    Attributes:
+        name: as people on the platform know it: ``@kitchen_bot``.
+        next_step: what whoever has just added the channel does next, a sentence with the command or the link in it.
+    """
+
+    name: str
+    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +220,15 @@ class ChannelAdapter(Protocol):
     async def open_dm(self, handle: str) -> str | None:
         """Return the platform id of the direct chat with a person, or None where they can't be reached."""
 
+    async def account(self) -> Account | None:
+        """Ask the platform, now, as whom the adapter is connected; None: the platform has no accounts.
+
+        This is the test of ``ncl channels test``, and what ``ncl channels add`` ends with.
+
+        Raises:
+            NanoclawError: it does not answer, or refuses the account.
+        """
+
     async def conversations(self) -> Sequence[Conversation]:
         """Return the chats that the account is in, as far as the platform tells."""
 
@@ -252,6 +276,10 @@ class BaseAdapter:
     async def open_dm(self, handle: str) -> str | None:
         """The person's id is their direct chat."""
         return handle
+
+    async def account(self) -> Account | None:
+        """The platform has no accounts."""
+        return None
 
     async def conversations(self) -> Sequence[Conversation]:
         """The platform tells none."""

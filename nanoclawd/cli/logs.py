@@ -1,4 +1,4 @@
-"""``ncl sessions logs``: journalctl with the caller's own rights, its lines cleaned."""
+"""``ncl sessions logs`` and ``ncl channels logs``: journalctl with the caller's own rights, its lines cleaned."""
 
 import argparse
 import contextlib
@@ -19,13 +19,22 @@ def logs(given: argparse.Namespace) -> int:
     """Print a session's log: what its unit wrote, and what the daemon wrote about it."""
     with Client(socket_path(given.socket)) as client:
         session = client.call("Sessions.Get", id=given.id)["session"]
+    return follow(given, matches(session["id"], session["unit"]))
+
+
+def follow(given: argparse.Namespace, wanted: Iterable[str]) -> int:
+    """Print what journalctl finds, as the command line says.
+
+    Raises:
+        CommandError: there is no journalctl.
+    """
     command = [
         "journalctl",
         "--no-pager",
         f"--lines={given.lines}",
         f"--output={'json' if given.json else 'short-iso'}",
         *(["--follow"] if given.follow else []),
-        *matches(session["id"], session["unit"]),
+        *wanted,
     ]
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE) as journal:
@@ -60,6 +69,11 @@ def matches(session_id: str, unit: str) -> list[str]:
         f"NANOCLAW_SESSION={session_id}",
         "_SYSTEMD_UNIT=nanoclawd.service",
     ]
+
+
+def of_services(*names: str) -> list[str]:
+    """Return journalctl's matches of records that these services themselves wrote."""
+    return [f"_SYSTEMD_UNIT={name}.service" for name in names]
 
 
 def _print(lines: Iterable[bytes], *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from nanoclawd.control import (
     appliance,
     approvals,
+    channels,
     chat,
     chats,
     groups,
@@ -39,7 +40,7 @@ def methods_of(backend: Backend, bounds: Bounds) -> Methods:
         **people.members(backend.members),
         **approvals.approvals(backend.approvals),
         **approvals.questions(backend.questions),
-        **routing.channels(backend.channels),
+        **channels.channels(backend.channels),
         **routing.routing(backend.routing),
         **tasks.methods(backend.tasks),
         **usage.usage(backend.usage),

@@ -9,6 +9,7 @@ from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
 from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.adapter import ChannelPlaces
+from nanoclawd.channels.added import AddedChannels
 from nanoclawd.channels.incoming import IncomingFiles
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Config
@@ -70,6 +71,7 @@ class Appliance:
         )
         self.sessions = Sessions(paths, self.database)
         self.channels = ChannelManager(config, ChannelPlaces(paths.channels, CHANNELS_DIRECTORY))
+        self.added_channels = AddedChannels(self.database, self.channels)
         self.terminal = self.channels.terminal
         self.moved = MovedChats(self.database, self.sessions)
         self.delivery = DeliveryService(self.channels, self.moved.current)
@@ -172,6 +174,7 @@ class Appliance:
         await self.permissions.start()
         # Somebody may be reachable now whom a card could not reach.
         self.channels.came_up = lambda _name: self.permissions.repost()
+        await self.added_channels.start()
         self.channels.start(
             ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox, self.moved)
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
@@ -267,6 +268,12 @@ class Sessions:
         self._background.cancel()
         for actor in self._actors.values():
             actor.detach()
+
+    def waiting_by_channel(self) -> Counter[str]:
+        """Return in how many conversations something waits for a channel, as far as it is known without a look."""
+        known = {(channel, one) for (channel, _), ids in self._unseen.items() for one in ids}
+        known |= {(channel, actor.ref.id) for actor in self._actors.values() for channel, _ in actor.unseen}
+        return Counter(channel for channel, _ in known)
 
     def attached(self, address: Address) -> None:
         """A chat became reachable: deliver what waits for it."""

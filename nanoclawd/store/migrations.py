@@ -14,6 +14,7 @@ from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
+from nanoclawd.store.schema_added_channels import ADDED_CHANNELS
 from nanoclawd.store.schema_channels import MOVED_CHATS
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
 from nanoclawd.store.schema_peers import PEERS
@@ -37,6 +38,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("peers", PEERS),
     Migration("usage", USAGE),
     Migration("moved-chats", MOVED_CHATS),
+    Migration("added-channels", ADDED_CHANNELS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

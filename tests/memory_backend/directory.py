@@ -1,19 +1,19 @@
 """The part of the backend that is the daemon's own, over a real database; channels and the router are played."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from memory_backend.channels import LATER, SETUP, Channels
 from nanoclaw_runner.contract.cards import Option
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.skills import Skill
 from nanoclawd.agents.outfit import Outfit
-from nanoclawd.channels.adapter import Capabilities, Conversation, Health, HealthState
-from nanoclawd.channels.keeper import ChannelState
+from nanoclawd.channels.added import AddedChannels
 from nanoclawd.config import Config, Endpoint
 from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
 from nanoclawd.core.backends.channels import ChannelsBackend
@@ -25,7 +25,7 @@ from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
-from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.errors import Refused
 from nanoclawd.images.group_images import BuildError, Built
 from nanoclawd.peers.making import AgentMaking
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
@@ -42,7 +42,6 @@ from nanoclawd.usage.limits import Limits as DayLimits
 from nanoclawd.usage.service import UsageService
 
 ALLOW, DENY = Option("Allow", "allow", "Allowed"), Option("Deny", "deny", "Denied")
-LATER = "2099-01-01T00:00:00.000Z"
 
 _NOWHERE = "http://127.0.0.1:9"
 
@@ -53,7 +52,7 @@ class Directory:
     def __init__(self, database: Database) -> None:
         self.projected: list[str] = []
         self.reached = 0
-        channels: Any = _Channels()
+        channels: Any = Channels()
         router: Any = _Router()
         service: Any = _Approvals(database)
         questions_service: Any = _Questions(database)
@@ -65,7 +64,8 @@ class Directory:
         self.destinations = DestinationsBackend(database, self._project)
         self.approvals = ApprovalsBackend(database, service)
         self.questions = QuestionsBackend(database, questions_service)
-        self.channels = ChannelsBackend(database, channels)
+        added = AddedChannels(database, channels, lambda _kind: SETUP, lambda: ["carrier", "loopback"])
+        self.channels = ChannelsBackend(database, channels, added, lambda: {"telegram": 2})
         self.routing = RoutingBackend(database, router, channels.known)
         agents: Any = _Agents(database)
         provisioner: Any = _Provisioner()
@@ -144,27 +144,6 @@ class _Provisioner:
     def mount_problem(self, mount: Mount) -> str:
         del mount
         return ""
-
-
-class _Channels:
-    def states(self) -> tuple[ChannelState, ...]:
-        now = now_text()
-        bad = Health(HealthState.FAILED, "the token was refused", "ncl doctor")
-        return (
-            ChannelState("terminal", "terminal", "terminal", Health(HealthState.OK), now, None, Capabilities()),
-            ChannelState("telegram", "telegram", "telegram", bad, now, LATER, Capabilities(buttons=True, edits=True)),
-        )
-
-    def known(self, name: str) -> bool:
-        return name in ("terminal", "telegram")
-
-    def capabilities(self, name: str) -> Capabilities:
-        return Capabilities(threads=name == "telegram")
-
-    async def conversations(self, name: str) -> Sequence[Conversation]:
-        if name == "telegram":
-            raise Unavailable("the channel telegram is not up", hint="ncl channels list")
-        return (Conversation("root/main", "root's terminal", is_group=False),)
 
 
 class _Questions:

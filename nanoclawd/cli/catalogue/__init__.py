@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from nanoclawd.cli.catalogue import agents, appliance, outfit, people, tasks, traffic, usage
+from nanoclawd.cli.catalogue import agents, appliance, channels, credentials, outfit, people, tasks, traffic, usage
 from nanoclawd.cli.spec import Command, Resource, Verb
 
 TOP: tuple[Verb | Resource, ...] = (
@@ -11,7 +11,9 @@ TOP: tuple[Verb | Resource, ...] = (
     *outfit.RESOURCES,
     *tasks.RESOURCES,
     *usage.RESOURCES,
+    *channels.RESOURCES,
     *traffic.RESOURCES,
+    *credentials.RESOURCES,
     *people.RESOURCES,
     *usage.VERBS,
     *appliance.LAST,

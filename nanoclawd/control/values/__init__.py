@@ -7,7 +7,15 @@ test compares the two. Times are ISO-8601 text (:mod:`nanoclaw_runner.contract.c
 from nanoclawd.control.values.appliance import ApplianceStatus, BusySession, Component, ComponentState, Limits
 from nanoclawd.control.values.approvals import Approval, ApprovalState, CardState, Option, Question
 from nanoclawd.control.values.caller import Caller, Peer
-from nanoclawd.control.values.channels import Channel, ChannelState, Conversation
+from nanoclawd.control.values.channels import (
+    Channel,
+    ChannelOrigin,
+    ChannelQuestion,
+    ChannelSetup,
+    ChannelState,
+    Conversation,
+    SetAsideEvent,
+)
 from nanoclawd.control.values.chat import (
     ChatEvent,
     ChatFile,
@@ -19,6 +27,7 @@ from nanoclawd.control.values.chat import (
     UploadedFile,
 )
 from nanoclawd.control.values.chats import Chat, ChatSettings, Destination, DestinationType, Wiring, WiringSettings
+from nanoclawd.control.values.credentials import Credential, Taken
 from nanoclawd.control.values.groups import Group, GroupSettings
 from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, ImageState
 from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
@@ -39,6 +48,9 @@ __all__ = [
     "Caller",
     "CardState",
     "Channel",
+    "ChannelOrigin",
+    "ChannelQuestion",
+    "ChannelSetup",
     "ChannelState",
     "Chat",
     "ChatEvent",
@@ -47,6 +59,7 @@ __all__ = [
     "Component",
     "ComponentState",
     "Conversation",
+    "Credential",
     "Decision",
     "Destination",
     "DestinationType",
@@ -73,8 +86,10 @@ __all__ = [
     "Sent",
     "Session",
     "SessionState",
+    "SetAsideEvent",
     "Skill",
     "Step",
+    "Taken",
     "Task",
     "TaskPlace",
     "TaskRun",

@@ -13,9 +13,9 @@ import os, sys
 if int(sys.argv[1]):
     os.dup2(int(sys.argv[1]), 3)
     os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
-from nanoclawd.control.server import socket_from_systemd
+from nanoclawd.control.activation import socket_from_systemd
 try:
-    print(socket_from_systemd().getsockname(), os.environ.get("LISTEN_FDS"))
+    print(socket_from_systemd("control", "nanoclawd.socket").getsockname(), os.environ.get("LISTEN_FDS"))
 except Exception as error:
     print(type(error).__name__, error.hint)
 """

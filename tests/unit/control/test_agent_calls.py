@@ -25,6 +25,8 @@ from nanoclawd.store import sessions as session_rows
 from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
 
 NEVER = {
+    "Channels.Add", "Channels.Clear", "Channels.Disable", "Channels.Enable", "Channels.Remove", "Channels.Setup",
+    "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update",
     "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
     "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim",
 }  # fmt: skip

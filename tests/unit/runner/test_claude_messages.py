@@ -239,7 +239,7 @@ def test_a_failure_has_the_clients_name_for_it():
             'endpoint a does not accept the API key "k"',
         ),
         (
-            Failure('API Error: 503 the API key "k" is not stored; as root: x'),
+            Failure('API Error: 503 the API key "k" is not stored; run: x'),
             "credentials",
             'the API key "k" is not stored',
         ),
