@@ -12,7 +12,7 @@ from telegram.constants import ChatAction
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, RetryAfter, TelegramError
 
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.channels.adapter import BaseAdapter, Capabilities, ChannelPlaces, Health, HealthState, Host
+from nanoclawd.channels.adapter import Account, BaseAdapter, Capabilities, ChannelPlaces, Health, HealthState, Host
 from nanoclawd.channels.credentials import PREFIX, read_token
 from nanoclawd.channels.live import LiveAnswers, LivePace
 from nanoclawd.channels.telegram.errors import as_outcome, seconds_of
@@ -245,6 +245,25 @@ class TelegramAdapter(BaseAdapter):
         await self._live.settled(address, message_id)
 
     # People, chats, files.
+
+    async def account(self) -> Account | None:
+        """Ask Telegram, now, which bot this is.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        if self._bot is None:
+            raise Unavailable("the channel is not set up")
+        try:
+            me = await self._bot.get_me()
+        except TelegramError as error:
+            raise Unavailable(as_outcome(error).reason) from None
+        self._hears_groups = bool(me.can_read_all_group_messages)
+        return Account(f"@{me.username}", f"Have yourself known to it: ncl channels pair {self.name}")
+
+    def pairing_link(self, code: str) -> str | None:
+        """Return the address that opens the chat with the bot and sends the code at a press of its button."""
+        return f"https://t.me/{self._username}?start={code}" if self._username else None
 
     async def open_dm(self, handle: str) -> str | None:
         """Return the direct chat with a person, whose id is theirs. They must have written to the bot first."""
