@@ -4,17 +4,31 @@ import argparse
 import sys
 from typing import Any
 
-from nanoclawd.cli import outcome, show
+from nanoclawd.cli import forms, outcome, show
+from nanoclawd.cli.catalogue.channels import TELEGRAM
 from nanoclawd.cli.clean import clean_line
 from nanoclawd.cli.client import Client, socket_path
 from nanoclawd.cli.outcome import CommandError
 
 _TELEGRAM = "telegram"
+_MAX_ROUNDS = 30
+"""More than a code is valid for."""
 
 
 def pair(given: argparse.Namespace) -> int:
     """Begin a pairing and wait for its end."""
     return _pair(given, given.channel)
+
+
+def list_telegram(given: argparse.Namespace) -> int:
+    """Print the channels of Telegram."""
+    with Client(socket_path(given.socket)) as client:
+        found = [one for one in client.call("Channels.List")["channels"] if one["type"] == _TELEGRAM]
+    if given.json:
+        show.as_json(found)
+    else:
+        forms.table(TELEGRAM, found)
+    return outcome.OK
 
 
 def pair_telegram(given: argparse.Namespace) -> int:
@@ -29,17 +43,18 @@ def _pair(given: argparse.Namespace, channel: str) -> int:
         pairing = client.call("Channels.Pair", channel=channel, **parameters)["pairing"]
         if not given.json:
             _invite(pairing)
-        while pairing["state"] == "waiting":
-            # Each answer comes as soon as there is something to say, or after some seconds.
+        for _ in range(_MAX_ROUNDS):
+            if pairing["state"] != "waiting":
+                break
+            # Each answer comes as soon as there is something to say, or after 25 seconds.
             pairing = client.call("Channels.AwaitPairing", pairing=pairing["id"])["pairing"]
     if given.json:
         show.as_json(pairing)
     elif pairing["state"] == "paired":
         _tell(pairing)
     if pairing["state"] != "paired":
-        raise CommandError(
-            outcome.ERROR, f"nobody was paired: {pairing.get('reason')}", f"ncl channels pair {clean_line(channel)}"
-        )
+        reason = clean_line(pairing.get("reason") or "it takes too long")
+        raise CommandError(outcome.ERROR, f"nobody was paired: {reason}", f"ncl channels pair {clean_line(channel)}")
     return outcome.OK
 
 

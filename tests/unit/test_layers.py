@@ -27,6 +27,8 @@ _BY_NAME = frozenset(
         *("xWrite", "xTruncate", "xSync"),
         # For the importer of an older installation: its promise (F-169…172) is kept already.
         "from_trigger_rules",
+        # Beside the factory of a channel, read by name.
+        "SETUP",
         # For whoever tries a runner beneath another root than a container's.
         "beneath",
     }

@@ -145,27 +145,24 @@ CHANNELS = Resource(
     called=("type", "state"),
 )
 
-TELEGRAM = Resource(
-    "telegram",
-    "Telegram, in short: the first thing to do with a new bot",
-    "pairing",
-    "pairings",
-    (),
-    (
+TELEGRAM = CHANNELS._replace(
+    name="telegram",
+    help="the bots on Telegram, in short",
+    verbs=(
+        Verb("list", "list the channels of Telegram", ("Channels.List",), run="pairing:list_telegram"),
         Verb(
             "pair",
             "have a person known to a bot: the same as ncl channels pair",
             ("Channels.List", "Channels.Pair", "Channels.AwaitPairing"),
             (
-                Parameter("channel", "the channel (default: the only one of Telegram)", of="channels", need=OPTIONAL),
+                Parameter("channel", "which one (default: the only one of Telegram)", of="channels", need=OPTIONAL),
                 *_PAIRED,
             ),
             run="pairing:pair_telegram",
             about=_PAIRING,
         ),
     ),
-    "no pairings",
-    ids=(),
+    empty="no channels of Telegram",
 )
 
 RESOURCES = (CHANNELS, TELEGRAM)

@@ -96,9 +96,9 @@ class Conversation:
 class PairingState(StrEnum):
     """How a pairing is."""
 
-    WAITING = "waiting"
     PAIRED = "paired"
     ENDED = "ended"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)

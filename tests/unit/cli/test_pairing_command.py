@@ -29,11 +29,17 @@ def platform(stub: Stub) -> Stub:
     return stub
 
 
+def run(platform: Stub, command: list[str]) -> int:
+    code = main(["--socket", platform.path, *command])
+    assert not platform.faults
+    return code
+
+
 @pytest.mark.parametrize(
     "command", [["channels", "pair", "telegram"], ["telegram", "pair"], ["telegram", "pair", "telegram"]]
 )
 def test_what_is_shown_is_enough(platform: Stub, command: list[str], capsys: pytest.CaptureFixture[str]):
-    assert main(command) == 0
+    assert run(platform, command) == 0
     shown = capsys.readouterr().out
     for words in ("https://t.me/kitchen_bot?start=ABCDE-FGHIJ", "@kitchen_bot", "    ABCDE-FGHIJ\n", "ten minutes"):
         assert words in shown
@@ -45,26 +51,26 @@ def test_a_terminal_is_drawn_a_code(
     platform: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert main(["channels", "pair", "telegram"]) == 0
+    assert run(platform, ["channels", "pair", "telegram"]) == 0
     assert "\N{LOWER HALF BLOCK}" in capsys.readouterr().out
 
 
 def test_options_are_passed_on(platform: Stub, capsys: pytest.CaptureFixture[str]):
-    assert main(["channels", "pair", "telegram", "--group", "main", "--role", "admin", "--json"]) == 0
+    assert run(platform, ["channels", "pair", "telegram", "--group", "main", "--role", "admin", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["user"] == "telegram:1"
     assert ("Channels.Pair", {"channel": "telegram", "group": "main", "role": "admin"}) in platform.calls
 
 
 def test_nobody_came(platform: Stub, capsys: pytest.CaptureFixture[str]):
     platform.replies["Channels.AwaitPairing"] = {"pairing": ENDED}
-    assert main(["channels", "pair", "telegram"]) == 1
+    assert run(platform, ["channels", "pair", "telegram"]) == 1
     assert "5 wrong codes were sent" in capsys.readouterr().err
 
 
 def test_a_platform_without_links(platform: Stub, capsys: pytest.CaptureFixture[str]):
     platform.replies["Channels.Pair"] = {"pairing": WAITING | {"link": None, "account": None}}
     platform.replies["Channels.AwaitPairing"] = {"pairing": PAIRED | {"group": None, "name": None}}
-    assert main(["channels", "pair", "telegram"]) == 0
+    assert run(platform, ["channels", "pair", "telegram"]) == 0
     shown = capsys.readouterr().out
     assert "Send this code to the account, in a direct chat" in shown
     assert "ncl groups create" in shown
@@ -73,5 +79,5 @@ def test_a_platform_without_links(platform: Stub, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("names", [[], ["telegram-work", "telegram-home"]])
 def test_without_a_name_there_must_be_one(platform: Stub, names: list[str], capsys: pytest.CaptureFixture[str]):
     platform.replies["Channels.List"] = {"channels": [{"name": name, "type": "telegram"} for name in names]}
-    assert main(["telegram", "pair"]) != 0
+    assert run(platform, ["telegram", "pair"]) != 0
     assert "ncl " in capsys.readouterr().err
