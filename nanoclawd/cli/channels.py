@@ -21,9 +21,8 @@ def add(given: argparse.Namespace) -> int:
     tell = _silent if given.json else show.say
     with Client(socket_path(given.socket)) as client:
         if any(one["name"] == name for one in client.call("Channels.List")["channels"]):
-            raise CommandError(
-                outcome.ERROR, f"there is a channel {name} already", f"ncl channels add {given.type} ANOTHER-NAME"
-            )
+            hint = f"ncl channels show {name}" if given.name else f"ncl channels add {given.type} ANOTHER-NAME"
+            raise CommandError(outcome.ERROR, f"there is a channel {name} already", hint)
         asked = client.call("Channels.Setup", type=given.type)["setup"]
         if asked.get("hint"):
             tell(asked["hint"])
@@ -71,14 +70,13 @@ def test(given: argparse.Namespace) -> int:
 def remove(given: argparse.Namespace) -> int:
     """Remove a channel with what it has kept, and its secret."""
     with Client(socket_path(given.socket)) as client:
+        origin = client.call("Channels.Show", channel=given.channel)["channel"]["origin"]
         client.call("Channels.Remove", channel=given.channel)
-    secret = True
-    try:
-        credentials.call(given, "Delete", name=f"nanoclawd.{given.channel}")
-    except CommandError as error:
-        if error.message != f"there is no credential nanoclawd.{given.channel}":
-            raise
-        secret = False
+    name = f"nanoclawd.{given.channel}"
+    # One of the configuration file that has its name goes on, with the secret.
+    secret = origin != "both" and any(one["name"] == name for one in credentials.call(given, "List")["credentials"])
+    if secret:
+        credentials.call(given, "Delete", name=name)
     if given.json:
         show.as_json({"removed": {"channel": given.channel}, "secret": secret})
     else:
@@ -93,7 +91,7 @@ def show_one(given: argparse.Namespace) -> int:
     if given.json:
         show.as_json(found)
         return outcome.OK
-    forms.details({**found["channel"], "options": found["options"]})
+    forms.details({**found["channel"], "detail": found["channel"]["detail"] or None, "options": found["options"]})
     if found["events"]:
         show.say("\nEvents that could not be handled, each given up after three tries; the platform repeats none:")
         for event in found["events"]:

@@ -86,7 +86,13 @@ def call(given: argparse.Namespace, method: str, **parameters: object) -> dict[s
     """
     path = _path(given)
     try:
-        client = Client(path, _SECONDS)
+        try:
+            return _once(path, method, parameters)
+        except CommandError as error:
+            if error.code != outcome.UNREACHABLE:
+                raise
+            # It ends when it is idle, perhaps at this moment; the next one is started by this connection.
+            return _once(path, method, parameters)
     except CommandError as error:
         if error.code != outcome.UNREACHABLE:
             raise
@@ -95,7 +101,10 @@ def call(given: argparse.Namespace, method: str, **parameters: object) -> dict[s
             "the service that stores secrets cannot be reached",
             "sudo systemctl start nanoclaw-credentials.socket",
         ) from None
-    with client:
+
+
+def _once(path: str, method: str, parameters: dict[str, object]) -> dict[str, Any]:
+    with Client(path, _SECONDS) as client:
         return client.call(f"Credentials.{method}", **parameters)
 
 

@@ -25,7 +25,7 @@ import pytest
 USER = "nanoclaw"
 GATEWAY = "nanoclaw-gateway"
 STATE = Path("/var/lib/nanoclaw")
-UNITS = ("nanoclawd.service", "nanoclawd.socket", "nanoclaw-gateway.socket")
+UNITS = ("nanoclawd.service", "nanoclawd.socket", "nanoclaw-gateway.socket", "nanoclaw-credentials.socket")
 APT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
@@ -47,6 +47,11 @@ def apt(action: str, *packages: str):
 def show(unit: str, name: str, *, user: bool = False):
     where = ("--user", "-M", f"{USER}@") if user else ()
     return output("systemctl", *where, "show", "--value", "-p", name, unit)
+
+
+def network():
+    names = ("PrivateNetwork", "RestrictAddressFamilies", "IPAddressDeny")
+    return {name: set(show("nanoclawd.service", name).split()) for name in names}
 
 
 def is_active(unit: str):
@@ -135,7 +140,7 @@ def test_units_are_enabled_and_running():
     assert "nanoclawd" not in output("systemctl", "list-units", "--failed", "--plain", "--no-legend")
 
 
-@pytest.mark.parametrize("unit", ["nanoclawd.service", "nanoclaw-gateway.service"])
+@pytest.mark.parametrize("unit", ["nanoclawd.service", "nanoclaw-gateway.service", "nanoclaw-credentials.service"])
 def test_units_are_hardened(unit: str):
     text = output("systemd-analyze", "security", "--no-pager", unit)
     exposure = float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", text)[1])
@@ -147,6 +152,7 @@ def test_modes():
         "/var/lib/nanoclaw": (0o750, USER, USER),
         "/run/nanoclawd": (0o755, "root", "root"),
         "/run/nanoclawd/control.sock": (0o660, "root", "nanoclaw-admin"),
+        "/run/nanoclawd/credentials.sock": (0o660, "root", "nanoclaw-admin"),
         # an agent's host group is nanoclaw: it may connect, and not put a socket of its own there
         "/run/nanoclaw-gateway": (0o755, "root", "root"),
         "/run/nanoclaw-gateway/gateway.sock": (0o660, "root", USER),
@@ -163,6 +169,23 @@ def test_modes():
             grp.getgrgid(status.st_gid).gr_name,
         )
     assert found == expected
+
+
+def test_with_a_token_the_daemon_has_a_network_and_is_hardened_all_the_same():
+    store = ("ncl", "credentials", "put", "nanoclawd.telegram")
+    closed = {"PrivateNetwork": {"yes"}, "RestrictAddressFamilies": {"AF_UNIX"}, "IPAddressDeny": {"::/0", "0.0.0.0/0"}}
+    assert network() == closed
+    try:
+        run(*store, input="4711:token")
+        assert network() == {
+            "PrivateNetwork": {"no"},
+            "RestrictAddressFamilies": {"AF_INET", "AF_INET6", "AF_UNIX"},
+            "IPAddressDeny": set(),
+        }
+        test_units_are_hardened("nanoclawd.service")
+    finally:
+        run("ncl", "credentials", "delete", "nanoclawd.telegram")
+    assert network() == closed
 
 
 def test_catalog_and_inotify_limits():
@@ -237,6 +260,7 @@ def test_upgrade_leaves_running_conversations_alone(newer_deb: Path, group: str)
             "container": show(probe, "MainPID", user=True),
             "manager": show(f"user@{uid}.service", "InvocationID"),
             "control": show("nanoclawd.socket", "InvocationID"),
+            "credentials": show("nanoclaw-credentials.socket", "InvocationID"),
             "gateway": show("nanoclaw-gateway.socket", "InvocationID"),
             "inode": str(Path("/run/nanoclaw-gateway/gateway.sock").stat().st_ino),
         }
@@ -315,8 +339,8 @@ def traces():
 
 
 def test_purge_leaves_nothing():
-    secret = Path("/etc/credstore.encrypted/nanoclaw-gateway.openai-api-key")
-    secret.write_text("sealed")
+    for secret in ("nanoclaw-gateway.openai-api-key", "nanoclawd.telegram", ".nanoclawd.telegram.draft"):
+        Path(f"/etc/credstore.encrypted/{secret}").write_text("sealed")
     Path("/etc/credstore.encrypted/other.secret").write_text("somebody else's")
     ids = all_ids()
 

@@ -57,7 +57,7 @@ CHANNELS = Resource(
                 *("Channels.Remove", "Channels.Test"),
             ),
             (
-                Parameter("type", "the kind of account, as ncl channels types lists them"),
+                Parameter("type", "the kind of account, as ncl channels types lists them", of="types"),
                 Parameter("name", "the first part of addresses on it (default: the type)", need=OPTIONAL),
                 _OPTIONS,
                 Parameter("disabled", "only write it down; ncl channels enable has it work", "--disabled", kind="flag"),
@@ -111,7 +111,7 @@ CHANNELS = Resource(
         Verb(
             "remove",
             "remove a channel that was added, with its secret and all that it has kept",
-            ("Channels.Remove", "Credentials.Delete"),
+            ("Channels.Show", "Channels.Remove", "Credentials.List", "Credentials.Delete"),
             (CHANNEL,),
             run="channels:remove",
             about="Its chats and their wirings stay.",

@@ -119,15 +119,20 @@ def test_a_daemon_that_does_not_come_back_is_told(
 
 
 def test_removing_takes_the_secret_along(platform: Stub, capsys: pytest.CaptureFixture[str]):
+    stored = {"name": "nanoclawd.telegram", "consumer": "nanoclawd", "stored_at": None}
+    platform.replies["Credentials.List"] = {"credentials": [stored]}
     assert main(["--socket", platform.path, "channels", "remove", "telegram"]) == 0
     assert dict(platform.calls)["Credentials.Delete"] == {"name": "nanoclawd.telegram"}
     assert capsys.readouterr().out == "removed: telegram, with its secret\n"
-    missing = {"message": "there is no credential nanoclawd.telegram", "hint": None}
-    platform.errors["Credentials.Delete"] = ("Credentials.NotFound", missing)
-    assert main(["--socket", platform.path, "channels", "remove", "telegram"]) == 0
-    assert capsys.readouterr().out == "removed: telegram\n"
     platform.errors["Credentials.Delete"] = ("Credentials.Failed", {"message": "read-only", "hint": None})
     assert main(["--socket", platform.path, "channels", "remove", "telegram"]) == 1
+    assert capsys.readouterr().err == "ncl: read-only\n"
+    # Without one, and where the configuration file's channel of that name goes on with it, nothing is deleted.
+    both = {"channel": {**CHANNEL, "origin": "both"}, "options": [], "events": []}
+    for replies in ({"Credentials.List": {"credentials": [{**stored, "name": "other"}]}}, {"Channels.Show": both}):
+        platform.replies |= {"Credentials.List": {"credentials": [stored]}, **replies}
+        assert main(["--socket", platform.path, "channels", "remove", "telegram"]) == 0
+        assert capsys.readouterr().out == "removed: telegram\n"
 
 
 @pytest.mark.parametrize(
