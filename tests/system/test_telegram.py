@@ -25,7 +25,7 @@ from telegram_api.remote import Remote
 
 TRANSCRIPT = Path(__file__).with_name("telegram.txt")
 TESTS = Path(__file__).parents[1]
-CHANNEL = "tele"
+CHANNEL = f"tele-{secrets.token_hex(3)}"
 ANN, KITCHEN, HOUSE = 1001, -500, -1000000000777
 PATIENCE_SECONDS = 120.0
 _SAYS = re.compile(r'ann(?: sends (?P<kind>\w+) (?P<file>\S+) "(?P<content>[^"]*)")?> ?(?P<text>.*)', re.DOTALL)
@@ -298,7 +298,7 @@ def test_a_day_on_telegram_is_as_it_was_written_down(service: Service, group: st
         ]
         session = appliance.SessionNames(private["group"], private["id"])
         assert session_state(session)["state"] != "quarantined"
-        told = rows(session.inbound_db, "SELECT content FROM messages WHERE content LIKE '%buy oat milk%'")
+        told = rows(session.inbound_db, "SELECT content FROM messages_in WHERE content LIKE '%buy oat milk%'")
         assert len(told) == 1, "the agent learns of the edit once"
         assert service.people.counts()["refused"] == 0, "the platform's limits were kept"
         kept = Path("/var/lib/nanoclaw/channels") / CHANNEL

@@ -13,7 +13,7 @@ from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, Re
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import Account, BaseAdapter, Capabilities, ChannelPlaces, Health, HealthState, Host
-from nanoclawd.channels.credentials import PREFIX, read_token
+from nanoclawd.channels.credentials import read_token
 from nanoclawd.channels.live import LiveAnswers, LivePace
 from nanoclawd.channels.telegram.errors import as_outcome, seconds_of
 from nanoclawd.channels.telegram.events import Events
@@ -104,7 +104,7 @@ class TelegramAdapter(BaseAdapter):
             Unavailable: Telegram can't be reached.
         """
         token = read_token(self.name)
-        hint = f"ncl credentials put {PREFIX}{self.name}"
+        hint = f"ncl channels login {self.name}"
         if not _TOKEN.fullmatch(token):
             raise Refused("the stored secret is no token of a Telegram bot; @BotFather gives one", hint=hint)
         for requests in (self._requests, self._news_requests):

@@ -1,5 +1,6 @@
 """What Telegram's refusals mean for a delivery."""
 
+import warnings
 from datetime import timedelta
 
 from telegram.error import BadRequest, Forbidden, InvalidToken, RetryAfter, TelegramError
@@ -11,7 +12,9 @@ _ENTITIES = ("can't parse entities", "entity", "unsupported start tag", "can't f
 
 def seconds_of(error: RetryAfter) -> float:
     """Return how long Telegram asks to wait; the library gives a number or, where somebody wants it, a timedelta."""
-    given: object = error.retry_after
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer ones announce that the type will change
+        given: object = error.retry_after
     if isinstance(given, timedelta):
         return given.total_seconds()
     return float(given) if isinstance(given, int | float) else 1.0

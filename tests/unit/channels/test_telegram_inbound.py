@@ -105,7 +105,10 @@ async def test_files_of_all_kinds_come(
                     "type": "regular",
                     "is_anonymous": True,
                     "allows_multiple_answers": False,
-                    "options": [{"text": "yes", "voter_count": 0}, {"text": "no", "voter_count": 0}],
+                    "options": [
+                        {"text": "yes", "voter_count": 0, "persistent_id": "1"},
+                        {"text": "no", "voter_count": 0, "persistent_id": "2"},
+                    ],
                 }
             },
             "[poll: Lunch? (yes / no)]",

@@ -318,8 +318,8 @@ async def test_limits_of_the_service_are_never_exceeded(tmp_path: Path, monkeypa
         assert stage.api.limits.refused == 0
         for chat in chats:
             assert [one["text"] for one in shown(stage, chat)] == [f"{chat} {number}" for number in range(6)]
-        # A group takes longest: its sixth message waits for a second after its first.
-        assert time.monotonic() - began < 1.0 * 1.2 + 0.3
+        # A group takes longest: its sixth message waits for a second after its first. The rest is for a busy machine.
+        assert 1.0 < time.monotonic() - began < 4.0
 
 
 async def test_a_turn_that_would_take_too_long_says_how_long():
