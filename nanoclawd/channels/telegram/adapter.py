@@ -26,6 +26,7 @@ from nanoclawd.channels.telegram.reading import PLATFORM, Me
 from nanoclawd.channels.telegram.sending import MAX_TEXT, Sender, Where
 from nanoclawd.channels.telegram.sent import SentParts
 from nanoclawd.channels.telegram.source import BotSource
+from nanoclawd.channels.telegram.webhook import Webhook
 from nanoclawd.errors import NotFound, Refused, Unavailable
 from nanoclawd.sessions.ports import (
     Delivered,
@@ -91,6 +92,8 @@ class TelegramAdapter(BaseAdapter):
         self._sender: Sender | None = None
         self._events: Events | None = None
         self._poller: Poller | None = None
+        self._http = places.http
+        self._webhook: Webhook | None = None
         self._hears_groups = True
         self._username = ""
 
@@ -113,7 +116,8 @@ class TelegramAdapter(BaseAdapter):
         bot = Bot(token, f"{base}/bot", f"{base}/file/bot", self._requests, self._news_requests)
         try:
             me = await bot.get_me()
-            await bot.delete_webhook()
+            if not self._options.webhook:
+                await bot.delete_webhook()
         except InvalidToken:
             raise Refused("Telegram refuses the bot's token; store the one that @BotFather gives", hint=hint) from None
         except TelegramError as error:
@@ -126,11 +130,22 @@ class TelegramAdapter(BaseAdapter):
         self._sender = Sender(bot, self._pace, self._sent)
         self._events = Events(self.name, Me(me.id, self._username), bot, inbound)
         self._host = inbound
-        source = BotSource(bot, self._news_requests)
-        self._poller = Poller(
-            self.name, source, self._events.handle, inbound.lost, self._options.poll_seconds, self._waits
-        )
-        self._poller.start()
+        if self._options.webhook:
+            await self._listen(bot, self._events)
+        else:
+            source = BotSource(bot, self._news_requests)
+            self._poller = Poller(
+                self.name, source, self._events.handle, inbound.lost, self._options.poll_seconds, self._waits
+            )
+            self._poller.start()
+
+    async def _listen(self, bot: Bot, events: Events) -> None:
+        """Have Telegram send the news."""
+        self._webhook = Webhook(self.name, self._http, events.handle, self._waits)
+        try:
+            await self._webhook.start(bot, self._options.webhook)
+        except TelegramError as error:
+            raise Unavailable(f"the webhook is not taken: {as_outcome(error).reason}") from None
 
     async def teardown(self) -> None:
         """Disconnect."""
@@ -138,6 +153,9 @@ class TelegramAdapter(BaseAdapter):
         poller, self._poller = self._poller, None
         if poller is not None:
             await poller.stop()
+        webhook, self._webhook = self._webhook, None
+        if webhook is not None:
+            await webhook.stop()
         await self._live.close()
         self._sender = self._bot = self._events = None
         for requests in (self._requests, self._news_requests):
@@ -145,11 +163,11 @@ class TelegramAdapter(BaseAdapter):
 
     def health(self) -> Health:
         """Tell whether news come, and what a setting at BotFather keeps from the bot."""
-        poller = self._poller
-        if poller is None:
+        if self._poller is None and self._webhook is None:
             return Health(HealthState.STARTING)
-        if poller.trouble is not None:
-            return Health(HealthState.DEGRADED, poller.trouble.words, poller.trouble.hint)
+        trouble = None if self._poller is None else self._poller.trouble
+        if trouble is not None:
+            return Health(HealthState.DEGRADED, trouble.words, trouble.hint)
         if not self._hears_groups:
             words = f"@{self._username}; in groups it hears only what is meant for it (privacy mode)"
             return Health(HealthState.OK, words, _PRIVACY_HINT)
@@ -256,8 +274,11 @@ class TelegramAdapter(BaseAdapter):
             raise Unavailable("the channel is not set up")
         try:
             me = await self._bot.get_me()
+            info = await self._bot.get_webhook_info()
         except TelegramError as error:
             raise Unavailable(as_outcome(error).reason) from None
+        if self._options.webhook and info.last_error_message:
+            raise Unavailable(f"Telegram can't reach the webhook: {info.last_error_message}")
         self._hears_groups = bool(me.can_read_all_group_messages)
         return Account(f"@{me.username}", f"Have yourself known to it: ncl channels pair {self.name}")
 

@@ -247,6 +247,13 @@ class Queues:
         if self._open:
             await asyncio.wait(set(self._open.values()), timeout=seconds)
 
+    async def wait(self, number: int, seconds: float) -> bool:
+        """Wait so long for one, and tell whether it is done with."""
+        task = self._open.get(number)
+        if task is not None:
+            await asyncio.wait({task}, timeout=seconds)
+        return number not in self._open
+
     async def stop(self) -> None:
         """Give up what is under way: Telegram will tell it again."""
         tasks = set(self._open.values())
