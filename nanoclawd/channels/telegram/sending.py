@@ -144,10 +144,8 @@ class Sender:
                 return Undelivered(reason if several else error.message, retry_after=error.seconds)
             progress.parts = number + 1
             progress.first = message_id if last_counts else progress.first or message_id
-            if several and number + 1 < len(parts):
+            if several:
                 await self._sent.note(row_id, progress)
-        if several:
-            await self._sent.forget(row_id)
         return Delivered(progress.first)
 
     def _words(

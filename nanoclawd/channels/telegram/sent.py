@@ -1,4 +1,8 @@
-"""What of a message of several parts has gone out: a later attempt goes on behind it, also after a restart (W-39)."""
+"""What of a message of several parts has gone out: a later attempt goes on behind it, also after a restart (W-39).
+
+What is known of a message stays when all of it is sent: a daemon that dies before it could record that delivers it once
+more, and then nothing is said twice.
+"""
 
 import asyncio
 import hashlib
@@ -10,7 +14,7 @@ import msgspec
 
 from nanoclawd.atomic_file import write_atomically
 
-_MAX_ROWS: Final = 2000
+_MAX_ROWS: Final = 1000
 _MAX_AGE_SECONDS: Final = 7 * 24 * 3600
 
 
@@ -27,13 +31,14 @@ class Progress(msgspec.Struct):
 
 
 class SentParts:
-    """A small file for each message whose parts are not all sent yet."""
+    """A small file for each of the newest messages of several parts."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._notes = 0
 
     async def open(self) -> None:
-        """Make the directory, and drop what was given up long ago."""
+        """Make the directory, and drop what is too old to be asked for."""
         await asyncio.to_thread(self._tidy)
 
     async def of(self, row_id: str) -> Progress:
@@ -47,10 +52,9 @@ class SentParts:
         """Keep how far it has got."""
         text = msgspec.json.encode(progress).decode()
         await asyncio.to_thread(write_atomically, self._file(row_id), text, mode=0o600)
-
-    async def forget(self, row_id: str) -> None:
-        """All of it was sent."""
-        await asyncio.to_thread(self._file(row_id).unlink, missing_ok=True)
+        self._notes += 1
+        if self._notes % _MAX_ROWS == 0:
+            await self.open()
 
     def _file(self, row_id: str) -> Path:
         return self._directory / hashlib.sha256(row_id.encode(errors="replace")).hexdigest()[:32]

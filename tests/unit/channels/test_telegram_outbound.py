@@ -216,7 +216,10 @@ async def test_a_retry_says_nothing_twice(stage: Stage):
     assert [one["message_id"] for one in messages[:3]] == before
     assert sum(one["text"].count("word") for one in messages) == 2000
     assert [one["files"][0]["name"] for one in messages[3:]] == ["a.txt", "b.txt"]
-    # It is over: another row with the same words is said anew.
+    # A daemon that dies before it could record that delivers it again: nothing is said twice.
+    assert await delivered(stage, body, "row-7") == str(before[0])
+    assert len(shown(stage)) == 5
+    # Another row with the same words is said anew.
     await delivered(stage, body, "row-8")
     assert len(shown(stage)) == 10
 
