@@ -5,6 +5,7 @@ to wait. The library's own limiter lets bursts through that are over these limit
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -31,27 +32,38 @@ class Busy(NanoclawError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """So many in so many seconds. A little more time than Telegram's: what leaves evenly need not arrive evenly."""
+    """So many in so many seconds: Telegram's, with a little more time, as its clock is another one."""
 
-    chat: tuple[int, float] = (1, 1.03)
-    group: tuple[int, float] = (20, 61.0)
-    overall: tuple[int, float] = (30, 1.1)
+    chat: tuple[int, float] = (1, 1.02)
+    group: tuple[int, float] = (20, 60.5)
+    overall: tuple[int, float] = (30, 1.02)
 
 
 @dataclass(slots=True)
 class _Window:
+    """Counts a message from its beginning on and until so long after its end: whenever in between it has arrived."""
+
     most: int
     seconds: float
-    sent: deque[float] = field(default_factory=deque)
+    under_way: int = 0
+    ended: deque[float] = field(default_factory=deque)
+
+    @property
+    def used(self) -> int:
+        return len(self.ended) + self.under_way
 
     def wait(self, now: float) -> float:
-        """Return how long to wait, in seconds."""
-        while self.sent and self.sent[0] <= now - self.seconds:
-            self.sent.popleft()
-        return 0.0 if len(self.sent) < self.most else self.sent[len(self.sent) - self.most] + self.seconds - now
+        """Return how long to wait, in seconds; infinite where one of those under way has to end first."""
+        while self.ended and self.ended[0] <= now - self.seconds:
+            self.ended.popleft()
+        over = self.used - self.most
+        if over < 0:
+            return 0.0
+        return self.ended[over] + self.seconds - now if over < len(self.ended) else math.inf
 
-    def take(self, now: float) -> None:
-        self.sent.append(now)
+    def end(self) -> None:
+        self.under_way -= 1
+        self.ended.append(time.monotonic())
 
 
 @dataclass(slots=True)
@@ -73,7 +85,7 @@ class Pace:
         self._chats: dict[int, _Chat] = {}
         self._overall = _Window(*self._rates.overall)
         self._queue = asyncio.Lock()
-        self._held_until = 0.0
+        self._ended = asyncio.Event()
 
     @asynccontextmanager
     async def turn(self, chat_id: int, patience: float) -> AsyncIterator[None]:
@@ -89,25 +101,26 @@ class Pace:
             async with chat.turn:
                 await self._sleep(chat.wait(time.monotonic()), ends)
                 async with self._queue:
-                    now = time.monotonic()
-                    await self._sleep(max(self._held_until - now, self._overall.wait(now)), ends)
-                    self._overall.take(time.monotonic())
+                    while (wait := self._overall.wait(time.monotonic())) > 0:
+                        await self._sleep(wait, ends)
+                    windows = [*chat.windows, self._overall]
+                    for window in windows:
+                        window.under_way += 1
                 try:
                     yield
                 finally:
-                    # Counted when it has arrived: the next one can't then arrive too soon.
-                    for window in chat.windows:
-                        window.take(time.monotonic())
+                    for window in windows:
+                        window.end()
+                    self._ended.set()
         finally:
             chat.waiting -= 1
 
     def has_room(self, chat_id: int) -> bool:
         """Tell whether something that may be left out can be sent now: at once, and with half of the group's left."""
         chat, now = self._chat(chat_id), time.monotonic()
-        if chat.turn.locked() or chat.waiting or chat.wait(now) > 0 or max(self._held_until - now, 0) > 0:
+        if chat.turn.locked() or chat.waiting or chat.wait(now) > 0 or self._overall.wait(now) > 0:
             return False
-        half = all(len(window.sent) < max(1, window.most // 2) for window in chat.windows)
-        return half and len(self._overall.sent) < self._overall.most // 2
+        return all(window.used < max(1, window.most // 2) for window in (*chat.windows, self._overall))
 
     def hold(self, chat_id: int, seconds: float) -> None:
         """Send nothing to a chat for so long: Telegram has said so."""
@@ -115,10 +128,19 @@ class Pace:
         chat.held_until = max(chat.held_until, time.monotonic() + seconds)
 
     async def _sleep(self, seconds: float, ends: float) -> None:
-        if time.monotonic() + seconds > ends:
+        """Wait so long, or where that is infinite until a message has gone."""
+        left = ends - time.monotonic()
+        if seconds <= left:
+            await asyncio.sleep(max(seconds, 0.0))
+            return
+        if seconds < math.inf:
             raise Busy(seconds)
-        if seconds > 0:
-            await asyncio.sleep(seconds)
+        self._ended.clear()
+        try:
+            async with asyncio.timeout(max(left, 0.0)):
+                await self._ended.wait()
+        except TimeoutError:
+            raise Busy(1.0) from None
 
     def _chat(self, chat_id: int) -> _Chat:
         chat = self._chats.pop(chat_id, None)

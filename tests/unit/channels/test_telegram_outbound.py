@@ -305,7 +305,7 @@ async def test_an_answer_whose_beginning_somebody_removed_comes_all_the_same(sta
 async def test_limits_of_the_service_are_never_exceeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A tenth of the real times: 8 chats with 6 messages each, two of them groups."""
     limits = Limits(chat=(1, 0.1), group=(5, 1.0), overall=(30, 0.5))
-    rates = Rates(chat=(1, 0.105), group=(5, 1.05), overall=(30, 0.55))
+    rates = Rates(chat=(1, 0.102), group=(5, 1.02), overall=(30, 0.51))
     async with staged(tmp_path, monkeypatch, limits=limits, rates=rates) as stage:
         await stage.up()
         chats = [stage.people.person(2000 + number, f"P{number}") for number in range(6)] + [GROUP, FORUM]
