@@ -14,7 +14,7 @@ _STATE_ROOT = "/var/lib/nanoclaw"
 _GATEWAY_SOCKET = "/run/nanoclaw-gateway/gateway.sock"
 _CREDENTIALS_SOCKET = "/run/nanoclawd/credentials.sock"
 _PI_COMMAND_LINE = "/boot/firmware/cmdline.txt"
-_SELINUX_MODULE = "nanoclaw"
+_SELINUX_MODULE = "nanoclawd"
 _UNIT = "nanoclawd.service"
 _EXIT_CONFIG = "78"
 """sysexits.h: how the daemon ends for a fault in its configuration, which it leaves in its unit's status."""
@@ -89,7 +89,7 @@ class Selinux(Check):
         return self.warn(
             f"enforcing, and the module {_SELINUX_MODULE} is not seen (only root sees them all)",
             f"sudo semodule -l | grep {_SELINUX_MODULE} || "
-            f"sudo semodule -i /usr/share/selinux/packages/{_SELINUX_MODULE}.pp",
+            f"sudo semodule -X 200 -i /usr/share/selinux/packages/targeted/{_SELINUX_MODULE}.pp.bz2",
         )
 
 

@@ -82,6 +82,8 @@ class Gate:
         """
         if not any(row.kind == TASK for row in batch.rows):
             return batch
+        # A script does things.
+        self._intake.claim()
         left: list[InboundRow] = []
         for row in batch.rows:
             passed = await self._pass(row)

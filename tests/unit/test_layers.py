@@ -27,7 +27,7 @@ _BY_NAME = frozenset(
         *("xWrite", "xTruncate", "xSync"),
         # For the importer of an older installation: its promise (F-169…172) is kept already.
         "from_trigger_rules",
-        # Beside the factory of a channel, read by name.
+        # Looked up in a channel's module: what its type asks whoever adds one.
         "SETUP",
         # For whoever tries a runner beneath another root than a container's.
         "beneath",

@@ -162,13 +162,15 @@ class Claude:
         await link.open()
         return link
 
-    def note(self, link: Link, failure: base.Error | None = None) -> None:
+    def note(self, link: Link, outcome: Outcome) -> None:
         """Keep what is known of the conversation after a turn: it goes on from there when the client starts again."""
         reader = link.reader
-        if failure is None:
+        refused = False
+        if outcome.failure is None:
             link.kept = reader.last_entry or link.kept
-        # What was refused stays out until something was taken.
-        refused = failure is not None and (failure.trouble == "refused" or link.setup.until is not None)
+        else:
+            # What was refused stays out until something was taken.
+            refused = self.failed(outcome).trouble == "refused" or link.setup.until is not None
         Books(reader.session_id, reader.counted, link.kept, refused).write(self._books_file)
 
     @property
@@ -186,7 +188,7 @@ class Claude:
             for event in _events(link, item):
                 if isinstance(event, Outcome) and (event.covers is None or identifier in event.covers):
                     link.clean = True
-                    self.note(link)
+                    self.note(link, event)
                     if event.failure is not None:
                         return f"Error: {self.failed(event).message}"
                     return event.text or link.reader.compacted or "Done."
@@ -219,6 +221,11 @@ class _Query:
         if self._link is not None:
             self._link.say(prompt.rendered(), identifier)
 
+    async def passed_on(self) -> None:
+        """Return when the client's pipe has it."""
+        if self._link is not None:
+            await self._link.passed_on()
+
     async def close(self) -> None:
         """Keep the client, unless it is in the middle of something that nobody waits for any more."""
         if self._link is None or self._open or not self._link.clean:
@@ -242,8 +249,15 @@ class _Query:
         async with aclosing(self._items(link)) as items:
             async for item in items:
                 for found in _events(link, item):
-                    event = self._settled(link, found) if isinstance(found, Outcome) else found
-                    yield event
+                    if not isinstance(found, Outcome):
+                        yield found
+                        continue
+                    event = self._settled(link, found)
+                    try:
+                        yield event
+                    finally:
+                        # Whoever waits for the answer does not wait for this.
+                        self._provider.note(link, found)
                     if isinstance(event, base.Error):
                         return
                 failure = self._failure(link, item)
@@ -254,11 +268,8 @@ class _Query:
     def _settled(self, link: Link, outcome: Outcome) -> base.Event:
         """Return what the end of a turn of the client's means here."""
         if outcome.failure is not None:
-            failure = self._provider.failed(outcome)
-            self._provider.note(link, failure)
             # What concerns work in the background only has been told to the model.
-            return failure if self._concerns(outcome) else base.Activity()
-        self._provider.note(link)
+            return self._provider.failed(outcome) if self._concerns(outcome) else base.Activity()
         covered = self._covered(outcome)
         for identifier in list(self._open)[:covered]:
             del self._open[identifier]
@@ -275,8 +286,11 @@ class _Query:
         step = min(_STEP_SECONDS, self._provider.silence_seconds / 10)
         while True:
             try:
-                async with asyncio.timeout(step):
-                    item = await link.items.get()
+                if link.items.empty():
+                    async with asyncio.timeout(step):
+                        item = await link.items.get()
+                else:
+                    item = link.items.get_nowait()
             except TimeoutError:
                 if not self._open or link.watch.running:
                     last = loop.time()

@@ -162,6 +162,10 @@ class Link:
             }
         )
 
+    async def passed_on(self) -> None:
+        """Return when the client's pipe has all that was said; not while it takes nothing more."""
+        await self._outgoing.join()
+
     def drop_leftovers(self) -> None:
         """Forget what was said between two queries, but for the end."""
         ended = None
@@ -192,6 +196,8 @@ class Link:
             except Exception as error:
                 self.items.put_nowait(Ended(str(error) or type(error).__name__))
                 return
+            finally:
+                self._outgoing.task_done()
 
     def _options(self, sdk: Any) -> Any:
         setup, config = self.setup, self.setup.config

@@ -105,6 +105,8 @@ async def test_files_of_all_kinds_come(
                     "type": "regular",
                     "is_anonymous": True,
                     "allows_multiple_answers": False,
+                    "allows_revoting": False,
+                    "members_only": False,
                     "options": [
                         {"text": "yes", "voter_count": 0, "persistent_id": "1"},
                         {"text": "no", "voter_count": 0, "persistent_id": "2"},

@@ -147,7 +147,7 @@ def test_selinux(host: Host):
     assert _severity(Selinux, host) is Severity.OK
     _write(host, "/sys/fs/selinux/enforce", "1")
     assert _severity(Selinux, host) is Severity.WARNING
-    host.path("/var/lib/selinux/targeted/active/modules/400/nanoclaw").mkdir(parents=True)
+    host.path("/var/lib/selinux/targeted/active/modules/200/nanoclawd").mkdir(parents=True)
     assert _severity(Selinux, host) is Severity.OK
 
 
