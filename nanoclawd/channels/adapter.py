@@ -238,6 +238,9 @@ class ChannelAdapter(Protocol):
             NanoclawError: it does not answer, or refuses the account.
         """
 
+    def pairing_link(self, code: str) -> str | None:
+        """Return an address that opens the platform with a code to be sent to the account, where it has such."""
+
     async def conversations(self) -> Sequence[Conversation]:
         """Return the chats that the account is in, as far as the platform tells."""
 
@@ -288,6 +291,11 @@ class BaseAdapter:
 
     async def account(self) -> Account | None:
         """The platform has no accounts."""
+        return None
+
+    def pairing_link(self, code: str) -> str | None:
+        """A code has to be typed."""
+        del code
         return None
 
     async def conversations(self) -> Sequence[Conversation]:

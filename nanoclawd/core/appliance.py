@@ -33,6 +33,7 @@ from nanoclawd.peers.making import AgentMaking
 from nanoclawd.peers.planning import Bounds as PeerBounds
 from nanoclawd.peers.service import PeerService
 from nanoclawd.permissions.gate import Permissions
+from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.permissions.withdrawing import withdraw_for_group
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.moving import MovedChats
@@ -116,6 +117,14 @@ class Appliance:
             payloads.fetch,
         )
         self.wirings = WiringService(self.database, self.channels.capabilities, self.sessions.project_destinations)
+        self.pairings = Pairings(
+            self.database,
+            self.outbox,
+            self.channels.capabilities,
+            config.access,
+            self.sessions.project_destinations,
+            self.approvals.repost,
+        )
         self.tasks = TaskService(self.database, local_timezone())
         self.dispatcher = Dispatcher(
             self.database,
@@ -189,7 +198,9 @@ class Appliance:
         self.channels.came_up = lambda _name: self.permissions.repost()
         await self.added_channels.start()
         self.channels.start(
-            ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox, self.moved)
+            ChannelInbound(
+                self.database, self.router, self.permissions, self.sessions, self.outbox, self.moved, self.pairings
+            )
         )
         resumed = await self.sessions.resume()
         if resumed:

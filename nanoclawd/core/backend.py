@@ -44,7 +44,9 @@ class Backend:
         self.destinations = DestinationsBackend(database, sessions.project_destinations)
         self.approvals = ApprovalsBackend(database, appliance.approvals)
         self.questions = QuestionsBackend(database, appliance.questions)
-        self.channels = ChannelsBackend(database, channels, appliance.added_channels, sessions.waiting_by_channel)
+        self.channels = ChannelsBackend(
+            database, channels, appliance.added_channels, sessions.waiting_by_channel, appliance.pairings
+        )
         self.routing = RoutingBackend(database, appliance.router, channels.known)
         self.tasks = TasksBackend(database, appliance.tasks)
         self.usage = UsageBackend(database, appliance.usage)

@@ -26,6 +26,7 @@ from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
+from nanoclawd.delivery.outbox import HostOutbox
 from nanoclawd.errors import Refused
 from nanoclawd.hooks.intake import HookIntake
 from nanoclawd.hooks.listening import Listening
@@ -33,6 +34,7 @@ from nanoclawd.hooks.secret_files import SecretFiles
 from nanoclawd.hooks.service import HookService
 from nanoclawd.images.group_images import BuildError, Built
 from nanoclawd.peers.making import AgentMaking
+from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
 from nanoclawd.routing.event import InboundEvent, Sender
 from nanoclawd.routing.wirings import WiringService
@@ -70,7 +72,10 @@ class Directory:
         self.approvals = ApprovalsBackend(database, service)
         self.questions = QuestionsBackend(database, questions_service)
         added = AddedChannels(database, channels, lambda _kind: SETUP, lambda: ["carrier", "loopback"])
-        self.channels = ChannelsBackend(database, channels, added, lambda: {"telegram": 2})
+        nobody: Any = None
+        outbox = HostOutbox(database, nobody)
+        pairings = Pairings(database, outbox, channels.capabilities, Config().access, self._project, self._reach)
+        self.channels = ChannelsBackend(database, channels, added, lambda: {"telegram": 2}, pairings)
         self.routing = RoutingBackend(database, router, channels.known)
         agents: Any = _Agents(database)
         provisioner: Any = _Provisioner()

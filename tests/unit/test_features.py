@@ -33,6 +33,8 @@ OWNED = frozenset(
         *((47, 49),),
         # What it does at a time.
         *((61, 69), (100, 104)),
+        # Telegram.
+        *((47, 49),),
     )
     for number in range(first, last + 1)
 )
@@ -46,6 +48,7 @@ MENDED = frozenset(
     | {"56"}
     | {"2", "6", "12", "13", "17", "26", "78"}
     | {"5", "7", "7a", "25", "35", "37", "61", "64", "65", "66", "72"}
+    | {"11", "21", "39", "53", "55"}
     | {str(number) for first, last in ((18, 22), (27, 34), (58, 60)) for number in range(first, last + 1)}
 )
 

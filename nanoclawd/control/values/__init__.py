@@ -14,6 +14,8 @@ from nanoclawd.control.values.channels import (
     ChannelSetup,
     ChannelState,
     Conversation,
+    Pairing,
+    PairingState,
     SetAsideEvent,
 )
 from nanoclawd.control.values.chat import (
@@ -82,6 +84,8 @@ __all__ = [
     "Mount",
     "Option",
     "Package",
+    "Pairing",
+    "PairingState",
     "Peer",
     "PeerLink",
     "Question",
