@@ -6,12 +6,14 @@ platform can be there twice. ``tests/unit/channels/contract.py`` is the suite th
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from nanoclaw_runner.contract.rows import Address
+from nanoclawd.channels.http_listener import HttpListener
+from nanoclawd.channels.http_routes import HttpRoutes
 from nanoclawd.errors import InvalidName, Refused
 from nanoclawd.routing.event import Click, InboundEvent
 from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, Undelivered
@@ -88,10 +90,17 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ChannelPlaces:
-    """Where a channel may keep things: its own state directory (0700), and the daemon's runtime directory."""
+    """Where a channel may keep things, and where programs may come to it.
+
+    Attributes:
+        state: its own directory (0700).
+        runtime: the daemon's runtime directory, for sockets.
+        http: takes what platforms send by HTTP, to paths of the channel's own; by default nobody ever comes.
+    """
 
     state: Path
     runtime: Path
+    http: HttpRoutes = field(default_factory=HttpListener)
 
 
 class Inbound(Protocol):
@@ -229,6 +238,9 @@ class ChannelAdapter(Protocol):
             NanoclawError: it does not answer, or refuses the account.
         """
 
+    def pairing_link(self, code: str) -> str | None:
+        """Return an address that opens the platform with a code to be sent to the account, where it has such."""
+
     async def conversations(self) -> Sequence[Conversation]:
         """Return the chats that the account is in, as far as the platform tells."""
 
@@ -279,6 +291,11 @@ class BaseAdapter:
 
     async def account(self) -> Account | None:
         """The platform has no accounts."""
+        return None
+
+    def pairing_link(self, code: str) -> str | None:
+        """A code has to be typed."""
+        del code
         return None
 
     async def conversations(self) -> Sequence[Conversation]:

@@ -291,7 +291,7 @@ class ChannelManager:
         factory = self._find(channel.type)
         state = self._places.state / channel.name
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return factory(channel.name, channel.options, ChannelPlaces(state, self._places.runtime))
+        return factory(channel.name, channel.options, replace(self._places, state=state))
 
 
 def _place(channel: Channel, option: str) -> tuple[str, str]:

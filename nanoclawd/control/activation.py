@@ -1,30 +1,50 @@
-"""The listening socket, from systemd's hands."""
+"""The listening sockets that systemd passes to a program, told apart by their units' ``FileDescriptorName=``."""
 
 import os
 import socket
+from dataclasses import dataclass
+from typing import Final
 
 from nanoclawd.errors import Unavailable
 
+HTTP: Final = "http"
+"""Where other programs' requests come in."""
 
-def socket_from_systemd(name: str, unit: str) -> socket.socket:
-    """Return the listening socket that systemd passed to this process.
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What was passed.
+
+    Attributes:
+        main: the socket that the program is there for.
+        http: for other programs; empty where there is none.
+    """
+
+    main: socket.socket
+    http: tuple[socket.socket, ...]
+
+
+def sockets_from_systemd(name: str, unit: str) -> Passed:
+    """Take the listening sockets that systemd passed to this process; whatever is none of ours is left alone.
 
     Args:
-        name: ``FileDescriptorName=`` of the socket unit; a single unnamed socket will do too.
-        unit: the socket unit, which an error names.
+        name: of the program's main socket, a unix one; without one of this name another that is not for http will do.
+        unit: its socket unit, which an error names.
 
     Raises:
-        Unavailable: there is none.
+        Unavailable: there is no main one.
     """
     from systemd import daemon  # here, so that tests of the server need no systemd library
 
     passed: dict[int, str] = daemon.listen_fds_with_names(unset_environment=True)
     for variable in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
         os.environ.pop(variable, None)  # the library cleans the process's environment, not Python's copy for children
-    fitting = [fd for fd in passed if daemon.is_socket(fd, socket.AF_UNIX, socket.SOCK_STREAM, 1)]
-    named = [fd for fd in fitting if passed[fd] == name]
-    for fd in named or fitting:
-        return socket.socket(fileno=fd)
+    # By number: their order is not said to be the units'.
+    http = [fd for fd in sorted(passed) if passed[fd] == HTTP and daemon.is_socket(fd, 0, socket.SOCK_STREAM, 1)]
+    others = [fd for fd in sorted(passed) if passed[fd] != HTTP]
+    fitting = [fd for fd in others if daemon.is_socket(fd, socket.AF_UNIX, socket.SOCK_STREAM, 1)]
+    for fd in [one for one in fitting if passed[one] == name] or fitting:
+        return Passed(socket.socket(fileno=fd), tuple(socket.socket(fileno=one) for one in http))
     raise Unavailable(
         f"no listening socket was passed: this program is started by {unit}", hint=f"systemctl start {unit}"
     )

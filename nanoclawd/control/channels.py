@@ -28,13 +28,22 @@ class _Add(Parameters, frozen=True):
     disabled: bool | None = None
 
 
+class _Pair(_Channel, frozen=True):
+    group: Name | None = None
+    role: Name | None = None
+
+
+class _Pairing(Parameters, frozen=True):
+    pairing: Name
+
+
 class _Update(_Channel, frozen=True):
     options: _Options
 
 
 def channels(backend: ChannelsBackend) -> Methods:
     """Return the methods of io.nanoclaw.Channels."""
-    return {**_looking(backend), **_changing(backend)}
+    return {**_looking(backend), **_changing(backend), **_pairing(backend)}
 
 
 def _looking(backend: ChannelsBackend) -> Methods:
@@ -96,4 +105,17 @@ def _changing(backend: ChannelsBackend) -> Methods:
         f"{CHANNELS}.Disable": Unary(_Channel, disable),
         f"{CHANNELS}.Remove": Unary(_Channel, remove),
         f"{CHANNELS}.Clear": Unary(_Channel, clear),
+    }
+
+
+def _pairing(backend: ChannelsBackend) -> Methods:
+    async def pair(peer: Peer, call: _Pair) -> object:
+        return {"pairing": await backend.pair(peer, call.channel, call.group, call.role)}
+
+    async def await_pairing(_peer: Peer, call: _Pairing) -> object:
+        return {"pairing": await backend.await_pairing(call.pairing)}
+
+    return {
+        f"{CHANNELS}.Pair": Unary(_Pair, pair),
+        f"{CHANNELS}.AwaitPairing": Unary(_Pairing, await_pairing),
     }

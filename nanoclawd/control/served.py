@@ -7,6 +7,7 @@ from nanoclawd.control import (
     chat,
     chats,
     groups,
+    hooks,
     images,
     outfit,
     people,
@@ -43,6 +44,7 @@ def methods_of(backend: Backend, bounds: Bounds) -> Methods:
         **channels.channels(backend.channels),
         **routing.routing(backend.routing),
         **tasks.methods(backend.tasks),
+        **hooks.methods(backend.hooks),
         **usage.usage(backend.usage),
         **usage.peers(backend.peer_links),
     }

@@ -11,8 +11,9 @@ from nanoclawd.control.values import Component, ComponentState
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.doctor.finding import Finding, Severity
 from nanoclawd.errors import NanoclawError
+from nanoclawd.hooks.listening import ENABLE
 from nanoclawd.paths import GATEWAY_DIRECTORY
-from nanoclawd.store import approvals, roles
+from nanoclawd.store import approvals, hooks, roles
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.troubles import Trouble
 
@@ -64,6 +65,7 @@ async def appliance_findings(appliance: Appliance) -> list[Finding]:
         await _quarantine(appliance),
         await _agents(appliance),
         *await appliance.database.run(people_findings),
+        *await _hooks(appliance),
         *[trouble_finding(one, appliance.config) for one in await appliance.usage.troubles()],
     ]
 
@@ -135,6 +137,16 @@ def _disk(appliance: Appliance) -> Finding:
         f"{free >> 20} MiB are free; below {bound >> 20} MiB no message is accepted",
         f"df -h {appliance.paths.root}",
     )
+
+
+async def _hooks(appliance: Appliance) -> list[Finding]:
+    """Say whether hooks can be reached, where there are any."""
+    if not await appliance.database.run(hooks.listed, None, 1):
+        return []
+    where = await appliance.hooks.listening()
+    if where.active:
+        return [Finding("hooks", Severity.OK, "Hooks", f"programs reach them at {where.base}")]
+    return [Finding("hooks", Severity.WARNING, "Hooks", "there are hooks, and nothing listens for them", ENABLE)]
 
 
 async def _agents(appliance: Appliance) -> Finding:

@@ -13,7 +13,7 @@ import sys
 
 from systemd import daemon
 
-from nanoclawd.control.activation import socket_from_systemd
+from nanoclawd.control.activation import sockets_from_systemd
 from nanoclawd.control.bounds import KIB, Bounds
 from nanoclawd.control.introspection import Introspection
 from nanoclawd.control.varlink_server import VarlinkServer
@@ -80,7 +80,7 @@ def main() -> int:
     configure(PRODUCT)
     install_crash_policy()
     try:
-        listener = socket_from_systemd("credentials", "nanoclaw-credentials.socket")
+        listener = sockets_from_systemd("credentials", "nanoclaw-credentials.socket").main
     except NanoclawError as error:
         log.critical("%s; try: %s", error.message, error.hint)
         return 1

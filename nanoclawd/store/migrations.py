@@ -17,6 +17,7 @@ from nanoclawd.store.schema import INITIAL, PEOPLE
 from nanoclawd.store.schema_added_channels import ADDED_CHANNELS
 from nanoclawd.store.schema_channels import MOVED_CHATS
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
+from nanoclawd.store.schema_hooks import HOOKS
 from nanoclawd.store.schema_peers import PEERS
 from nanoclawd.store.schema_tasks import TASKS
 from nanoclawd.store.schema_usage import USAGE
@@ -39,6 +40,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("usage", USAGE),
     Migration("moved-chats", MOVED_CHATS),
     Migration("added-channels", ADDED_CHANNELS),
+    Migration("hooks", HOOKS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

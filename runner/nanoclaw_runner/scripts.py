@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import subprocess
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -235,6 +234,8 @@ def _end(group: int) -> None:
 
 def _write(script: str) -> str:
     """Write a script to a file that nobody else reads (mkstemp: 0600, and the owner may run it)."""
+    import tempfile  # with much behind it that hardly any container needs
+
     descriptor, path = tempfile.mkstemp(prefix="task-script-", suffix=".sh")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(storable(script))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nanoclaw_runner.contract.clock import now_text
-from nanoclawd.channels.adapter import Account, Capabilities, Conversation, Health, HealthState
+from nanoclawd.channels.adapter import Account, BaseAdapter, Capabilities, Conversation, Health, HealthState
 from nanoclawd.channels.attempts import SetAside
 from nanoclawd.channels.keeper import ChannelState
 from nanoclawd.channels.setup import ChannelSetup, Question
@@ -95,6 +95,10 @@ class Channels:
 
     def known(self, name: str) -> bool:
         return name in {one.name for one in self.states()}
+
+    def adapter(self, name: str) -> BaseAdapter | None:
+        """Return what has no links of its own."""
+        return BaseAdapter() if self.state(name).health.state is HealthState.OK else None
 
     def capabilities(self, name: str) -> Capabilities:
         return Capabilities(threads=name == "telegram")

@@ -19,15 +19,22 @@ from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
 from nanoclawd.core.backends.channels import ChannelsBackend
 from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
+from nanoclawd.core.backends.hooks import HooksBackend
 from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
+from nanoclawd.delivery.outbox import HostOutbox
 from nanoclawd.errors import Refused
+from nanoclawd.hooks.intake import HookIntake
+from nanoclawd.hooks.listening import Listening
+from nanoclawd.hooks.secret_files import SecretFiles
+from nanoclawd.hooks.service import HookService
 from nanoclawd.images.group_images import BuildError, Built
 from nanoclawd.peers.making import AgentMaking
+from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
 from nanoclawd.routing.event import InboundEvent, Sender
 from nanoclawd.routing.wirings import WiringService
@@ -49,7 +56,7 @@ _NOWHERE = "http://127.0.0.1:9"
 class Directory:
     """The backends."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, directory: Path) -> None:
         self.projected: list[str] = []
         self.reached = 0
         channels: Any = Channels()
@@ -65,7 +72,10 @@ class Directory:
         self.approvals = ApprovalsBackend(database, service)
         self.questions = QuestionsBackend(database, questions_service)
         added = AddedChannels(database, channels, lambda _kind: SETUP, lambda: ["carrier", "loopback"])
-        self.channels = ChannelsBackend(database, channels, added, lambda: {"telegram": 2})
+        nobody: Any = None
+        outbox = HostOutbox(database, nobody)
+        pairings = Pairings(database, outbox, channels.capabilities, Config().access, self._project, self._reach)
+        self.channels = ChannelsBackend(database, channels, added, lambda: {"telegram": 2}, pairings)
         self.routing = RoutingBackend(database, router, channels.known)
         agents: Any = _Agents(database)
         provisioner: Any = _Provisioner()
@@ -79,6 +89,10 @@ class Directory:
         telling: Any = None
         ledger = UsageService(database, DayLimits(), "Europe/Berlin", telling, Config().endpoint_of)
         self.usage = UsageBackend(database, ledger)
+        secret_files = SecretFiles(directory / "hooks")
+        nothing: Any = None  # nobody sends anything
+        intake = HookIntake(database, router, secret_files, nothing)
+        self.hooks = HooksBackend(database, HookService(database, intake, secret_files, _listening))
         self.peer_links = PeersBackend(database, AgentMaking(database, agents, self._project))
 
     async def _project(self, agent_group_id: str) -> None:
@@ -86,6 +100,10 @@ class Directory:
 
     def _reach(self) -> None:
         self.reached += 1
+
+
+async def _listening() -> Listening:
+    return Listening("http://127.0.0.1:8642", active=False)
 
 
 class _Agents:

@@ -10,7 +10,13 @@ from typing import Any
 USER = "nanoclaw"
 GATEWAY = "nanoclaw-gateway"
 STATE = Path("/var/lib/nanoclaw")
-UNITS = ("nanoclawd.service", "nanoclawd.socket", "nanoclaw-gateway.socket", "nanoclaw-credentials.socket")
+UNITS = (
+    "nanoclawd.service",
+    "nanoclawd.socket",
+    "nanoclawd-http.socket",
+    "nanoclaw-gateway.socket",
+    "nanoclaw-credentials.socket",
+)
 APT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 

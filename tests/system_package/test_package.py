@@ -92,9 +92,16 @@ def test_units_are_enabled_and_running():
     assert f"user@{uid}.service" in show("nanoclawd.service", "After").split()
     assert f"XDG_RUNTIME_DIR=/run/user/{uid}" in show("nanoclawd.service", "Environment")
     assert "nanoclawd" not in output("systemctl", "list-units", "--failed", "--plain", "--no-legend")
+    # programs are listened to only where somebody wants that (W-56)
+    hooks = ("--plain", "--no-legend", "nanoclaw-hooks.socket")
+    assert output("systemctl", "list-unit-files", "--state=disabled", *hooks)
+    assert not is_active("nanoclaw-hooks.socket")
 
 
-@pytest.mark.parametrize("unit", ["nanoclawd.service", "nanoclaw-gateway.service", "nanoclaw-credentials.service"])
+@pytest.mark.parametrize(
+    "unit",
+    ["nanoclawd.service", "nanoclaw-gateway.service", "nanoclaw-hooks.service", "nanoclaw-credentials.service"],
+)
 def test_units_are_hardened(unit: str):
     text = output("systemd-analyze", "security", "--no-pager", unit)
     exposure = float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", text)[1])
@@ -107,6 +114,7 @@ def test_modes():
         "/run/nanoclawd": (0o755, "root", "root"),
         "/run/nanoclawd/control.sock": (0o660, "root", "nanoclaw-admin"),
         "/run/nanoclawd/credentials.sock": (0o660, "root", "nanoclaw-admin"),
+        "/run/nanoclawd/http.sock": (0o660, "root", "nanoclaw-hooks"),
         # an agent's host group is nanoclaw: it may connect, and not put a socket of its own there
         "/run/nanoclaw-gateway": (0o755, "root", "root"),
         "/run/nanoclaw-gateway/gateway.sock": (0o660, "root", USER),

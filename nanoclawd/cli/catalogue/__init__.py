@@ -2,7 +2,18 @@
 
 from collections.abc import Iterator
 
-from nanoclawd.cli.catalogue import agents, appliance, channels, credentials, outfit, people, tasks, traffic, usage
+from nanoclawd.cli.catalogue import (
+    agents,
+    appliance,
+    channels,
+    credentials,
+    hooks,
+    outfit,
+    people,
+    tasks,
+    traffic,
+    usage,
+)
 from nanoclawd.cli.spec import Command, Resource, Verb
 
 TOP: tuple[Verb | Resource, ...] = (
@@ -10,6 +21,7 @@ TOP: tuple[Verb | Resource, ...] = (
     *agents.RESOURCES,
     *outfit.RESOURCES,
     *tasks.RESOURCES,
+    *hooks.RESOURCES,
     *usage.RESOURCES,
     *channels.RESOURCES,
     *traffic.RESOURCES,

@@ -7,6 +7,22 @@ _OPTIONS = Parameter(
     "options", "an option of its type, KEY=VALUE; may be repeated", "--option", "-o", value="KEY=VALUE", kind="list"
 )
 
+_PAIRED = (
+    Parameter(
+        "group", "the agent that is to answer (default: the default one, or the only one)", "--group", of="groups"
+    ),
+    Parameter(
+        "role",
+        "what they become where there is an owner already (default: member)",
+        "--role",
+        choices=("member", "admin"),
+    ),
+)
+_PAIRING = (
+    "The first person who sends the code in a direct chat becomes the owner, where there is none; their chat is "
+    "connected to the agent. A code is valid for ten minutes, and for five wrong guesses."
+)
+
 CHANNELS = Resource(
     "channels",
     "the accounts by which people are reached",
@@ -53,6 +69,15 @@ CHANNELS = Resource(
                 ("ncl channels add telegram", "have your agents on Telegram"),
                 ("ncl channels add telegram telegram-work", "add a second account"),
             ),
+        ),
+        Verb(
+            "pair",
+            "have a person known there: shows a code, and waits until they send it to the account",
+            ("Channels.Pair", "Channels.AwaitPairing"),
+            (CHANNEL, *_PAIRED),
+            run="pairing:pair",
+            about=_PAIRING,
+            examples=(("ncl channels pair telegram", "make yourself known; the first one is the owner"),),
         ),
         Verb(
             "test",
@@ -120,4 +145,24 @@ CHANNELS = Resource(
     called=("type", "state"),
 )
 
-RESOURCES = (CHANNELS,)
+TELEGRAM = CHANNELS._replace(
+    name="telegram",
+    help="the bots on Telegram, in short",
+    verbs=(
+        Verb("list", "list the channels of Telegram", ("Channels.List",), run="pairing:list_telegram"),
+        Verb(
+            "pair",
+            "have a person known to a bot: the same as ncl channels pair",
+            ("Channels.List", "Channels.Pair", "Channels.AwaitPairing"),
+            (
+                Parameter("channel", "which one (default: the only one of Telegram)", of="channels", need=OPTIONAL),
+                *_PAIRED,
+            ),
+            run="pairing:pair_telegram",
+            about=_PAIRING,
+        ),
+    ),
+    empty="no channels of Telegram",
+)
+
+RESOURCES = (CHANNELS, TELEGRAM)

@@ -236,5 +236,5 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     }
 )
 """Not here, and so refused to every agent: deciding approvals and answering questions (an agent would allow itself),
-claiming ownership, building images, giving directories of the machine, the operator's chat, and accounts on
-chat platforms but for their names and states: what could not be handled there may be anybody's words."""
+claiming ownership, building images, giving directories of the machine, hooks and their secrets, the operator's chat,
+and accounts on chat platforms but for their names and states: what failed there may be anybody's words."""

@@ -16,6 +16,7 @@ from nanoclawd.control.api.directory import (
     UsersBackend,
     WiringsBackend,
 )
+from nanoclawd.control.api.hooks import HooksBackend
 from nanoclawd.control.api.machine import ApplianceBackend, GroupsBackend, ImagesBackend, SessionsBackend
 from nanoclawd.control.api.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.control.api.tasks import TasksBackend
@@ -32,6 +33,7 @@ __all__ = [
     "ClientGone",
     "DestinationsBackend",
     "GroupsBackend",
+    "HooksBackend",
     "ImagesBackend",
     "McpBackend",
     "MembersBackend",
@@ -140,3 +142,7 @@ class Backend(Protocol):
     @property
     def peer_links(self) -> PeersBackend:
         """Behind io.nanoclaw.Peers."""
+
+    @property
+    def hooks(self) -> HooksBackend:
+        """Behind io.nanoclaw.Hooks."""

@@ -11,6 +11,7 @@ from nanoclawd.control.values import (
     Decision,
     DroppedSender,
     Hypothesis,
+    Pairing,
     Peer,
     Question,
     SetAsideEvent,
@@ -104,6 +105,23 @@ class ChannelsBackend(Protocol):
 
         Raises:
             Unavailable: it is up, and its platform does not answer.
+        """
+
+    async def pair(self, peer: Peer, channel: str, group: str | None, role: str | None) -> Pairing:
+        """Begin a pairing.
+
+        Raises:
+            Unavailable: the channel is not up.
+            NotFound: there is no such channel or group.
+            InvalidName: no such role.
+            Refused: several agents are there, and none was named.
+        """
+
+    async def await_pairing(self, pairing: str) -> Pairing:
+        """Return a pairing, as soon as it is over, or after a while as it is.
+
+        Raises:
+            NotFound: there is none.
         """
 
     async def clear(self, peer: Peer, channel: str) -> int:

@@ -14,6 +14,8 @@ from nanoclawd.control.values.channels import (
     ChannelSetup,
     ChannelState,
     Conversation,
+    Pairing,
+    PairingState,
     SetAsideEvent,
 )
 from nanoclawd.control.values.chat import (
@@ -29,6 +31,7 @@ from nanoclawd.control.values.chat import (
 from nanoclawd.control.values.chats import Chat, ChatSettings, Destination, DestinationType, Wiring, WiringSettings
 from nanoclawd.control.values.credentials import Credential, Taken
 from nanoclawd.control.values.groups import Group, GroupSettings
+from nanoclawd.control.values.hooks import Hook, HookSettings, HookWithSecret
 from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, ImageState
 from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
 from nanoclawd.control.values.peers import PeerLink
@@ -69,6 +72,9 @@ __all__ = [
     "FilePart",
     "Group",
     "GroupSettings",
+    "Hook",
+    "HookSettings",
+    "HookWithSecret",
     "Hypothesis",
     "Image",
     "ImageState",
@@ -78,6 +84,8 @@ __all__ = [
     "Mount",
     "Option",
     "Package",
+    "Pairing",
+    "PairingState",
     "Peer",
     "PeerLink",
     "Question",

@@ -91,3 +91,29 @@ class Conversation:
     name: str | None
     is_group: bool
     groups: Sequence[str]
+
+
+class PairingState(StrEnum):
+    """How a pairing is."""
+
+    PAIRED = "paired"
+    ENDED = "ended"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """A code that whoever sends it to the account is paired by, and what has become of it."""
+
+    id: str
+    channel: str
+    code: str
+    link: str | None
+    account: str | None
+    expires_at: str
+    state: PairingState
+    reason: str | None
+    user: str | None
+    name: str | None
+    role: str | None
+    group: str | None

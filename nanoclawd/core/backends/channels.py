@@ -17,15 +17,21 @@ from nanoclawd.control.values import (
     ChannelSetup,
     ChannelState,
     Conversation,
+    Pairing,
+    PairingState,
     Peer,
     SetAsideEvent,
 )
+from nanoclawd.errors import Unavailable
 from nanoclawd.journal import about
+from nanoclawd.permissions import pairing
 from nanoclawd.store import chats, host_messages
 from nanoclawd.store.added_channels import AddedChannel
 from nanoclawd.store.database import Database
 
 log = logging.getLogger(__name__)
+
+_PAIRING_SECONDS = 25.0
 
 
 class ChannelsBackend:
@@ -37,8 +43,10 @@ class ChannelsBackend:
         channels: ChannelManager,
         added: AddedChannels,
         waiting: Callable[[], Mapping[str, int]],
+        pairings: pairing.Pairings,
     ) -> None:
         """Prepare; ``waiting`` tells in how many conversations an answer waits, by channel."""
+        self._pairings = pairings
         self._database = database
         self._channels = channels
         self._added = added
@@ -101,6 +109,39 @@ class ChannelsBackend:
         if account is None:
             return shown, None, None
         return shown, one_line(account.name), one_line(account.next_step) or None
+
+    async def pair(self, peer: Peer, channel: str, group: str | None, role: str | None) -> Pairing:
+        """Begin a pairing."""
+        state = self._channels.state(channel)
+        if self._channels.adapter(channel) is None:
+            raise Unavailable(
+                f"channel {channel} is not up: {state.health.detail}", hint=f"ncl channels test {channel}"
+            )
+        account = await self._channels.test(channel)
+        begun = await self._pairings.start(channel, group, role)
+        self._note(peer, "began a pairing on", channel)
+        return self._pairing(begun, None if account is None else one_line(account.name))
+
+    async def await_pairing(self, pairing_id: str) -> Pairing:
+        """Return a pairing, as soon as it is over, or after a while as it is."""
+        return self._pairing(await self._pairings.outcome(pairing_id, _PAIRING_SECONDS), None)
+
+    def _pairing(self, shown: pairing.Pairing, account: str | None) -> Pairing:
+        adapter = self._channels.adapter(shown.channel)
+        return Pairing(
+            id=shown.id,
+            channel=shown.channel,
+            code=shown.code,
+            link=None if adapter is None else adapter.pairing_link(shown.code),
+            account=account,
+            expires_at=shown.expires_at,
+            state=PairingState(shown.state.value),
+            reason=shown.reason or None,
+            user=shown.user,
+            name=shown.name,
+            role=shown.role,
+            group=shown.group,
+        )
 
     async def clear(self, peer: Peer, channel: str) -> int:
         """Forget the events that were given up; return how many."""
