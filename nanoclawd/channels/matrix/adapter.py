@@ -178,8 +178,9 @@ class MatrixAdapter(BaseAdapter):
         """Ask the homeserver, now, as whom the adapter is connected."""
         own, session = self._parts()
         name = await own.run(session.whoami())
+        pair = f"ncl channels pair {self.name}"
         return Account(
-            name, f"Invite {name} to a chat in your Matrix app, and write to it: ncl channels show {self.name}"
+            name, f"{pair} shows a code; invite {name} to a direct chat in your Matrix app, and send it there."
         )
 
     async def conversations(self) -> Sequence[Conversation]:
