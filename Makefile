@@ -5,7 +5,7 @@ BED := tests/bed/bed
 MSG ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-system soak fuzz test-package deb lint format bench clean
+.PHONY: help run test test-unit test-system soak fuzz test-package deb rpm lint format bench clean
 
 help:            ## list these targets
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,15 +27,16 @@ test-unit: ## unit and property tests, without a bed (TESTS='-k name' narrows th
 test-system: ## system tests in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
 	@BED_NAME=$${BED_NAME:-test} tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system $(TESTS)
 
-soak: ## kill everything at random for a long time, and wait for every back-off (NANOCLAW_SOAK_TURNS, NANOCLAW_SOAK_TOOL_TURNS, NANOCLAW_SOAK_SEED)
+soak: ## kill everything at random for a long time, and wait for every back-off (NANOCLAW_SOAK_TURNS, NANOCLAW_SOAK_TOOL_TURNS, NANOCLAW_SOAK_MATRIX, NANOCLAW_SOAK_SEED)
 	@BED_NAME=$${BED_NAME:-soak} tests/bed/in-fresh-bed env NANOCLAW_SOAK_TURNS=$${NANOCLAW_SOAK_TURNS:-200} NANOCLAW_SOAK_SEED=$${NANOCLAW_SOAK_SEED:-1} \
-		NANOCLAW_SOAK_TOOL_TURNS=$${NANOCLAW_SOAK_TOOL_TURNS:-300} \
-		python3 -m pytest -p no:cacheprovider -s /src/tests/system/test_random_kills.py /src/tests/system/test_runner_killed.py /src/tests/system/soak_retries.py $(TESTS)
+		NANOCLAW_SOAK_TOOL_TURNS=$${NANOCLAW_SOAK_TOOL_TURNS:-300} NANOCLAW_SOAK_MATRIX=$${NANOCLAW_SOAK_MATRIX:-200} \
+		python3 -m pytest -p no:cacheprovider -s /src/tests/system/test_random_kills.py /src/tests/system/test_runner_killed.py /src/tests/system/soak_retries.py /src/tests/system/test_matrix.py $(TESTS)
 
 fuzz: ## fuzz all readers of frames and messages with atheris (SECONDS=60 for each, TARGETS='card body'; failing inputs: build/fuzz)
 	@tests/bed/fuzz --seconds $${SECONDS:-60} $(TARGETS)
 
-test-package: ## install, upgrade, remove and purge the package in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
+test-package: ## install, upgrade, remove and purge the packages in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
+	@$(BED) rpm
 	@BED_NAME=$${BED_NAME:-package} tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system_package $(TESTS)
 
 bench: ## measure, in a fresh bed; the result is build/bench.json
@@ -44,6 +45,9 @@ bench: ## measure, in a fresh bed; the result is build/bench.json
 
 deb: ## build the Debian package into build/, checked by lintian
 	@$(BED) deb
+
+rpm: ## build the packages for Fedora into build/, checked by rpmlint (RPM_PYTHON=3.15 for Fedora 45)
+	@$(BED) rpm $(if $(RPM_PYTHON),--python $(RPM_PYTHON))
 
 clean: ## remove all beds, caches and what was built
 	@for bed in $$($(BED) status --names); do BED_NAME=$$bed $(BED) down; done

@@ -13,7 +13,8 @@ from systemd import daemon
 
 from nanoclawd import __version__
 from nanoclawd.config import Config, load
-from nanoclawd.control.server import ControlServer, socket_from_systemd
+from nanoclawd.control.activation import sockets_from_systemd
+from nanoclawd.control.server import ControlServer
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.core.backend import Backend
 from nanoclawd.core.backends.agents import agent_calls
@@ -72,9 +73,10 @@ async def _run(config: Config, paths: StatePaths) -> int:
     )
     server = ControlServer(backend)
     try:
-        listener = socket_from_systemd()
+        passed = sockets_from_systemd("control", "nanoclawd.socket")
         await appliance.start()
-        await server.start(listener)
+        await server.start(passed.main)
+        appliance.http.open(passed.http)
     except NanoclawError as error:
         log.critical("%s%s", error.message, f" Next: {error.hint}" if error.hint else "")
         daemon.notify(f"STATUS={error.message}")

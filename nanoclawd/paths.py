@@ -116,6 +116,11 @@ class StatePaths:
         return self.root / "channels"
 
     @property
+    def hook_secrets(self) -> Path:
+        """A file for each hook whose callers sign: the secret, for nobody but the daemon (0600)."""
+        return self.root / "hooks"
+
+    @property
     def runner_trees(self) -> Path:
         """Published runner trees, one per content hash."""
         return self.root / "runner"

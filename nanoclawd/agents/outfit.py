@@ -150,13 +150,24 @@ class Outfit:
             InvalidName: a part of it is not right.
             TooLarge: it is too much.
         """
-        check_server(server)
-        if server.url:
-            self._check_endpoint(server.url)
+        self.check_server(server)
         group, _ = await self._database.run(_of, folder)
         await self._database.run(_put_server, group.id, server, replacing)
         await self._agents.write(group.id)
         return server
+
+    def check_server(self, server: McpServer) -> None:
+        """Check what can be told of an MCP server by itself and by the configuration file.
+
+        Raises:
+            NotFound: there is no such endpoint in the configuration file.
+            Refused: the endpoint is no MCP server's, or has no such path.
+            InvalidName: a part of it is not right.
+            TooLarge: it is too much.
+        """
+        check_server(server)
+        if server.url:
+            self._check_endpoint(server.url)
 
     async def remove_server(self, folder: str, name: str) -> None:
         """Take an MCP server away.
@@ -207,9 +218,9 @@ class Outfit:
     def _check_endpoint(self, url: str) -> None:
         endpoint, _, path = url.partition("/")
         if endpoint not in self._config.endpoints:
-            known = ", ".join(sorted(self._config.endpoints))
+            known = ", ".join(sorted(name for name, one in self._config.endpoints.items() if one.api == "mcp"))
             raise NotFound(
-                f"no endpoint {endpoint!r} in the configuration; there are: {known}",
+                f"no endpoint {endpoint!r} in the configuration; with MCP there are: {known or 'none'}",
                 hint="endpoints: in /etc/nanoclawd/config.yaml says what agents may reach",
             )
         served = self._config.endpoints[endpoint]

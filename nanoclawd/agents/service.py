@@ -147,19 +147,26 @@ class AgentService:
             Refused: the provider is not known or not allowed here.
             Unavailable: its files could not be written; the next start of the daemon writes them.
         """
-        group = await self._database.run(agent_groups.by_folder, folder)
-        configuration = await self._database.run(group_configuration.load, group.id)
-        self._check(provider, model, cli_scope, brings_others="pip" in configuration.packages)
-        settings = settings_with(configuration, effort=effort, max_messages=max_messages, skills=skills)
-        changed = replace(
-            group,
-            name=group.name if name is None else name or folder,
-            provider=group.provider if provider is None else provider or None,
-            model=group.model if model is None else model or None,
-            instructions=group.instructions if instructions is None else instructions,
-            cli_scope=group.cli_scope if cli_scope is None else cli_scope or DEFAULT_SCOPE,
-        )
-        group = await self._database.run(_update, changed, settings)
+
+        def change(connection: apsw.Connection) -> AgentGroup:
+            # Read where it is written: of two changes at once neither undoes what the other has changed.
+            with writing(connection):
+                group = agent_groups.by_folder(connection, folder)
+                configuration = group_configuration.load(connection, group.id)
+                self._check(provider, model, cli_scope, brings_others="pip" in configuration.packages)
+                settings = settings_with(configuration, effort=effort, max_messages=max_messages, skills=skills)
+                group_configuration.set_settings(connection, group.id, settings)
+                changed = replace(
+                    group,
+                    name=group.name if name is None else name or folder,
+                    provider=group.provider if provider is None else provider or None,
+                    model=group.model if model is None else model or None,
+                    instructions=group.instructions if instructions is None else instructions,
+                    cli_scope=group.cli_scope if cli_scope is None else cli_scope or DEFAULT_SCOPE,
+                )
+                return agent_groups.update(connection, changed)
+
+        group = await self._database.run(change)
         await self.write(group.id)
         return group
 
@@ -371,12 +378,6 @@ def selection(text: str) -> tuple[str, ...] | None:
                 hint="ncl skills list",
             )
     return tuple(sorted(names))
-
-
-def _update(connection: apsw.Connection, group: AgentGroup, settings: GroupConfiguration) -> AgentGroup:
-    with writing(connection):
-        group_configuration.set_settings(connection, group.id, settings)
-        return agent_groups.update(connection, group)
 
 
 @dataclass(frozen=True, slots=True)

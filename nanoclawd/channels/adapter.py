@@ -6,12 +6,14 @@ platform can be there twice. ``tests/unit/channels/contract.py`` is the suite th
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from nanoclaw_runner.contract.rows import Address
+from nanoclawd.channels.http_listener import HttpListener
+from nanoclawd.channels.http_routes import HttpRoutes
 from nanoclawd.errors import InvalidName, Refused
 from nanoclawd.routing.event import Click, InboundEvent
 from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, Undelivered
@@ -51,6 +53,8 @@ class HealthState(StrEnum):
     STARTING = "starting"
     DEGRADED = "degraded"
     FAILED = "failed"
+    DISABLED = "disabled"
+    """By the operator; an adapter never says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,19 @@ class Health:
     state: HealthState
     detail: str = ""
     hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """As whom a channel is connected.
+
+    Attributes:
+        name: as people on the platform know it: ``@kitchen_bot``.
+        next_step: what whoever has just added the channel does next, a sentence with the command or the link in it.
+    """
+
+    name: str
+    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +90,17 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ChannelPlaces:
-    """Where a channel may keep things: its own state directory (0700), and the daemon's runtime directory."""
+    """Where a channel may keep things, and where programs may come to it.
+
+    Attributes:
+        state: its own directory (0700).
+        runtime: the daemon's runtime directory, for sockets.
+        http: takes what platforms send by HTTP, to paths of the channel's own; by default nobody ever comes.
+    """
 
     state: Path
     runtime: Path
+    http: HttpRoutes = field(default_factory=HttpListener)
 
 
 class Inbound(Protocol):
@@ -205,6 +229,18 @@ class ChannelAdapter(Protocol):
     async def open_dm(self, handle: str) -> str | None:
         """Return the platform id of the direct chat with a person, or None where they can't be reached."""
 
+    async def account(self) -> Account | None:
+        """Ask the platform, now, as whom the adapter is connected; None: the platform has no accounts.
+
+        This is the test of ``ncl channels test``, and what ``ncl channels add`` ends with.
+
+        Raises:
+            NanoclawError: it does not answer, or refuses the account.
+        """
+
+    def pairing_link(self, code: str) -> str | None:
+        """Return an address that opens the platform with a code to be sent to the account, where it has such."""
+
     async def conversations(self) -> Sequence[Conversation]:
         """Return the chats that the account is in, as far as the platform tells."""
 
@@ -252,6 +288,15 @@ class BaseAdapter:
     async def open_dm(self, handle: str) -> str | None:
         """The person's id is their direct chat."""
         return handle
+
+    async def account(self) -> Account | None:
+        """The platform has no accounts."""
+        return None
+
+    def pairing_link(self, code: str) -> str | None:
+        """A code has to be typed."""
+        del code
+        return None
 
     async def conversations(self) -> Sequence[Conversation]:
         """The platform tells none."""

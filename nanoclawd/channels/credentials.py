@@ -16,7 +16,7 @@ def read_token(channel: str) -> str:
     Raises:
         Refused: there is none, or it is no text; with the command that stores one.
     """
-    hint = f"ncl channels add, or: ncl credentials put {PREFIX}{channel}"
+    hint = f"ncl channels login {channel}"
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     try:
         if directory is None:

@@ -1,6 +1,7 @@
 """Keeps one channel up: makes its adapter, sets it up, and does so again for ever when that fails or it is lost."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,9 @@ from nanoclawd.journal import Event, about
 log = logging.getLogger(__name__)
 
 _MAX_WAITING: Final = 100_000
+_DISABLED: Final = "what is said there waits until it is enabled"
+_LOGGED: Final = {HealthState.OK: "up", HealthState.STARTING: "starting", HealthState.DISABLED: "disabled"}
+"""States that are no fault, in the journal's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class ChannelKeeper:
         self._last_error_at: str | None = None
         self._waiting: dict[Address, None] = {}
         self._came_up: Callable[[str], None] = lambda _name: None
+        self._hurry = asyncio.Event()
+        self._decided = asyncio.Event()
         self.up = asyncio.Event()
         """Set while the adapter is set up."""
         self.made = asyncio.Event()
@@ -114,6 +120,7 @@ class ChannelKeeper:
     def start(self, inbound: Inbound, came_up: Callable[[str], None]) -> None:
         """Begin; returns at once. ``came_up`` is told the name after every successful setup."""
         self._came_up = came_up
+        self._say(Health(HealthState.STARTING))
         self._task = asyncio.create_task(self._keep(inbound), name=f"channel {self.name}")
 
     async def stop(self) -> None:
@@ -121,7 +128,39 @@ class ChannelKeeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+            self._task = None
+        self._next_try = None
         await self._take_down()
+        self._decide()
+
+    async def disable(self) -> None:
+        """Disconnect until it is started again; what is to be delivered there waits. Never raises."""
+        await self.stop()
+        self._say(Health(HealthState.DISABLED, _DISABLED))
+
+    async def remake(self, make: Callable[[], Awaitable[ChannelAdapter]]) -> None:
+        """Disconnect, and forget the adapter: the next one is made anew. Never raises."""
+        await self.stop()
+        self._make, self._made = make, None
+        self.made.clear()
+
+    async def outcome(self) -> None:
+        """Return once it is known whether the channel works: after the attempt to set it up that is under way.
+
+        Where the next one is some time away, it is made at once.
+        """
+        if self.up.is_set() or self._task is None or self._task.done():
+            return
+        decided = self._decided
+        if self._next_try is not None:
+            self._hurry.set()
+        await decided.wait()
+
+    def give_up_waiting(self, inbound: Inbound) -> None:
+        """Have what waits for the channel tried, and so fail: the channel is gone for good."""
+        waiting, self._waiting = self._waiting, {}
+        for address in waiting:
+            inbound.reachable_again(address)
 
     def state(self) -> ChannelState:
         """Return how the channel is."""
@@ -184,22 +223,26 @@ class ChannelKeeper:
         while True:
             began = time.monotonic()
             try:
-                reason = await self._live(await self._adapter(), inbound)
+                health, fault = Health(HealthState.FAILED, await self._live(await self._adapter(), inbound)), None
             except _WrongConfigurationError as error:
                 self._say(Health(HealthState.FAILED, error.message, error.hint))
                 return
             except Exception as error:
-                reason, fault = in_words(error), None if isinstance(error, NanoclawError | OSError) else error
-            else:
-                fault = None
+                health = Health(
+                    HealthState.FAILED, in_words(error), error.hint if isinstance(error, NanoclawError) else None
+                )
+                fault = None if isinstance(error, NanoclawError | OSError) else error
             if self.up.is_set() and time.monotonic() - began >= self._pace.settled:
                 failures = 0
             await self._take_down()
             wait = min(self._pace.first_retry * 2 ** min(failures, 30), self._pace.longest_retry)
             failures += 1
             self._next_try = now_text(plus_seconds=wait)
-            self._say(Health(HealthState.FAILED, reason), fault)
-            await asyncio.sleep(wait)
+            self._hurry.clear()
+            self._say(health, fault)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._hurry.wait()
             self._next_try = None
 
     async def _adapter(self) -> ChannelAdapter:
@@ -225,8 +268,8 @@ class ChannelKeeper:
         )
         self._guard = guard
         await bounded(adapter.setup(guard), self._pace.setup, f"setup of channel {self.name}")
-        self._say(Health(HealthState.OK))
         self.up.set()
+        self._say(Health(HealthState.OK))
         waiting, self._waiting = self._waiting, {}
         for address in waiting:
             guard.reachable_again(address)
@@ -248,15 +291,22 @@ class ChannelKeeper:
     def _event_of(self, guard: GuardedInbound | None) -> str | None:
         return (guard.last_event if guard is not None else None) or self._last_event
 
+    def _decide(self) -> None:
+        """Let those go who wait for the outcome of an attempt."""
+        decided, self._decided = self._decided, asyncio.Event()
+        decided.set()
+
     def _say(self, health: Health, fault: Exception | None = None) -> None:
         """Note how the channel is, and log what is new about it, with the stack of what nobody expected."""
         before, self._health = self._health, health
         if before.state is not health.state:
             self._since = now_text()
+        if health.state is not HealthState.STARTING:
+            self._decide()
         if before == health:
             return
-        if health.state is HealthState.OK:
-            log.info("channel %s is up", self.name, extra=about(channel=self.name))
+        if health.state in _LOGGED:
+            log.info("channel %s is %s", self.name, _LOGGED[health.state], extra=about(channel=self.name))
             return
         self._last_error, self._last_error_at = health.detail, now_text()
         log.error(

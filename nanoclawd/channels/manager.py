@@ -1,7 +1,11 @@
-"""All channels: those of the configuration, and the terminal. Each is kept up by itself; none can stop another."""
+"""All channels: the terminal, those of the configuration, and those that were added by command.
+
+Each is kept up by itself; none can stop another.
+"""
 
 import asyncio
 import difflib
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,6 +13,7 @@ from typing import Final
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import (
+    Account,
     AdapterFactory,
     Capabilities,
     ChannelAdapter,
@@ -17,7 +22,8 @@ from nanoclawd.channels.adapter import (
     Inbound,
     InvalidOption,
 )
-from nanoclawd.channels.attempts import Attempts
+from nanoclawd.channels.attempts import Attempts, SetAside
+from nanoclawd.channels.bounded import bounded
 from nanoclawd.channels.guard import is_storable, presentable
 from nanoclawd.channels.keeper import ChannelKeeper, ChannelState, Pace
 from nanoclawd.channels.registry import find_factory
@@ -63,15 +69,124 @@ class ChannelManager:
             for name, channel in config.channels.items()
         ]
         self._keepers = {keeper.name: keeper for keeper in keepers}
+        self._configured = dict(config.channels)
+        self._disabled: set[str] = set()
+        self._pace = pace
+        self._inbound: Inbound | None = None
 
     def start(self, inbound: Inbound) -> None:
         """Begin to set all channels up, side by side; returns at once and never fails."""
+        self._inbound = inbound
         for keeper in self._keepers.values():
-            keeper.start(inbound, self._tell_came_up)
+            if keeper.name not in self._disabled:
+                keeper.start(inbound, self._tell_came_up)
 
     async def stop(self) -> None:
         """Disconnect all channels; never raises."""
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
+
+    # Channels that were added by command come and go while the daemon runs.
+
+    async def check(self, channel: Channel) -> None:
+        """Return if an adapter can be made of a channel's options.
+
+        Raises:
+            InvalidName: it can't; the message names the option.
+            Exception: whatever the package raises.
+        """
+        state = self._places.state / channel.name
+        was_there = await asyncio.to_thread(state.exists)
+        try:
+            await bounded(self._make(channel), self._pace.setup, f"making channel {channel.name}")
+        except BaseException:
+            if not was_there:
+                await asyncio.to_thread(shutil.rmtree, state, ignore_errors=True)
+            raise
+
+    async def add(self, channel: Channel, *, enabled: bool) -> None:
+        """Keep one more channel from now on."""
+        keeper = ChannelKeeper(
+            channel.name, channel.type, partial(self._make, channel), self._pace, self._attempts(channel.name)
+        )
+        self._keepers[channel.name] = keeper
+        if not enabled:
+            await self.disable(channel.name)
+        elif self._inbound is not None:
+            keeper.start(self._inbound, self._tell_came_up)
+
+    async def remake(self, channel: Channel) -> None:
+        """Set a channel up anew with other options, unless it is disabled."""
+        keeper = self._keepers[channel.name]
+        await keeper.remake(partial(self._make, channel))
+        if channel.name in self._disabled:
+            await keeper.disable()
+        elif self._inbound is not None:
+            keeper.start(self._inbound, self._tell_came_up)
+
+    async def enable(self, name: str) -> None:
+        """Set a channel up that was disabled; one that is not is left alone."""
+        if name in self._disabled and self._inbound is not None:
+            self._disabled.discard(name)
+            self._keepers[name].start(self._inbound, self._tell_came_up)
+
+    async def disable(self, name: str) -> None:
+        """Disconnect a channel; what is to be delivered there waits."""
+        self._disabled.add(name)
+        await self._keepers[name].disable()
+
+    async def remove(self, name: str) -> None:
+        """Disconnect a channel for good, and forget what it has kept; what was to be delivered there fails visibly."""
+        keeper = self._keepers.pop(name)
+        self._disabled.discard(name)
+        await keeper.stop()
+        if self._inbound is not None:
+            keeper.give_up_waiting(self._inbound)
+        await asyncio.to_thread(shutil.rmtree, self._places.state / name, ignore_errors=True)
+
+    async def test(self, name: str) -> Account | None:
+        """Return as whom a channel is connected, asked of the platform now; None: it is not up, or has no accounts.
+
+        A channel that is being set up, or waits for the next attempt, is waited for: for one attempt.
+
+        Raises:
+            NotFound: there is no such channel.
+            Unavailable: it is up, and the platform does not answer.
+        """
+        keeper = self._keeper(name)
+        await keeper.outcome()
+        return await keeper.ask(lambda adapter: adapter.account()) if keeper.up.is_set() else None
+
+    async def set_aside(self, name: str) -> Sequence[SetAside]:
+        """Return the events of a channel that were given up, the oldest first.
+
+        Raises:
+            NotFound: there is no such channel.
+        """
+        attempts = self._keeper(name).attempts
+        return await asyncio.to_thread(attempts.all_set_aside) if attempts.set_aside_count else ()
+
+    async def clear_set_aside(self, name: str) -> int:
+        """Forget the events of a channel that were given up; return how many; raises as :meth:`set_aside`."""
+        attempts = self._keeper(name).attempts
+        return await asyncio.to_thread(attempts.clear) if attempts.set_aside_count else 0
+
+    def allows(self, kind: str) -> bool:
+        """Tell whether channels of a type may be here: those for tests need a word in the configuration."""
+        return kind not in _FOR_TESTS or self._allow_scripted
+
+    def configured(self, name: str) -> Channel | None:
+        """Return a channel of the configuration file, or None."""
+        return self._configured.get(name)
+
+    def state(self, name: str) -> ChannelState:
+        """Return how a channel is.
+
+        Raises:
+            NotFound: there is no such channel.
+        """
+        return self._keeper(name).state()
+
+    # What others ask of them.
 
     def states(self) -> tuple[ChannelState, ...]:
         """Return how each channel is, the terminal first."""
@@ -141,12 +256,15 @@ class ChannelManager:
         self.came_up(name)
 
     async def _ask[Answer](self, name: str, question: Callable[[ChannelAdapter], Awaitable[Answer]]) -> Answer:
+        return await self._keeper(name).ask(question)
+
+    def _keeper(self, name: str) -> ChannelKeeper:
         keeper = self._keepers.get(name)
         if keeper is None:
             near = difflib.get_close_matches(name[:40], self._keepers, n=1)
             hint = f"did you mean {near[0]}?" if near else "ncl channels list"
             raise NotFound(f"there is no channel {name[:40]!r}", hint=hint)
-        return await keeper.ask(question)
+        return keeper
 
     def _attempts(self, name: str) -> Attempts:
         return Attempts(self._places.state / name / "events")
@@ -155,21 +273,31 @@ class ChannelManager:
         return self.terminal
 
     async def _make(self, channel: Channel) -> ChannelAdapter:
-        """Return a configured channel's adapter.
+        """Return a channel's adapter.
 
         Raises:
-            InvalidName: the configuration is wrong; the message begins with file, line and key.
+            InvalidName: an option is wrong; the message begins with file, line and key where it stands in a file.
         """
         try:
-            if channel.type in _FOR_TESTS and not self._allow_scripted:
+            if not self.allows(channel.type):
                 raise InvalidOption("type", f"{channel.type} is for tests and needs allow_scripted: true")
             return await asyncio.to_thread(self._build, channel)
         except InvalidName as error:
             option = error.option if isinstance(error, InvalidOption) else ""
-            raise InvalidName(f"{channel.place(option)}: {error.message}", hint=error.hint or _AFTER_MENDING) from error
+            place, mending = _place(channel, option)
+            raise InvalidName(f"{place}: {error.message}", hint=error.hint or mending) from error
 
     def _build(self, channel: Channel) -> ChannelAdapter:
         factory = self._find(channel.type)
         state = self._places.state / channel.name
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return factory(channel.name, channel.options, ChannelPlaces(state, self._places.runtime))
+        return factory(channel.name, channel.options, replace(self._places, state=state))
+
+
+def _place(channel: Channel, option: str) -> tuple[str, str]:
+    """Return where an option stands, and the command that mends it."""
+    if channel.file:
+        return channel.place(option), _AFTER_MENDING
+    key = option.partition(".")[0].partition("[")[0]
+    mending = f"ncl channels update {channel.name} --option {key or 'KEY'}=VALUE"
+    return (f"option {option} of channel {channel.name}" if option else f"channel {channel.name}"), mending

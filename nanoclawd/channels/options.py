@@ -15,11 +15,13 @@ _SHOWN_CHARACTERS = 60
 def read_options[Options: msgspec.Struct](kind: type[Options], options: Mapping[str, object]) -> Options:
     """Return a channel's options as their struct, which says types, bounds and defaults.
 
+    A number or a switch may come as a text, as a command line has it.
+
     Raises:
         InvalidOption: one is missing, unknown (where the struct forbids those) or wrong.
     """
     try:
-        return msgspec.convert(dict(options), kind)
+        return msgspec.convert(dict(options), kind, strict=False)
     except msgspec.ValidationError as error:
         found = _PLACE.fullmatch(str(error))
         problem, place = (found["problem"], found["place"] or "") if found else (str(error), "")

@@ -64,6 +64,8 @@ class _Completer:
         if self._kind == "addresses":
             chats = client.call("Chats.List", channel=getattr(given, "channel", None), limit=_LIMIT)["chats"]
             return {str(one["chat"]): clean_line(one.get("name") or "", _DESCRIPTION_CHARACTERS) for one in chats}
+        if self._kind == "types":
+            return dict.fromkeys(map(str, client.call("Channels.Types")["types"]), "")
         resource = RESOURCES[self._kind]
         return _named(resource, _listed(client, resource, given))
 

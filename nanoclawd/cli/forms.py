@@ -9,7 +9,7 @@ from nanoclawd.cli import show
 from nanoclawd.cli.clean import clean, clean_line
 from nanoclawd.cli.spec import Column, Resource
 
-_MOMENTS = ("_at", "_seen", "_active")
+_MOMENTS = ("_at", "_seen", "_active", "since")
 _LIMITS = ("daily_tokens", "daily_cost")
 _LONG_CHARACTERS = 100
 _SHORT_CHARACTERS = 60

@@ -1,11 +1,11 @@
-"""``ncl sessions logs`` and ``ncl egress log``: journalctl with the caller's own rights, its lines cleaned."""
+"""``ncl sessions logs``, ``channels logs``, ``egress log``: journalctl with the caller's own rights, its lines cleaned."""
 
 import argparse
 import contextlib
 import json
 import pwd
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from nanoclawd.cli import outcome, show
 from nanoclawd.cli.client import Client, socket_path
@@ -19,7 +19,7 @@ def logs(given: argparse.Namespace) -> int:
     """Print a session's log: what its unit wrote, and what the daemon wrote about it."""
     with Client(socket_path(given.socket)) as client:
         session = client.call("Sessions.Get", id=given.id)["session"]
-    return _show(given, matches(session["id"], session["unit"]))
+    return follow(given, matches(session["id"], session["unit"]))
 
 
 def egress(given: argparse.Namespace) -> int:
@@ -28,10 +28,15 @@ def egress(given: argparse.Namespace) -> int:
     if given.name is not None:
         with Client(socket_path(given.socket)) as client:
             group = client.call("Groups.Get", name=given.name)["group"]["name"]
-    return _show(given, egress_matches(group))
+    return follow(given, egress_matches(group))
 
 
-def _show(given: argparse.Namespace, wanted: Sequence[str]) -> int:
+def follow(given: argparse.Namespace, wanted: Iterable[str]) -> int:
+    """Print what journalctl finds, as the command line says.
+
+    Raises:
+        CommandError: there is no journalctl.
+    """
     command = [
         "journalctl",
         "--no-pager",
@@ -79,6 +84,11 @@ def egress_matches(group: str | None) -> list[str]:
     """Return journalctl's matches of the audit; only the gateway's own records are believed."""
     found = ["NANOCLAW_AUDIT=egress", "_SYSTEMD_UNIT=nanoclaw-gateway.service"]
     return found if group is None else [*found, f"NANOCLAW_GROUP={group}"]
+
+
+def of_services(*names: str) -> list[str]:
+    """Return journalctl's matches of records that these services themselves wrote."""
+    return [f"_SYSTEMD_UNIT={name}.service" for name in names]
 
 
 def _print(lines: Iterable[bytes], *, as_json: bool) -> None:

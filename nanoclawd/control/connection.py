@@ -20,7 +20,6 @@ from nanoclawd.control.methods import Methods, Streaming, Unary
 from nanoclawd.control.values import Peer
 from nanoclawd.control.wire import FrameError, Wire
 
-MALFORMED = "io.nanoclaw.Appliance.Malformed"
 _INVALID_PARAMETER = "org.varlink.service.InvalidParameter"
 _EXPECTED_MORE = "org.varlink.service.ExpectedMore"
 
@@ -59,7 +58,9 @@ class Connection:
         except FrameError as error:
             log.info("control client uid %d pid %d: %s", self._peer.uid, self._peer.pid, error)
             with contextlib.suppress(ClientGone):
-                await self._wire.send(encode_error(MALFORMED, message=str(error), hint=None))
+                await self._wire.send(
+                    encode_error(f"{self._introspection.home}.Malformed", message=str(error), hint=None)
+                )
         except (ClientGone, TimeoutError):
             pass
         finally:

@@ -27,7 +27,7 @@ def told(introspection: Introspection, call: Call, error: Exception) -> bytes:
     )
     return encode_error(
         f"{call.interface}.Internal",
-        message=f"a fault in nanoclawd, reference {reference}",
-        hint=f"journalctl -u nanoclawd NANOCLAW_REFERENCE={reference}",
+        message=f"a fault in {introspection.product}, reference {reference}",
+        hint=f"journalctl -u {introspection.product} NANOCLAW_REFERENCE={reference}",
         reference=reference,
     )

@@ -1,5 +1,6 @@
 """org.varlink.service and the interface files, kept by python3-varlink."""
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -32,22 +33,30 @@ INTERFACES = (
     "Usage",
     "Peers",
     "Egress",
+    "Hooks",
 )
 
 
 class Introspection:
-    """Answers what varlinkctl asks about the service, and calls that name nothing we have."""
+    """Answers what varlinkctl asks about a service, and calls that name nothing it has.
 
-    def __init__(self) -> None:
+    Attributes:
+        product: the program; an error that is a fault of its own names it, and it is the name of its unit.
+        home: the interface whose errors are told of what is no call of any.
+    """
+
+    def __init__(self, product: str = "nanoclawd", names: Sequence[str] = INTERFACES) -> None:
+        self.product = product
+        self.home = f"io.nanoclaw.{names[0]}"
         directory = Path(str(resources.files("nanoclawd.control") / "interfaces"))
         self._service = varlink.Service(
             vendor="nanoclaw",
-            product="nanoclawd",
+            product=product,
             version=__version__,
             url="https://varlink.org/",
             interface_dir=str(directory),
         )
-        for name in INTERFACES:
+        for name in names:
             # The library wants a class to look methods up in; ours are found before it is asked.
             self._service.interface(f"io.nanoclaw.{name}")(object)
 

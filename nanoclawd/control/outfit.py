@@ -4,11 +4,9 @@ from typing import Annotated
 
 import msgspec
 
-from nanoclawd.agents.outfit import check_server
 from nanoclawd.control.api import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.control.methods import Listing, Methods, Name, Parameters, Reference, Unary, Word
 from nanoclawd.control.values import Caller, McpServer
-from nanoclawd.control.values.outfit import told_to_agents
 from nanoclawd.store.package_names import check_requested
 
 PACKAGES = "io.nanoclaw.Packages"
@@ -110,11 +108,14 @@ def mcp(backend: McpBackend) -> Methods:
         server, restarted = await backend.install(caller, call.server())
         return {"server": server, "restarted": restarted}
 
+    def check(call: _Server) -> None:
+        backend.check(call.server())
+
     return {
         f"{MCP}.List": Unary(_List, list_all),
-        f"{MCP}.Add": Unary(_Server, add, _check_server),
+        f"{MCP}.Add": Unary(_Server, add, check),
         f"{MCP}.Remove": Unary(_Named, remove),
-        f"{MCP}.Install": Unary(_InstallServer, install, _check_server),
+        f"{MCP}.Install": Unary(_InstallServer, install, check),
     }
 
 
@@ -129,10 +130,6 @@ def skills(backend: SkillsBackend) -> Methods:
 
 def _check_packages(call: _Packages) -> None:
     check_requested(call.by_manager())
-
-
-def _check_server(call: _Server) -> None:
-    check_server(told_to_agents(call.server()))
 
 
 class _AddMount(Parameters, frozen=True):

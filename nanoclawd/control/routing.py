@@ -1,32 +1,12 @@
-"""io.nanoclaw.Channels and Routing: where messages come in, and what becomes of them."""
+"""io.nanoclaw.Routing: what becomes of messages."""
 
 from nanoclaw_runner.contract.rows import MAX_MESSAGE_BYTES
-from nanoclawd.control.api import ChannelsBackend, RoutingBackend
-from nanoclawd.control.methods import Listing, Methods, Name, NoParameters, Parameters, Reference, Unary
+from nanoclawd.control.api import RoutingBackend
+from nanoclawd.control.methods import Listing, Methods, Name, Parameters, Reference, Unary
 from nanoclawd.control.values import Caller, Hypothesis
 from nanoclawd.errors import TooLarge
 
-CHANNELS = "io.nanoclaw.Channels"
 ROUTING = "io.nanoclaw.Routing"
-
-
-class _Conversations(Parameters, frozen=True):
-    channel: Name
-
-
-def channels(backend: ChannelsBackend) -> Methods:
-    """Return the methods of io.nanoclaw.Channels."""
-
-    async def list_all(_caller: Caller, _call: NoParameters) -> object:
-        return {"channels": await backend.list()}
-
-    async def conversations(_caller: Caller, call: _Conversations) -> object:
-        return {"conversations": await backend.conversations(call.channel)}
-
-    return {
-        f"{CHANNELS}.List": Unary(NoParameters, list_all),
-        f"{CHANNELS}.Conversations": Unary(_Conversations, conversations),
-    }
 
 
 class _Explain(Parameters, frozen=True):

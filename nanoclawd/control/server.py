@@ -1,135 +1,15 @@
-"""The control socket: accepts clients, knows them by SO_PEERCRED, bounds how many there are."""
-
-import asyncio
-import logging
-import os
-import pwd
-import socket
-import struct
-from collections import Counter
+"""The control socket: everything that the daemon offers to operators."""
 
 from nanoclawd.control.api import Backend
 from nanoclawd.control.bounds import Bounds
-from nanoclawd.control.calls import encode_error
-from nanoclawd.control.connection import Connection
 from nanoclawd.control.introspection import Introspection
 from nanoclawd.control.served import methods_of
-from nanoclawd.control.values import Peer
-from nanoclawd.control.wire import Wire
-from nanoclawd.errors import Unavailable
-
-SOCKET_NAME = "control"
-"""``FileDescriptorName=`` of the socket unit; a single unnamed socket will do too."""
-
-_UCRED = struct.Struct("=iII")
-_BUSY = "io.nanoclaw.Appliance.Unavailable"
-
-log = logging.getLogger(__name__)
+from nanoclawd.control.varlink_server import VarlinkServer
 
 
-class ControlServer:
-    """Serves the backend's interfaces over a listening unix socket."""
+class ControlServer(VarlinkServer):
+    """Serves the backend's interfaces."""
 
     def __init__(self, backend: Backend, bounds: Bounds | None = None) -> None:
-        self._bounds = bounds or Bounds()
-        self._introspection = Introspection()
-        self._methods = methods_of(backend, self._bounds)
-        self._server: asyncio.Server | None = None
-        self._tasks: dict[asyncio.Task[None], Wire] = {}
-        self._per_user: Counter[int] = Counter()
-        self._names: dict[int, str] = {}
-
-    async def start(self, listener: socket.socket) -> None:
-        """Begin to serve on a bound, listening socket, which the server closes when it stops."""
-        listener.setblocking(False)
-        loop = asyncio.get_running_loop()
-        # Kept: the socket in the file system belongs to its unit, and must outlive this process.
-        self._server = await loop.create_unix_server(
-            lambda: _Accepted(self, self._bounds), sock=listener, cleanup_socket=False
-        )
-
-    async def stop(self) -> None:
-        """Stop accepting, end the streams, give calls in progress their bound, and hang up."""
-        if self._server is None:
-            return
-        self._server.close()
-        for wire in self._tasks.values():
-            wire.end()
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=self._bounds.stop_seconds)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-
-    def accept(self, wire: Wire) -> None:
-        """Take a new connection, or say why not."""
-        found = wire.transport.get_extra_info("socket")
-        pid, uid, gid = _UCRED.unpack(found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        if len(self._tasks) >= self._bounds.connections or self._per_user[uid] >= self._bounds.connections_per_user:
-            log.warning("control client uid %d pid %d refused: too many connections", uid, pid)
-            wire.send_now(encode_error(_BUSY, message="too many connections", hint=None))
-            wire.transport.close()
-            return
-        self._per_user[uid] += 1
-        task = asyncio.get_running_loop().create_task(self._serve(wire, uid, gid, pid))
-        self._tasks[task] = wire
-        task.add_done_callback(lambda done: self._forget(done, uid))
-
-    async def _serve(self, wire: Wire, uid: int, gid: int, pid: int) -> None:
-        try:
-            peer = Peer(uid=uid, gid=gid, pid=pid, user_name=await self._user_name(uid))
-            await Connection(wire, peer, self._methods, self._introspection).serve()
-        finally:
-            wire.transport.abort()
-
-    def _forget(self, task: asyncio.Task[None], uid: int) -> None:
-        del self._tasks[task]
-        self._per_user[uid] -= 1
-        if not self._per_user[uid]:
-            del self._per_user[uid]
-        if not task.cancelled() and (error := task.exception()):
-            log.error("a control connection ended by a fault: %s", error, exc_info=error)
-
-    async def _user_name(self, uid: int) -> str:
-        """Return a uid's name. Off the loop and once: the name service may ask a directory server."""
-        if uid not in self._names:
-            try:
-                entry = await asyncio.to_thread(pwd.getpwuid, uid)
-            except KeyError:
-                return str(uid)
-            self._names[uid] = entry.pw_name
-        return self._names[uid]
-
-
-class _Accepted(Wire):
-    """A wire that reports itself to the server once it is connected."""
-
-    def __init__(self, server: ControlServer, bounds: Bounds) -> None:
-        super().__init__(bounds)
-        self._server = server
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._server.accept(self)
-
-
-def socket_from_systemd() -> socket.socket:
-    """Return the listening socket that systemd passed to this process.
-
-    Raises:
-        Unavailable: there is none.
-    """
-    from systemd import daemon  # here, so that tests of the server need no systemd library
-
-    passed: dict[int, str] = daemon.listen_fds_with_names(unset_environment=True)
-    for variable in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
-        os.environ.pop(variable, None)  # the library cleans the process's environment, not Python's copy for children
-    fitting = [fd for fd in passed if daemon.is_socket(fd, socket.AF_UNIX, socket.SOCK_STREAM, 1)]
-    named = [fd for fd in fitting if passed[fd] == SOCKET_NAME]
-    for fd in named or fitting:
-        return socket.socket(fileno=fd)
-    raise Unavailable(
-        "no control socket was passed: nanoclawd is started by its socket unit",
-        hint="systemctl start nanoclawd.socket",
-    )
+        bounds = bounds or Bounds()
+        super().__init__(methods_of(backend, bounds), Introspection(), bounds)

@@ -10,6 +10,8 @@ from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
 from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.adapter import ChannelPlaces
+from nanoclawd.channels.added import AddedChannels
+from nanoclawd.channels.http_listener import HttpListener
 from nanoclawd.channels.incoming import IncomingFiles
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.config import Config
@@ -20,6 +22,11 @@ from nanoclawd.delivery.service import DeliveryService
 from nanoclawd.doctor.finding import Severity
 from nanoclawd.doctor.run import run_host_checks
 from nanoclawd.errors import NanoclawError
+from nanoclawd.hooks.intake import HookIntake
+from nanoclawd.hooks.listening import listening
+from nanoclawd.hooks.payload_files import PayloadFiles
+from nanoclawd.hooks.secret_files import SecretFiles
+from nanoclawd.hooks.service import HookService
 from nanoclawd.images.group_images import GroupImages
 from nanoclawd.images.service import ImageService
 from nanoclawd.paths import CHANNELS_DIRECTORY, SHARE, StatePaths
@@ -27,6 +34,7 @@ from nanoclawd.peers.making import AgentMaking
 from nanoclawd.peers.planning import Bounds as PeerBounds
 from nanoclawd.peers.service import PeerService
 from nanoclawd.permissions.gate import Permissions
+from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.permissions.withdrawing import withdraw_for_group
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.moving import MovedChats
@@ -70,7 +78,9 @@ class Appliance:
             Bounds(limits.max_awake, limits.memory_budget, limits.session_memory, limits.min_free_disk), paths.root
         )
         self.sessions = Sessions(paths, self.database)
-        self.channels = ChannelManager(config, ChannelPlaces(paths.channels, CHANNELS_DIRECTORY))
+        self.http = HttpListener()
+        self.channels = ChannelManager(config, ChannelPlaces(paths.channels, CHANNELS_DIRECTORY, self.http))
+        self.added_channels = AddedChannels(self.database, self.channels)
         self.terminal = self.channels.terminal
         self.moved = MovedChats(self.database, self.sessions)
         self.delivery = DeliveryService(self.channels, self.moved.current)
@@ -97,6 +107,7 @@ class Appliance:
         self.questions = self.permissions.questions
         self.files = IncomingFiles(paths.staging, self.channels.adapter)
         self._background = Background(log, "building groups' images")
+        payloads = PayloadFiles(paths.staging, self.files.fetch)
         self.router = Router(
             self.database,
             self.sessions,
@@ -105,9 +116,17 @@ class Appliance:
             self.channels.capabilities,
             config.access,
             self.channels.subscribe,
-            self.files.fetch,
+            payloads.fetch,
         )
         self.wirings = WiringService(self.database, self.channels.capabilities, self.sessions.project_destinations)
+        self.pairings = Pairings(
+            self.database,
+            self.outbox,
+            self.channels.capabilities,
+            config.access,
+            self.sessions.project_destinations,
+            self.approvals.repost,
+        )
         self.tasks = TaskService(self.database, local_timezone())
         self.dispatcher = Dispatcher(
             self.database,
@@ -124,6 +143,11 @@ class Appliance:
         bounds = PeerBounds(limits.peer_hops, limits.peer_rate)
         self.delivery.peers = PeerService(
             self.database, self.sessions, self.outbox, paths.staging, bounds, self.usage.refusal
+        )
+        secret_files = SecretFiles(paths.hook_secrets)
+        self._intake = HookIntake(self.database, self.router, secret_files, payloads, self.usage.refusal)
+        self.hooks = HookService(
+            self.database, self._intake, secret_files, lambda: listening(lambda: UserManager(SYSTEM_BUS))
         )
         self.making = AgentMaking(self.database, self.agents, self.sessions.project_destinations)
         self._requests: Requests | None = None
@@ -174,13 +198,18 @@ class Appliance:
         await self.permissions.start()
         # Somebody may be reachable now whom a card could not reach.
         self.channels.came_up = lambda _name: self.permissions.repost()
+        await self.added_channels.start()
         self.channels.start(
-            ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox, self.moved)
+            ChannelInbound(
+                self.database, self.router, self.permissions, self.sessions, self.outbox, self.moved, self.pairings
+            )
         )
         resumed = await self.sessions.resume()
         if resumed:
             log.info("sessions with something to carry on with: %d", resumed)
         self.dispatcher.start()
+        await self.hooks.start()
+        self._intake.begin(self.http)
         await self._start_model_socket()
         await self._prune_runners()
 
@@ -200,6 +229,8 @@ class Appliance:
 
     async def stop(self) -> None:
         """Let everything go; containers and conversations go on."""
+        await self.http.close()
+        await self._intake.close(self.http)
         await self._background.close()
         await self.dispatcher.close()
         await self.channels.stop()

@@ -9,6 +9,7 @@ from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
 from nanoclawd.core.backends.egress import EgressBackend
 from nanoclawd.core.backends.groups import GroupsBackend
+from nanoclawd.core.backends.hooks import HooksBackend
 from nanoclawd.core.backends.images import ImagesBackend
 from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
@@ -44,9 +45,12 @@ class Backend:
         self.destinations = DestinationsBackend(database, sessions.project_destinations)
         self.approvals = ApprovalsBackend(database, appliance.approvals)
         self.questions = QuestionsBackend(database, appliance.questions)
-        self.channels = ChannelsBackend(database, channels)
+        self.channels = ChannelsBackend(
+            database, channels, appliance.added_channels, sessions.waiting_by_channel, appliance.pairings
+        )
         self.routing = RoutingBackend(database, appliance.router, channels.known)
         self.tasks = TasksBackend(database, appliance.tasks)
         self.usage = UsageBackend(database, appliance.usage)
         self.peer_links = PeersBackend(database, appliance.making)
         self.egress = EgressBackend(appliance.egress)
+        self.hooks = HooksBackend(database, appliance.hooks)

@@ -5,13 +5,15 @@ from typing import Final
 import apsw
 
 from nanoclawd.channels.adapter import HealthState
+from nanoclawd.channels.keeper import ChannelState
 from nanoclawd.config import Config
 from nanoclawd.control.values import Component, ComponentState
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.doctor.finding import Finding, Severity
 from nanoclawd.errors import NanoclawError
+from nanoclawd.hooks.listening import ENABLE
 from nanoclawd.paths import GATEWAY_DIRECTORY
-from nanoclawd.store import approvals, roles
+from nanoclawd.store import approvals, hooks, roles
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.troubles import Trouble
 
@@ -63,6 +65,7 @@ async def appliance_findings(appliance: Appliance) -> list[Finding]:
         await _quarantine(appliance),
         await _agents(appliance),
         *await appliance.database.run(people_findings),
+        *await _hooks(appliance),
         *[trouble_finding(one, appliance.config) for one in await appliance.usage.troubles()],
     ]
 
@@ -82,37 +85,45 @@ def trouble_finding(trouble: Trouble, config: Config) -> Finding:
 
 def _without_commands(message: str) -> str:
     """Return what a person in a chat was told without what to type: a finding has that of its own."""
-    return message.partition(" The operator can run: ")[0].partition("; as root: ")[0].removesuffix(".")
+    return message.partition(" The operator can run: ")[0].partition("; run: ")[0].removesuffix(".")
 
 
 def _next(trouble: Trouble, config: Config) -> str:
     """Return what to type about a trouble; where nothing else is known the gateway's journal says most."""
     endpoint = config.endpoints.get(trouble.subject) if trouble.kind == "credentials" else None
     if endpoint is not None and endpoint.credential is not None:
-        name = f"nanoclaw-gateway.{endpoint.credential}"
-        return (
-            f"systemd-ask-password -n 'API key:' | sudo systemd-creds encrypt --name={name} -"
-            f" /etc/credstore.encrypted/{name} && sudo systemctl restart nanoclaw-gateway"
-        )
+        return f"ncl credentials put nanoclaw-gateway.{endpoint.credential}"
     return _NEXT.get(trouble.kind, "journalctl -u nanoclaw-gateway -n 50").format(group=trouble.group)
 
 
 def channel_findings(appliance: Appliance) -> list[Finding]:
     """Say which channels reach nobody; apart, because a status lists them all anyhow."""
     states = appliance.channels.states()
+    aside = [_set_aside(one) for one in states if one.set_aside]
     down = [one for one in states if one.health.state in {HealthState.FAILED, HealthState.DEGRADED}]
     if not down:
-        return [Finding("channels", Severity.OK, "Channels", f"{', '.join(one.name for one in states)}")]
-    return [
+        names = [f"{one.name} (disabled)" if one.health.state is HealthState.DISABLED else one.name for one in states]
+        return [Finding("channels", Severity.OK, "Channels", ", ".join(names)), *aside]
+    return aside + [
         Finding(
             f"channel-{one.name}",
             Severity.ERROR if one.health.state is HealthState.FAILED else Severity.WARNING,
             f"Channel {one.name}",
             f"{one.health.state}: {one.health.detail}" + (f"; next try at {one.next_try}" if one.next_try else ""),
-            one.health.hint or f"journalctl -u nanoclawd NANOCLAW_CHANNEL={one.name}",
+            one.health.hint or f"ncl channels logs {one.name}",
         )
         for one in down
     ]
+
+
+def _set_aside(state: ChannelState) -> Finding:
+    return Finding(
+        f"channel-{state.name}-set-aside",
+        Severity.WARNING,
+        f"Channel {state.name}: events",
+        f"{state.set_aside} could not be handled and {'was' if state.set_aside == 1 else 'were'} set aside",
+        f"ncl channels show {state.name}",
+    )
 
 
 def _disk(appliance: Appliance) -> Finding:
@@ -126,6 +137,16 @@ def _disk(appliance: Appliance) -> Finding:
         f"{free >> 20} MiB are free; below {bound >> 20} MiB no message is accepted",
         f"df -h {appliance.paths.root}",
     )
+
+
+async def _hooks(appliance: Appliance) -> list[Finding]:
+    """Say whether hooks can be reached, where there are any."""
+    if not await appliance.database.run(hooks.listed, None, 1):
+        return []
+    where = await appliance.hooks.listening()
+    if where.active:
+        return [Finding("hooks", Severity.OK, "Hooks", f"programs reach them at {where.base}")]
+    return [Finding("hooks", Severity.WARNING, "Hooks", "there are hooks, and nothing listens for them", ENABLE)]
 
 
 async def _agents(appliance: Appliance) -> Finding:

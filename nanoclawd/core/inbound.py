@@ -7,6 +7,7 @@ import apsw
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.delivery.outbox import HostOutbox
 from nanoclawd.permissions.gate import Permissions
+from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.routing.event import Click, InboundEvent
 from nanoclawd.routing.moving import MovedChats
 from nanoclawd.routing.router import Router
@@ -26,7 +27,9 @@ class ChannelInbound:
         sessions: Sessions,
         outbox: HostOutbox,
         moved: MovedChats,
+        pairings: Pairings,
     ) -> None:
+        self._pairings = pairings
         self._database = database
         self._router = router
         self._permissions = permissions
@@ -35,7 +38,9 @@ class ChannelInbound:
         self._moved = moved
 
     async def message(self, event: InboundEvent) -> None:
-        """Route a message; raises as :meth:`Router.route`."""
+        """Route a message, unless it is the code of a pairing; raises as :meth:`Router.route`."""
+        if await self._pairings.take(event):
+            return
         await self._router.route(replace(event, address=self._moved.current(event.address)))
 
     async def click(self, click: Click) -> str:

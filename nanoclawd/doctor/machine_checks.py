@@ -5,14 +5,16 @@ import stat
 
 from nanoclawd.doctor.checks import Check
 from nanoclawd.doctor.finding import Finding
+from nanoclawd.doctor.places import Host
 
 _NEEDED_CONTROLLERS = frozenset({"memory", "pids"})
 _LITTLE_DISK = 2 * 1024**3
 _NO_DISK = 500 * 1024**2
 _STATE_ROOT = "/var/lib/nanoclaw"
 _GATEWAY_SOCKET = "/run/nanoclaw-gateway/gateway.sock"
+_CREDENTIALS_SOCKET = "/run/nanoclawd/credentials.sock"
 _PI_COMMAND_LINE = "/boot/firmware/cmdline.txt"
-_SELINUX_MODULE = "nanoclaw"
+_SELINUX_MODULE = "nanoclawd"
 _UNIT = "nanoclawd.service"
 _EXIT_CONFIG = "78"
 """sysexits.h: how the daemon ends for a fault in its configuration, which it leaves in its unit's status."""
@@ -87,7 +89,7 @@ class Selinux(Check):
         return self.warn(
             f"enforcing, and the module {_SELINUX_MODULE} is not seen (only root sees them all)",
             f"sudo semodule -l | grep {_SELINUX_MODULE} || "
-            f"sudo semodule -i /usr/share/selinux/packages/{_SELINUX_MODULE}.pp",
+            f"sudo semodule -X 200 -i /usr/share/selinux/packages/targeted/{_SELINUX_MODULE}.pp.bz2",
         )
 
 
@@ -119,13 +121,31 @@ class Gateway(Check):
 
     def run(self) -> Finding:
         """Look for the socket; who may connect is no matter here."""
-        try:
-            there = stat.S_ISSOCK(self.host.path(_GATEWAY_SOCKET).stat().st_mode)
-        except OSError:
-            there = False
-        if there:
+        if _is_socket(self.host, _GATEWAY_SOCKET):
             return self.ok(f"listens at {_GATEWAY_SOCKET}")
         return self.error(f"{_GATEWAY_SOCKET} is missing", "sudo systemctl start nanoclaw-gateway.socket")
+
+
+class Secrets(Check):
+    """Without the service behind it no key and no chat account can be stored; those that are, are used all the same."""
+
+    id = "credentials-socket"
+    title = "Secrets"
+
+    def run(self) -> Finding:
+        """Look for the socket, and for what binds the secrets to this machine."""
+        if not _is_socket(self.host, _CREDENTIALS_SOCKET):
+            return self.warn(f"{_CREDENTIALS_SOCKET} is missing", "sudo systemctl start nanoclaw-credentials.socket")
+        if self.host.path("/dev/tpmrm0").exists():
+            return self.ok("are encrypted, and bound to this machine's TPM")
+        return self.ok("are encrypted, with a key on this disk: that protects backups, not a stolen card or disk")
+
+
+def _is_socket(host: Host, path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(host.path(path).stat().st_mode)
+    except OSError:
+        return False
 
 
 class Configuration(Check):

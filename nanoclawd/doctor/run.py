@@ -2,7 +2,7 @@
 
 from nanoclawd.doctor.checks import Check, Linger, Podman, SubordinateIds, User, UserManager
 from nanoclawd.doctor.finding import Finding
-from nanoclawd.doctor.machine_checks import Cgroups, Configuration, Disk, Gateway, Journal, Selinux
+from nanoclawd.doctor.machine_checks import Cgroups, Configuration, Disk, Gateway, Journal, Secrets, Selinux
 from nanoclawd.doctor.places import Host
 
 HOST_CHECKS: tuple[type[Check], ...] = (
@@ -17,6 +17,7 @@ HOST_CHECKS: tuple[type[Check], ...] = (
     Disk,
     Configuration,
     Gateway,
+    Secrets,
 )
 
 

@@ -38,7 +38,7 @@ class Credentials:
         """
         key = self._keys.get(name)
         if key is None:
-            raise Refusal(503, "credential_missing", f'the API key "{name}" is not stored; as root: {how_to_add(name)}')
+            raise Refusal(503, "credential_missing", f'the API key "{name}" is not stored; run: {how_to_add(name)}')
         return key
 
     def redact(self, text: bytes) -> bytes:
@@ -49,12 +49,8 @@ class Credentials:
 
 
 def how_to_add(name: str) -> str:
-    """Return the commands that store a key."""
-    full = PREFIX + name
-    return (
-        f'systemd-ask-password -n "API key:" | systemd-creds encrypt --name={full} - /etc/credstore.encrypted/{full}'
-        " && systemctl restart nanoclaw-gateway"
-    )
+    """Return the command that stores a key."""
+    return f"ncl credentials put {PREFIX}{name}"
 
 
 def load_credentials(names: Iterable[str], directory: str | None = None) -> Credentials:
@@ -69,7 +65,7 @@ def load_credentials(names: Iterable[str], directory: str | None = None) -> Cred
     for name in names:
         key = _read(Path(base) / (PREFIX + name)) if base else None
         if key is None:
-            log.warning('the API key "%s" is not stored; as root: %s', name, how_to_add(name))
+            log.warning('the API key "%s" is not stored; run: %s', name, how_to_add(name))
             continue
         if not _USABLE.fullmatch(key):
             log.error('the API key "%s" is empty, too long or not one line of printable ASCII', name)

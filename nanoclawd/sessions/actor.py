@@ -121,17 +121,21 @@ class SessionActor:
             self._accepting -= 1
             self._kick.set()
 
-    async def store(self, message: NewMessage) -> bool:
+    async def store(self, message: NewMessage, check: Callable[[], None] = lambda: None) -> bool:
         """Store a message durably; False when it was stored before.
 
         The caller has marked the session as awake, inside of :meth:`accepting`, and nudges it afterwards.
 
+        Args:
+            message: the message.
+            check: called in the thread that stores it, before that.
+
         Raises:
-            Unavailable: it could not be stored; nothing of it has remained.
+            Unavailable: it could not be stored; nothing of it has remained. Or the check has raised it.
         """
         if self._closed:
             raise Unavailable("this conversation was closed at this moment")
-        return await self._mailbox.accept(message)
+        return await self._mailbox.accept(message, check)
 
     def nudge(self) -> None:
         """There may be work: look again."""

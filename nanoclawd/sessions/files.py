@@ -101,18 +101,30 @@ class SessionFiles:
         """Find a message that the agent was given, by its number or id."""
         return await self.read(lambda inbound: inbound.heard(reference))
 
-    async def append(self, message: NewMessage) -> bool:
-        """Store a message, its files first; False when it was stored before. Raises as :meth:`write`."""
-        if message.files:
-            await self._place(message)
-        return await self.write(lambda inbound: inbound.append(message))
+    async def append(self, message: NewMessage, check: Callable[[], None] = lambda: None) -> bool:
+        """Store a message, its files first; False when it was stored before. Raises as :meth:`write`.
 
-    async def _place(self, message: NewMessage) -> None:
+        Args:
+            message: the message.
+            check: called in the thread before anything is stored; what it raises is raised here.
+        """
+        if message.files:
+            await self._place(message, check)
+
+        def store(inbound: Inbound) -> bool:
+            check()
+            return inbound.append(message)
+
+        return await self.write(store)
+
+    async def _place(self, message: NewMessage, check: Callable[[], None]) -> None:
+        def placed() -> None:
+            check()
+            place(self._paths, message.id, message.files)
+
         try:
             # A slow card, and a copy where links are not to be had.
-            await self._jobs.run(
-                self._session_id, place, self._paths, message.id, message.files, deadline=_PLACING_SECONDS
-            )
+            await self._jobs.run(self._session_id, placed, deadline=_PLACING_SECONDS)
         except OSError as error:
             raise Unavailable(f"the message's files can't be stored: {error}", hint="df -h; ncl doctor") from error
 

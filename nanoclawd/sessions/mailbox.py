@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from nanoclaw_runner.contract.clock import now_text
@@ -59,9 +59,9 @@ class Mailbox:
         rows = await self._files.read(lambda inbound: inbound.pending())
         self._pending = {row.id: row for row in rows} | self._fresh
 
-    async def accept(self, message: NewMessage) -> bool:
-        """Store a message; False when it was stored before. Raises as :meth:`SessionFiles.write`."""
-        if not await self._files.append(message):
+    async def accept(self, message: NewMessage, check: Callable[[], None] = lambda: None) -> bool:
+        """Store a message; False when it was stored before. Raises, and checks, as :meth:`SessionFiles.append`."""
+        if not await self._files.append(message, check):
             return False
         entry = Pending(
             id=message.id,

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -131,7 +133,9 @@ class Sessions:
             return []
         around = self._surroundings()
         try:
-            await around.check_disk(messages[0][0].id)
+            if not all(self._is_marked(session.id) for session, _ in messages):
+                # Before central.db is written. Who is at work finds it out where its message is stored: no visit more.
+                await around.check_disk(messages[0][0].id)
             actors = await self._actors_of([session for session, _ in messages])
         except Exception as error:
             return [error] * len(messages)
@@ -268,6 +272,12 @@ class Sessions:
         for actor in self._actors.values():
             actor.detach()
 
+    def waiting_by_channel(self) -> Counter[str]:
+        """Return in how many conversations something waits for a channel, as far as it is known without a look."""
+        known = {(channel, one) for (channel, _), ids in self._unseen.items() for one in ids}
+        known |= {(channel, actor.ref.id) for actor in self._actors.values() for channel, _ in actor.unseen}
+        return Counter(channel for channel, _ in known)
+
     def attached(self, address: Address) -> None:
         """A chat became reachable: deliver what waits for it."""
         self._background.spawn(self._deliver_waiting(address))
@@ -309,6 +319,10 @@ class Sessions:
         self._actors[session.id] = actor
         return actor
 
+    def _is_marked(self, session_id: str) -> bool:
+        actor = self._actors.get(session_id)
+        return actor is not None and actor.marked
+
     async def _mark_awake(self, actors: Sequence[SessionActor]) -> set[str]:
         """Note that sessions are at work, in one commit; return the ids of those that are closed or gone."""
         new = {actor.ref.id: actor for actor in actors if not actor.marked}
@@ -342,7 +356,7 @@ class Sessions:
 
     async def _store(self, actor: SessionActor, message: NewMessage, *, gone: bool) -> bool:
         if not gone:
-            return await actor.store(message)
+            return await actor.store(message, partial(self._surroundings().judge_disk, actor.ref.id))
         if not actor.at_work:
             self._actors.pop(actor.ref.id, None)
         raise Unavailable("this conversation was closed at this moment")

@@ -71,6 +71,10 @@ class Surroundings:
             Unavailable: the disk is below its bound.
         """
         # Not in the session's own line of jobs: another's trouble with its database is none of the disk's.
-        if await self.jobs.run("disk", self.admission.disk_is_low):
+        await self.jobs.run("disk", self.judge_disk, session_id)
+
+    def judge_disk(self, session_id: str) -> None:
+        """Do what :meth:`check_disk` does, and raise the same. Blocking."""
+        if self.admission.disk_is_low():
             log.error("the disk is almost full", extra=about(session=session_id, event=Event.DISK_LOW))
             raise Unavailable("the appliance's disk is almost full", hint="df -h; ncl doctor")

@@ -198,6 +198,12 @@ def make_channel_due(connection: apsw.Connection, channel_type: str | None = Non
     return int(connection.changes())
 
 
+def open_by_channel(connection: apsw.Connection) -> dict[str, int]:
+    """Return how many messages are not delivered yet, by channel."""
+    rows = connection.execute(f"SELECT channel_type, count(*) FROM host_messages WHERE {_OPEN} GROUP BY channel_type")
+    return {str(channel): int(count) for channel, count in rows}
+
+
 def bring_forward(connection: apsw.Connection, latest: str) -> int:
     """Have nothing wait for longer than until a moment (the clock was set back); return how many would have."""
     connection.execute(

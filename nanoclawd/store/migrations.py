@@ -14,9 +14,11 @@ from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
+from nanoclawd.store.schema_added_channels import ADDED_CHANNELS
 from nanoclawd.store.schema_channels import MOVED_CHATS
 from nanoclawd.store.schema_egress import EGRESS
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
+from nanoclawd.store.schema_hooks import HOOKS
 from nanoclawd.store.schema_peers import PEERS
 from nanoclawd.store.schema_tasks import TASKS
 from nanoclawd.store.schema_usage import USAGE
@@ -38,6 +40,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("peers", PEERS),
     Migration("usage", USAGE),
     Migration("moved-chats", MOVED_CHATS),
+    Migration("added-channels", ADDED_CHANNELS),
+    Migration("hooks", HOOKS),
     Migration("egress", EGRESS),
 )
 

@@ -22,6 +22,7 @@ _SERVICE: Final = "org.freedesktop.systemd1"
 _MANAGER_PATH: Final = "/org/freedesktop/systemd1"
 _MANAGER: Final = "org.freedesktop.systemd1.Manager"
 _UNIT: Final = "org.freedesktop.systemd1.Unit"
+_UNIT_SOCKET: Final = "org.freedesktop.systemd1.Socket"
 _UNIT_SERVICE: Final = "org.freedesktop.systemd1.Service"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _UNIT_PATH_PREFIX: Final = "/org/freedesktop/systemd1/unit/"
@@ -119,6 +120,15 @@ class UserManager:
         if unit in self._units:
             self._units[unit] = (state, self._units[unit][1])
         return state
+
+    async def addresses(self, unit: str) -> tuple[str, ...]:
+        """Return where a socket unit listens, or would if it were started; nowhere if there is no such unit."""
+        try:
+            values = await self._properties(unit_path(unit), _UNIT_SOCKET)
+        except DBusError as error:
+            log.debug("addresses of %s: %s", unit, error)
+            return ()
+        return tuple(str(address) for _kind, address in values["Listen"].value) if "Listen" in values else ()
 
     async def running_units(self, pattern: str) -> dict[str, UnitState]:
         """List the loaded units of a name pattern."""

@@ -66,11 +66,15 @@ _AFTER = """\
 The control socket, where
 .Fl -socket
 is not given.
+.It Ev NANOCLAW_CREDENTIALS_SOCKET
+The socket that takes secrets, where it is not beside the control socket.
 .El
 .Sh FILES
 .Bl -tag -width Ds
 .It Pa /run/nanoclawd/control.sock
 The daemon's control socket.
+.It Pa /run/nanoclawd/credentials.sock
+Where secrets go.
 .It Pa ~/.local/state/nanoclaw/
 What was typed in
 .Ql ncl chat .

@@ -82,7 +82,7 @@ async def _serve(
     if problem:
         standing.begins("configuration", places.agent_config.name, FILE)
         outbox.add(reports.trouble("configuration", problem, places.agent_config.name), intake.highest_seq())
-    if problem or standing.readable(intake.highest_seq()):
+    if problem or standing.readable(intake.highest_seq):
         doorbell.ring()
     conversation = Conversation(
         config, places, intake=intake, outbox=outbox, doorbell=doorbell, supervision=supervision, desk=desk

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nanoclaw_runner import addressing, content
 from nanoclaw_runner.addressing import Sorted
 from nanoclaw_runner.contract.rows import Address
-from nanoclaw_runner.destinations import Book, Destination
+from nanoclaw_runner.destinations import Book, Destination, place_of
 from nanoclaw_runner.intake import Batch
 from nanoclaw_runner.output import Tokenizer, parse
 from nanoclaw_runner.store.outbox import Reply
@@ -114,5 +114,5 @@ class Answering:
 
     def _look(self) -> tuple[Destination, ...]:
         self._places = self._book.around(self.address)
-        self._asked = None if self.address is None else self._book.named(self.address)
+        self._asked = None if self.address is None else place_of(self._places, self.address)
         return self._places

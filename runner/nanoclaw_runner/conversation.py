@@ -68,6 +68,7 @@ class Conversation:
         watch = ToolWatch(supervision, outbox, config.silence_seconds)
         tools = toolbox(config, places, desk)
         tools.watcher = watch
+        tools.before = intake.claim
         scribe = Scribe(config, places, desk.book, intake.inbox, outbox)
         self._scribe = scribe
         self._watch = watch
@@ -93,7 +94,7 @@ class Conversation:
         loop = asyncio.get_running_loop()
         idle_since = loop.time()
         while True:
-            batch = self._intake.take()
+            batch = self._intake.take(claim=False)
             if batch is not None:
                 passed = await self._gate.pass_on(batch)
                 if passed is not None:
@@ -145,6 +146,7 @@ class Conversation:
     async def _answer(self, batch: Batch, group: asyncio.TaskGroup) -> None:
         command = batch.command
         if command is not None:
+            self._intake.claim()
             await self._close()
             await self._obey(batch, command)
             return
@@ -174,15 +176,26 @@ class Conversation:
         self._supervision.status(lambda: "idle")
 
     async def _ask(self, turn: Turn, batch: Batch, provider: base.Provider, group: asyncio.TaskGroup) -> None:
-        """Put a batch to the open query, or to a new one; to a new one as well where the open one proves to be dead."""
+        """Put a batch to the open query, or to a new one; to a new one as well where the open one proves to be dead.
+
+        An open query's client begins to work while the claim is being committed. Nothing comes of that before the
+        commit: whatever a client says, and each call of a tool that it wants to make, goes through this loop, and there
+        the claim comes first (:meth:`Turn.hear`, ``Toolbox.before``). A runner that dies in between has done nothing,
+        and the message waits as before.
+        """
         waiting: tuple[Batch, ...] = (batch,)
         exchange = self._exchange
         if exchange is not None and not exchange.over:
             exchange.listener = turn.hear
-            turn.begin(batch, reused=True)
+            turn.begin(batch, reused=exchange)
+            if not exchange.may_begin_early:
+                self._intake.claim()
             exchange.push(self._scribe.next(batch))
+            await exchange.passed_on()
+            self._intake.claim()
             await turn.run(exchange)
             waiting, turn.unheard = turn.unheard, ()
+        self._intake.claim()
         if waiting:
             await self._close()
             await self._ask_anew(turn, waiting, provider, group)

@@ -48,16 +48,12 @@ class Book:
             _log.debug("not yet: %s", error)
         return self._known
 
-    def named(self, address: Address) -> Destination:
-        """Return what a place is called; one that is not in the book has a name all the same."""
-        return _named(self.destinations(), address)
-
     def around(self, asked: Address | None) -> tuple[Destination, ...]:
         """Return all places that an answer can go to: the one where it was asked is among them, known or not."""
         known = self.destinations()
         if asked is None or any(_same_chat(one.address, asked) for one in known):
             return known
-        return (*known, _named(known, asked))
+        return (*known, place_of(known, asked))
 
     def find(self, name: str) -> Destination | None:
         """Return the destination of a name."""
@@ -74,7 +70,7 @@ class Book:
 
 def name_of(known: tuple[Destination, ...], address: Address) -> str:
     """Return what a place is called by an agent that knows these."""
-    return _named(known, address).name
+    return place_of(known, address).name
 
 
 def find(places: tuple[Destination, ...], name: str) -> Destination | None:
@@ -102,7 +98,8 @@ def _listed(found: Directory) -> tuple[Destination, ...]:
     return (named, *(one for one in listed if one is not named))
 
 
-def _named(known: tuple[Destination, ...], address: Address) -> Destination:
+def place_of(known: tuple[Destination, ...], address: Address) -> Destination:
+    """Return the place of an address; one that is not among those that are known has a name all the same."""
     found = next((one for one in known if _same_chat(one.address, address)), None)
     if found is not None:
         return found

@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 RING_SPACING_SECONDS = 0.005
 """Rings closer together than this become one: the host ends a session that sends a thousand frames a second."""
 
+PARTIAL_DELAY_SECONDS = 0.03
+"""Nobody sees so short a wait, and an answer that is whole by then wakes nobody for a part of it."""
+
 _FRAMES_PER_TURN_OF_LOOP = 64
 
 
@@ -44,7 +47,7 @@ class Doorbell:
         self._unheard = False
         self._ring_timer: asyncio.TimerHandle | None = None
         self._last_ring = float("-inf")
-        self._partial: Partial | None = None
+        self._partial: Callable[[], Partial | None] | None = None
         self._partial_timer: asyncio.TimerHandle | None = None
         self._last_partial = float("-inf")
 
@@ -71,20 +74,23 @@ class Doorbell:
             return
         self._ring_timer = self._loop.call_at(due, self._send_ring)
 
-    def show(self, partial: Partial) -> None:
-        """Show the text so far; only the latest of a tenth of a second is sent."""
+    def show(self, partial: Callable[[], Partial | None]) -> None:
+        """Show the text so far; only the latest of a tenth of a second is made and sent.
+
+        Args:
+            partial: called when it is to be sent; returns None where there is nothing to show.
+        """
         self._partial = partial
-        if self._partial_timer is not None:
-            return
-        due = self._last_partial + 1 / MAX_PARTIALS_PER_SECOND
-        if due <= self._loop.time():
-            self._send_partial()
-            return
-        self._partial_timer = self._loop.call_at(due, self._send_partial)
+        if self._partial_timer is None:
+            due = max(self._last_partial + 1 / MAX_PARTIALS_PER_SECOND, self._loop.time() + PARTIAL_DELAY_SECONDS)
+            self._partial_timer = self._loop.call_at(due, self._send_partial)
 
     def forget_partial(self) -> None:
         """Drop what has not been shown yet: its answer is written."""
         self._partial = None
+        if self._partial_timer is not None:
+            self._partial_timer.cancel()
+            self._partial_timer = None
 
     def _accept(self) -> None:
         for connection in self._arrivals():
@@ -175,8 +181,9 @@ class Doorbell:
 
     def _send_partial(self) -> None:
         self._partial_timer = None
-        partial, self._partial = self._partial, None
-        if partial is None or not self._connections:
+        make, self._partial = self._partial, None
+        partial = make() if make is not None and self._connections else None
+        if partial is None:
             return
         self._last_partial = self._loop.time()
         try:

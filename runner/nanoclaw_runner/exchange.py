@@ -1,15 +1,20 @@
 """One open query: what is pushed into it, and who hears what comes out of it."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Final
 
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import base
 
 _log = logging.getLogger(__name__)
+
+PASSING_SECONDS: Final = 0.02
+"""A client's pipe takes a prompt in a fraction of this, unless the client is busy with something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Exchange:
         """
         self._loop = asyncio.get_running_loop()
         self._query = query
+        self._passed_on: Callable[[], Awaitable[None]] | None = getattr(query, "passed_on", None)
         self.listener = listener
         self.over = False
         self.heard_at = self._loop.time()
@@ -52,6 +58,18 @@ class Exchange:
         except Exception as error:
             _log.exception("the provider failed at a prompt")
             self._hear(base.Error(_words(error)))
+
+    @property
+    def may_begin_early(self) -> bool:
+        """Whether all that comes of a prompt goes through this process, so that it may be known before its claim is."""
+        return self._passed_on is not None
+
+    async def passed_on(self) -> None:
+        """Return when what was pushed is on its way, or after a moment: who waits for this only saves time by it."""
+        if self._passed_on is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PASSING_SECONDS):
+                    await self._passed_on()
 
     def abandon(self) -> None:
         """Hear nothing more; who has opened it closes it."""

@@ -80,16 +80,18 @@ class Intake:
         self._waking: set[str] = set()
         self._fresh = True
         self._requests: dict[str, str] = {}
+        self._unclaimed: tuple[str, ...] = ()
         self._highest_seen = 0
         self._pause = FIRST_PAUSE_SECONDS
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, joining: Batch | None = None) -> Batch | None:
+    def take(self, joining: Batch | None = None, *, claim: bool = True) -> Batch | None:
         """Look, choose and claim; None when nothing asks for an answer right now.
 
         Args:
             joining: the batch being answered: only what may be answered along with it is taken. As soon as somebody
                 waits elsewhere or has given a command, that is nothing: they come next.
+            claim: False: the caller sees to it that :meth:`claim` is called before anything can come of the batch.
         """
         self.changed.clear()
         self.more = False
@@ -113,11 +115,19 @@ class Intake:
         if not rows:
             return None
         batch = Batch(rows=rows)
-        self._outbox.claim(batch.ids)
+        self._unclaimed = (*self._unclaimed, *batch.ids)
+        if claim:
+            self.claim()
         self._fresh = False
         self._waking.difference_update(batch.ids)
         self._highest_seen = max(self._highest_seen, batch.rows[-1].seq)
         return batch
+
+    def claim(self) -> None:
+        """Write down that what was taken is worked on, where that is not written down yet."""
+        if self._unclaimed:
+            self._outbox.claim(self._unclaimed)
+            self._unclaimed = ()
 
     def highest_seq(self) -> int:
         """Return the inbox's greatest sequence number, or the greatest one seen while the file cannot be read."""

@@ -146,10 +146,17 @@ def _line(row: InboundRow, view: View) -> Line:
     if row.kind == SYSTEM:
         return Line(sender="", text=f"{_HOST_MARK}{note_of(row)}", context=False)
     said = read(row.content)
+    if row.kind == "webhook":
+        said = replace(said, text=_payload(row), sender="")
     attachments = tuple(
         replace(one, path=str(view.received / one.path)) if one.path else one for one in said.attachments
     )
     return Line(said.sender, said.text, not row.trigger, said.quote, attachments, said.change)
+
+
+def _payload(row: InboundRow) -> str:
+    """Return what a program has sent, as text; a row without a payload is one itself."""
+    return as_text(fields(row.content).get("payload", row.content))
 
 
 def _element(row: InboundRow, line: Line, view: View) -> str:
@@ -166,7 +173,8 @@ def _element(row: InboundRow, line: Line, view: View) -> str:
     if row.kind == "webhook":
         found = fields(row.content)
         also = {name: as_text(found.get(name, ""))[:_MAX_NAME_CHARACTERS] for name in ("source", "event")}
-        return _tag("webhook", known | {"time": time} | also, as_text(found.get("payload", row.content)))
+        files = [_attached(one) for one in line.attachments]
+        return _wrapped("webhook", known | {"time": time} | also, [escape(line.text, quote=False), *files])
     known |= {"sender": line.sender, "time": time}
     if line.change is not None:
         known["of"] = _number(line.change.id, row, view)

@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,6 +89,8 @@ class Gate:
         """
         if not any(row.kind == TASK for row in batch.rows):
             return batch
+        # A script does things.
+        self._intake.claim()
         left: list[InboundRow] = []
         for row in batch.rows:
             passed = await self._pass(row)
@@ -252,6 +253,8 @@ def _end(group: int) -> None:
 
 def _write(script: str) -> str:
     """Write a script to a file that nobody else reads (mkstemp: 0600, and the owner may run it)."""
+    import tempfile  # with much behind it that hardly any container needs
+
     descriptor, path = tempfile.mkstemp(prefix="task-script-", suffix=".sh")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(storable(script))

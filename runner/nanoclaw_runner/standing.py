@@ -1,6 +1,7 @@
 """Troubles that were reported and are not over: kept across runners, so that whoever sees them end can say so."""
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from nanoclaw_runner import reports
@@ -37,29 +38,29 @@ class Standing:
             self._outbox.set_state(key, "")
             self._kept.add(key)
 
-    def answered(self, highest_in: int) -> bool:
+    def answered(self, highest_in: Callable[[], int]) -> bool:
         """Report that the provider's troubles are over, since it has answered; False: there were none.
 
         Args:
-            highest_in: the greatest sequence number of the inbox.
+            highest_in: gives the greatest sequence number of the inbox; mostly nobody needs it.
         """
         return self._over(f"{_BEGINNING}{_TURN}/", highest_in)
 
-    def works(self, server: str, highest_in: int) -> bool:
+    def works(self, server: str, highest_in: Callable[[], int]) -> bool:
         """Report that an MCP server's troubles are over; with one of them the library is there that all need."""
         ended = [self._over(f"{_BEGINNING}{_SERVER}/{_SERVER}/{name}/", highest_in) for name in (server, "")]
         return any(ended)
 
-    def readable(self, highest_in: int) -> bool:
+    def readable(self, highest_in: Callable[[], int]) -> bool:
         """Report that the configuration file is no trouble any more."""
         return self._over(f"{_BEGINNING}{FILE}/", highest_in)
 
-    def _over(self, beginning: str, highest_in: int) -> bool:
+    def _over(self, beginning: str, highest_in: Callable[[], int]) -> bool:
         ended = sorted(key for key in self._kept if key.startswith(beginning))
         if not ended:
             return False
         told = [reports.over(*key.removesuffix("/").split("/", 3)[2:]) for key in ended]
-        self._outbox.finish(told, (), highest_in, forget=beginning)
+        self._outbox.finish(told, (), highest_in(), forget=beginning)
         self._kept.difference_update(ended)
         _log.info("%d troubles are over", len(ended))
         return True

@@ -90,15 +90,16 @@ class Turn:
         self.doing = ""
         self.spoke_at: float | None = None
 
-    def begin(self, batch: Batch, *, reused: bool = False) -> None:
+    def begin(self, batch: Batch, *, reused: Exchange | None = None) -> None:
         """Take a batch up, whose prompt the provider is about to be given.
 
         Args:
             batch: what is asked.
-            reused: the query was open before this turn: should it prove to have ended, nobody was heard, and a new one
-                is due.
+            reused: a query that was open before this turn: should it prove to have ended, nobody was heard, and a new
+                one is due.
         """
-        self._may_be_unheard = reused
+        self._exchange = reused
+        self._may_be_unheard = reused is not None
         if not self._open:
             self._station.desk.asked = batch
             self._count_anew()
@@ -136,6 +137,7 @@ class Turn:
     def hear(self, event: Heard) -> None:
         """Deal with what the provider says; between turns, too."""
         self._station.supervision.sign_of_life()
+        self._station.intake.claim()
         if not isinstance(event, base.Init | base.Activity | base.Error | base.Concern | base.Works | Ended):
             self._may_be_unheard = False
         if self.spoke_at is None and isinstance(event, base.Partial | base.Said | base.Result):
@@ -169,7 +171,7 @@ class Turn:
             case base.Concern(trouble, subject, message):
                 self._report(trouble, subject, message)
             case base.Works(server):
-                if self._station.standing.works(server, self._station.intake.highest_seq()):
+                if self._station.standing.works(server, self._station.intake.highest_seq):
                     self._station.doorbell.ring()
             case _:
                 # A sign of life and nothing else.
@@ -222,9 +224,12 @@ class Turn:
         if not self._open or self._open[0].held is not None:
             return
         answering = self._open[0].answering
-        shown = answering.so_far(text)
-        if shown.strip():
-            self._station.doorbell.show(PartialFrame(in_reply_to=answering.batch.asked_by.id, text=shown))
+
+        def partial() -> PartialFrame | None:
+            shown = answering.so_far(text)
+            return PartialFrame(in_reply_to=answering.batch.asked_by.id, text=shown) if shown.strip() else None
+
+        self._station.doorbell.show(partial)
 
     def _own_tool_began(self, name: str, timeout: float | None) -> None:
         self._station.watch.provider_began(name, timeout)
@@ -288,7 +293,7 @@ class Turn:
         if covered:
             self._count_anew()
         # Before those that came up in this turn are written: they go on.
-        self._station.standing.answered(self._station.intake.highest_seq())
+        self._station.standing.answered(self._station.intake.highest_seq)
         self._write(rows, batches)
 
     def _failed(self, message: str, trouble: base.Trouble) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import egress, frames, messages, words
+from fuzz import discord_payloads, egress, frames, messages, words
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "control": frames.control,
@@ -19,6 +19,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "command": messages.command,
     "pattern": messages.pattern,
     "shown": messages.shown,
+    "discord": discord_payloads.payload,
     "answer": words.answer,
     "prompt": words.prompt,
     "egress-target": egress.target,

@@ -84,7 +84,7 @@ class Memory:
         self.sessions = _Sessions(self)
         self.images = _Images(self)
         self.chat = _Chat(self)
-        self.directory = Directory(self.database)
+        self.directory = Directory(self.database, directory)
         self.chats = self.directory.chats
         self.wirings = self.directory.wirings
         self.users = self.directory.users
@@ -96,6 +96,7 @@ class Memory:
         self.channels = self.directory.channels
         self.routing = self.directory.routing
         self.tasks = self.directory.tasks
+        self.hooks = self.directory.hooks
         self.usage, self.peer_links = self.directory.usage, self.directory.peer_links
         self.egress = self.directory.egress
         self.packages = self.directory.packages

@@ -1,35 +1,42 @@
 """The part of the backend that is the daemon's own, over a real database; channels and the router are played."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from memory_backend.channels import LATER, SETUP, Channels
 from nanoclaw_runner.contract.cards import Option
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.skills import Skill
 from nanoclawd.agents.egress import EgressRules
 from nanoclawd.agents.outfit import Outfit
-from nanoclawd.channels.adapter import Capabilities, Conversation, Health, HealthState
-from nanoclawd.channels.keeper import ChannelState
+from nanoclawd.channels.added import AddedChannels
 from nanoclawd.config import Config, Endpoint
 from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
 from nanoclawd.core.backends.channels import ChannelsBackend
 from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
 from nanoclawd.core.backends.egress import EgressBackend
+from nanoclawd.core.backends.hooks import HooksBackend
 from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
 from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
-from nanoclawd.errors import Refused, Unavailable
+from nanoclawd.delivery.outbox import HostOutbox
+from nanoclawd.errors import Refused
+from nanoclawd.hooks.intake import HookIntake
+from nanoclawd.hooks.listening import Listening
+from nanoclawd.hooks.secret_files import SecretFiles
+from nanoclawd.hooks.service import HookService
 from nanoclawd.images.group_images import BuildError, Built
 from nanoclawd.peers.making import AgentMaking
+from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.routing.decision import Action, EventDecision, Outcome, Step, WiringDecision
 from nanoclawd.routing.event import InboundEvent, Sender
 from nanoclawd.routing.wirings import WiringService
@@ -44,7 +51,6 @@ from nanoclawd.usage.limits import Limits as DayLimits
 from nanoclawd.usage.service import UsageService
 
 ALLOW, DENY = Option("Allow", "allow", "Allowed"), Option("Deny", "deny", "Denied")
-LATER = "2099-01-01T00:00:00.000Z"
 
 _NOWHERE = "http://127.0.0.1:9"
 
@@ -52,10 +58,10 @@ _NOWHERE = "http://127.0.0.1:9"
 class Directory:
     """The backends."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, directory: Path) -> None:
         self.projected: list[str] = []
         self.reached = 0
-        channels: Any = _Channels()
+        channels: Any = Channels()
         router: Any = _Router()
         service: Any = _Approvals(database)
         questions_service: Any = _Questions(database)
@@ -67,7 +73,11 @@ class Directory:
         self.destinations = DestinationsBackend(database, self._project)
         self.approvals = ApprovalsBackend(database, service)
         self.questions = QuestionsBackend(database, questions_service)
-        self.channels = ChannelsBackend(database, channels)
+        added = AddedChannels(database, channels, lambda _kind: SETUP, lambda: ["carrier", "loopback"])
+        nobody: Any = None
+        outbox = HostOutbox(database, nobody)
+        pairings = Pairings(database, outbox, channels.capabilities, Config().access, self._project, self._reach)
+        self.channels = ChannelsBackend(database, channels, added, lambda: {"telegram": 2}, pairings)
         self.routing = RoutingBackend(database, router, channels.known)
         agents: Any = _Agents(database)
         provisioner: Any = _Provisioner()
@@ -82,6 +92,10 @@ class Directory:
         ledger = UsageService(database, DayLimits(), "Europe/Berlin", telling, Config().endpoint_of)
         self.usage = UsageBackend(database, ledger)
         self.egress = EgressBackend(EgressRules(database, agents))
+        secret_files = SecretFiles(directory / "hooks")
+        nothing: Any = None  # nobody sends anything
+        intake = HookIntake(database, router, secret_files, nothing)
+        self.hooks = HooksBackend(database, HookService(database, intake, secret_files, _listening))
         self.peer_links = PeersBackend(database, AgentMaking(database, agents, self._project))
 
     async def _project(self, agent_group_id: str) -> None:
@@ -89,6 +103,10 @@ class Directory:
 
     def _reach(self) -> None:
         self.reached += 1
+
+
+async def _listening() -> Listening:
+    return Listening("http://127.0.0.1:8642", active=False)
 
 
 class _Agents:
@@ -150,27 +168,6 @@ class _Provisioner:
     def mount_problem(self, mount: Mount) -> str:
         del mount
         return ""
-
-
-class _Channels:
-    def states(self) -> tuple[ChannelState, ...]:
-        now = now_text()
-        bad = Health(HealthState.FAILED, "the token was refused", "ncl doctor")
-        return (
-            ChannelState("terminal", "terminal", "terminal", Health(HealthState.OK), now, None, Capabilities()),
-            ChannelState("telegram", "telegram", "telegram", bad, now, LATER, Capabilities(buttons=True, edits=True)),
-        )
-
-    def known(self, name: str) -> bool:
-        return name in ("terminal", "telegram")
-
-    def capabilities(self, name: str) -> Capabilities:
-        return Capabilities(threads=name == "telegram")
-
-    async def conversations(self, name: str) -> Sequence[Conversation]:
-        if name == "telegram":
-            raise Unavailable("the channel telegram is not up", hint="ncl channels list")
-        return (Conversation("root/main", "root's terminal", is_group=False),)
 
 
 class _Questions:

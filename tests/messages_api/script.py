@@ -12,6 +12,7 @@ The last thing that was said to the model holds directives, one a line; other li
 ``@count N``            answers with the numbers from 1 to N, a piece each
 ``@status N [SECONDS]``  answers with this HTTP status once, with a retry-after
 ``@always N [SECONDS]``  the same for ever
+``@poison``             is refused with 400, and so is every request that has it anywhere in its messages
 ``@stall``              begins an answer and says nothing more, each time
 ``@cut``                begins an answer and ends the connection, once
 ``@broken-sse``         sends what is no event, once
@@ -30,6 +31,7 @@ _TAG = re.compile(r"</?[a-z_-]+(?: [^<>]*)?/?>")
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
 _LAST = re.compile(r"\{last ([^{}]+)\}")
 _SUMMARY = re.compile(r"summary of (the|this|our) conversation", re.IGNORECASE)
+POISON = "@poison"
 _FAULTS = ("@status", "@always", "@stall", "@cut", "@broken-sse", "@slow")
 DIRECTIVES = ("@tool", "@and", "@beside", "@say", "@count", *_FAULTS)
 

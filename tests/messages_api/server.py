@@ -104,6 +104,8 @@ class MessagesApi:
             return error(400, words="; ".join(faults))
         conversation = script.read(body["messages"])
         self._note(request, body, conversation)
+        if script.POISON in json.dumps(body["messages"]):
+            return error(400, words="messages: this content is not acceptable")
         return await _Turn(self, request, body, conversation).play()
 
     def _note(self, request: web.Request, body: dict[str, Any], conversation: script.Conversation) -> None:

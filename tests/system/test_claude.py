@@ -152,6 +152,21 @@ def test_a_request_that_is_refused_is_told_in_words(person: Person) -> None:
     assert "{" not in text
 
 
+def test_what_was_refused_does_not_spoil_the_conversation(newcomer: Person) -> None:
+    """What the API can't take is not in the next request, nor is what came before forgotten, in any container."""
+    refused = "refused this: messages: this content is not acceptable"
+    assert refused in ask(newcomer, "@poison")
+    assert ask(newcomer, "@say {turns}") == "1"
+    assert refused in ask(newcomer, "@poison")
+    assert refused in ask(newcomer, '@tool Bash {"command": "echo @poison"}', "@say unheard")
+    assert ask(newcomer, "@say {turns}") == "2"
+    assert refused in ask(newcomer, "@poison")
+    container_gone(newcomer)
+    assert ask(newcomer, "@say {turns}") == "3"
+    container_gone(newcomer)
+    assert ask(newcomer, "@say {turns}") == "4"
+
+
 def test_a_model_that_stalls_is_given_up_with_a_word(newcomer: Person) -> None:
     outcome = newcomer.ask("@stall", 60)
     assert "gave no sign for 18 s" in outcome.text

@@ -7,7 +7,6 @@ These tests take the appliance away, so they run in a bed of their own::
 They go from one state to the next in the order of this file.
 """
 
-import contextlib
 import grp
 import json
 import os
@@ -18,66 +17,26 @@ import stat
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-USER = "nanoclaw"
-GATEWAY = "nanoclaw-gateway"
-STATE = Path("/var/lib/nanoclaw")
-UNITS = ("nanoclawd.service", "nanoclawd.socket", "nanoclaw-gateway.socket")
-APT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-
-
-def run(*argv: str, check: bool = True, **options: Any):
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)
-    assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def output(*argv: str):
-    return run(*argv).stdout.strip()
-
-
-def apt(action: str, *packages: str):
-    options = ("-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confold")
-    return run("apt-get", action, "--yes", "-q", "--no-install-recommends", *options, *packages, env=APT)
-
-
-def show(unit: str, name: str, *, user: bool = False):
-    where = ("--user", "-M", f"{USER}@") if user else ()
-    return output("systemctl", *where, "show", "--value", "-p", name, unit)
-
-
-def is_active(unit: str):
-    return show(unit, "ActiveState") == "active"
-
-
-def delegated(kind: str):
-    return [line for line in Path(f"/etc/sub{kind}").read_text().splitlines() if line.startswith(f"{USER}:")]
-
-
-def range_of(kind: str):
-    (line,) = delegated(kind)
-    _, start, length = line.split(":")
-    return int(start), int(length)
-
-
-def processes(uids: list[tuple[int, int]]):
-    found = {}
-    for directory in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            uid = directory.stat().st_uid
-            if any(low <= uid < high for low, high in uids):
-                found[int(directory.name)] = (directory / "cmdline").read_text().replace("\0", " ")
-    return found
-
-
-def all_ids():
-    start, length = range_of("uid")
-    return [(uid, uid + 1) for uid in (pwd.getpwnam(USER).pw_uid, pwd.getpwnam(GATEWAY).pw_uid)] + [
-        (start, start + length)
-    ]
+from package_stage import (
+    APT,
+    GATEWAY,
+    STATE,
+    UNITS,
+    USER,
+    all_ids,
+    apt,
+    delegated,
+    is_active,
+    network,
+    output,
+    processes,
+    range_of,
+    run,
+    show,
+    traces,
+)
 
 
 @pytest.fixture(scope="session")
@@ -133,9 +92,16 @@ def test_units_are_enabled_and_running():
     assert f"user@{uid}.service" in show("nanoclawd.service", "After").split()
     assert f"XDG_RUNTIME_DIR=/run/user/{uid}" in show("nanoclawd.service", "Environment")
     assert "nanoclawd" not in output("systemctl", "list-units", "--failed", "--plain", "--no-legend")
+    # programs are listened to only where somebody wants that (W-56)
+    hooks = ("--plain", "--no-legend", "nanoclaw-hooks.socket")
+    assert output("systemctl", "list-unit-files", "--state=disabled", *hooks)
+    assert not is_active("nanoclaw-hooks.socket")
 
 
-@pytest.mark.parametrize("unit", ["nanoclawd.service", "nanoclaw-gateway.service"])
+@pytest.mark.parametrize(
+    "unit",
+    ["nanoclawd.service", "nanoclaw-gateway.service", "nanoclaw-hooks.service", "nanoclaw-credentials.service"],
+)
 def test_units_are_hardened(unit: str):
     text = output("systemd-analyze", "security", "--no-pager", unit)
     exposure = float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", text)[1])
@@ -147,6 +113,8 @@ def test_modes():
         "/var/lib/nanoclaw": (0o750, USER, USER),
         "/run/nanoclawd": (0o755, "root", "root"),
         "/run/nanoclawd/control.sock": (0o660, "root", "nanoclaw-admin"),
+        "/run/nanoclawd/credentials.sock": (0o660, "root", "nanoclaw-admin"),
+        "/run/nanoclawd/http.sock": (0o660, "root", "nanoclaw-hooks"),
         # an agent's host group is nanoclaw: it may connect, and not put a socket of its own there
         "/run/nanoclaw-gateway": (0o755, "root", "root"),
         "/run/nanoclaw-gateway/gateway.sock": (0o660, "root", USER),
@@ -163,6 +131,23 @@ def test_modes():
             grp.getgrgid(status.st_gid).gr_name,
         )
     assert found == expected
+
+
+def test_with_a_token_the_daemon_has_a_network_and_is_hardened_all_the_same():
+    store = ("ncl", "credentials", "put", "nanoclawd.telegram")
+    closed = {"PrivateNetwork": {"yes"}, "RestrictAddressFamilies": {"AF_UNIX"}, "IPAddressDeny": {"::/0", "0.0.0.0/0"}}
+    assert network() == closed
+    try:
+        run(*store, input="4711:token")
+        assert network() == {
+            "PrivateNetwork": {"no"},
+            "RestrictAddressFamilies": {"AF_INET", "AF_INET6", "AF_UNIX"},
+            "IPAddressDeny": set(),
+        }
+        test_units_are_hardened("nanoclawd.service")
+    finally:
+        run("ncl", "credentials", "delete", "nanoclawd.telegram")
+    assert network() == closed
 
 
 def test_catalog_and_inotify_limits():
@@ -237,6 +222,7 @@ def test_upgrade_leaves_running_conversations_alone(newer_deb: Path, group: str)
             "container": show(probe, "MainPID", user=True),
             "manager": show(f"user@{uid}.service", "InvocationID"),
             "control": show("nanoclawd.socket", "InvocationID"),
+            "credentials": show("nanoclaw-credentials.socket", "InvocationID"),
             "gateway": show("nanoclaw-gateway.socket", "InvocationID"),
             "inode": str(Path("/run/nanoclaw-gateway/gateway.sock").stat().st_ino),
         }
@@ -293,30 +279,9 @@ def test_install_again_finds_the_data(deb: Path):
         assert is_active(unit), output("systemctl", "--no-pager", "status", unit)
 
 
-def traces():
-    """Whatever on this machine tells that the package was here."""
-    skipped = {
-        "/proc",
-        "/sys",
-        "/src",
-        "/out",
-        "/var/cache/nanoclaw-bed",
-        "/usr/local/share/nanoclaw-bed",
-        "/tmp",
-        "/var/log",
-    }
-    found = []
-    for top, directories, files in os.walk("/"):
-        directories[:] = [name for name in directories if str(Path(top) / name) not in skipped]
-        found += [str(Path(top) / name) for name in directories + files if "nanoclaw" in name]
-    pruned = ["(", "-path", "/tmp", "-o", "-path", "/src", "-o", "-path", "/out", ")", "-prune"]
-    ownerless = output("find", "/", "-xdev", *pruned, "-o", "(", "-nouser", "-o", "-nogroup", ")", "-print")
-    return found + ownerless.splitlines()
-
-
 def test_purge_leaves_nothing():
-    secret = Path("/etc/credstore.encrypted/nanoclaw-gateway.openai-api-key")
-    secret.write_text("sealed")
+    for secret in ("nanoclaw-gateway.openai-api-key", "nanoclawd.telegram", ".nanoclawd.telegram.draft"):
+        Path(f"/etc/credstore.encrypted/{secret}").write_text("sealed")
     Path("/etc/credstore.encrypted/other.secret").write_text("somebody else's")
     ids = all_ids()
 

@@ -27,6 +27,8 @@ _BY_NAME = frozenset(
         *("xWrite", "xTruncate", "xSync"),
         # For the importer of an older installation: its promise (F-169…172) is kept already.
         "from_trigger_rules",
+        # Looked up in a channel's module: what its type asks whoever adds one.
+        "SETUP",
         # For whoever tries a runner beneath another root than a container's.
         "beneath",
     }

@@ -22,7 +22,7 @@ from nanoclawd.channels.adapter import (
 )
 from nanoclawd.channels.loopback import frames
 from nanoclawd.channels.loopback.server import LoopbackServer
-from nanoclawd.channels.splitting import split
+from nanoclawd.channels.markup.markdown import in_pieces
 from nanoclawd.errors import NotFound, Unavailable
 from nanoclawd.routing.event import Click, InboundEvent, InboundFile, Quote, Sender
 from nanoclawd.sessions.ports import (
@@ -275,7 +275,7 @@ class LoopbackAdapter(BaseAdapter):
         body = outgoing.body
         match body:
             case Text():
-                pieces = split(body.text, self.capabilities.max_text)
+                pieces = in_pieces(body.text, self.capabilities.max_text)
                 files = [await asyncio.to_thread(_file, file) for file in body.files]
                 return [
                     {"kind": "text", "text": piece, "files": files if number == 0 else []}

@@ -2,7 +2,19 @@
 
 from collections.abc import Iterator
 
-from nanoclawd.cli.catalogue import agents, appliance, egress, outfit, people, tasks, traffic, usage
+from nanoclawd.cli.catalogue import (
+    agents,
+    appliance,
+    channels,
+    credentials,
+    egress,
+    hooks,
+    outfit,
+    people,
+    tasks,
+    traffic,
+    usage,
+)
 from nanoclawd.cli.spec import Command, Resource, Verb
 
 TOP: tuple[Verb | Resource, ...] = (
@@ -10,9 +22,12 @@ TOP: tuple[Verb | Resource, ...] = (
     *agents.RESOURCES,
     *outfit.RESOURCES,
     *tasks.RESOURCES,
+    *hooks.RESOURCES,
     *usage.RESOURCES,
+    *channels.RESOURCES,
     *traffic.RESOURCES,
     *egress.RESOURCES,
+    *credentials.RESOURCES,
     *people.RESOURCES,
     *usage.VERBS,
     *appliance.LAST,

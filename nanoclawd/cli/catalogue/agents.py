@@ -1,6 +1,6 @@
 """Agents: their groups, sessions and images."""
 
-from nanoclawd.cli.catalogue.common import GROUP, INSTRUCTIONS, LIMIT, OF_GROUP, SESSION, SOME_IMAGE
+from nanoclawd.cli.catalogue.common import FOLLOW, GROUP, INSTRUCTIONS, LIMIT, LINES, OF_GROUP, SESSION, SOME_IMAGE
 from nanoclawd.cli.catalogue.outfit import BUILD_SECONDS
 from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
 
@@ -161,11 +161,7 @@ SESSIONS = Resource(
             "logs",
             "show a session's log, with your own rights to the journal",
             ("Sessions.Get",),
-            (
-                SESSION,
-                Parameter("follow", "go on with new lines", "--follow", "-f", kind="flag"),
-                Parameter("lines", "how many (default: 100)", "--lines", "-n", value="N", kind="count", default=100),
-            ),
+            (SESSION, FOLLOW, LINES),
             run="logs:logs",
         ),
     ),

@@ -33,4 +33,8 @@ OF_USER = Parameter("user", "only of this person", "--user", of="users")
 
 SESSION = Parameter("id", "the session's id or the beginning of it", of="sessions")
 
+FOLLOW = Parameter("follow", "go on with new lines", "--follow", "-f", kind="flag")
+
+LINES = Parameter("lines", "how many (default: 100)", "--lines", "-n", value="N", kind="count", default=100)
+
 SOME_IMAGE = Parameter("name", "the image (default: all that are missing)", of="images", need=OPTIONAL)

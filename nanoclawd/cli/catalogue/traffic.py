@@ -1,6 +1,15 @@
 """Where messages come from, who hears them, and where agents may write."""
 
-from nanoclawd.cli.catalogue.common import CHANNEL, CHAT, GROUP, LIMIT, OF_CHANNEL, OF_CHAT, OF_GROUP, OF_USER
+from nanoclawd.cli.catalogue.common import (
+    CHANNEL,
+    CHAT,
+    GROUP,
+    LIMIT,
+    OF_CHANNEL,
+    OF_CHAT,
+    OF_GROUP,
+    OF_USER,
+)
 from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
 
 _CHAT_SETTINGS = (
@@ -43,37 +52,6 @@ _WIRING_SETTINGS = (
     Parameter("priority", "the highest comes first", "--priority", value="N", kind="number"),
 )
 _LOCAL_NAME = Parameter("name", "the name that the agent uses", of="destinations")
-
-CHANNELS = Resource(
-    "channels",
-    "the accounts by which people are reached",
-    "channel",
-    "channels",
-    (
-        Column("name"),
-        Column("platform"),
-        Column("state"),
-        Column("threads", form="yes"),
-        Column("buttons", form="yes"),
-        Column("edits", form="yes"),
-        Column("reactions", form="yes"),
-        Column("detail"),
-        Column("hint", "try"),
-    ),
-    (
-        Verb("list", "list the channels, how they are and what they can", ("Channels.List",), answers="many"),
-        Verb(
-            "conversations",
-            "list the chats that a channel's account is in",
-            ("Channels.Conversations",),
-            (CHANNEL,),
-            run="listings:conversations",
-        ),
-    ),
-    "no channels",
-    ids=("name",),
-    called=("platform", "state"),
-)
 
 CHATS = Resource(
     "chats",
@@ -230,4 +208,4 @@ DROPPED = Resource(
     ids=(),
 )
 
-RESOURCES = (CHANNELS, CHATS, WIRINGS, DESTINATIONS, DROPPED)
+RESOURCES = (CHATS, WIRINGS, DESTINATIONS, DROPPED)

@@ -239,5 +239,6 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     }
 )
 """Not here, and so refused to every agent: deciding approvals and answering questions (an agent would allow itself),
-claiming ownership, building images, letting agents out to other hosts, giving directories of the machine, the
-operator's chat."""
+claiming ownership, building images, letting agents out to other hosts, giving directories of the machine, hooks and
+their secrets, the operator's chat, and accounts on chat platforms but for their names and states: what failed there may
+be anybody's words."""

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import apsw
@@ -162,22 +163,16 @@ class AgentCalls(ActionHandler):
         parameters = _decoded(judged, method)
         if judged.needs_approval:
             if method.check is not None:
-                method.check(parameters)
+                with _without_hints(caller):
+                    method.check(parameters)
             return await self._ask(caller, judged)
         log.debug("%s calls %s", caller.user_id, call.method, extra=about(group=caller.group, session=session.id))
-        reply = encode_reply(_fitting(caller, judged, await self._guarded(caller, method, parameters)))
+        with _without_hints(caller):
+            found = await method.run(caller, parameters)
+        reply = encode_reply(_fitting(caller, judged, found))
         if len(reply) > MAX_REPLY_BYTES:
             raise Refused("the answer is too long: ask for less with limit, or for one thing")
         return reply
-
-    async def _guarded(self, caller: AgentCaller, method: Unary, parameters: object) -> object:
-        """Run a method; to an agent that sees only its own group no hint names anything else."""
-        try:
-            return await method.run(caller, parameters)
-        except NanoclawError as error:
-            if caller.scope != "global":
-                error.hint = None
-            raise
 
     async def _ask(self, caller: AgentCaller, judged: Judged) -> bytes:
         """Have somebody asked. The same call that waits already is not asked twice."""
@@ -306,7 +301,19 @@ class AgentCalls(ActionHandler):
             # A session without a container, or one that is closed, has nothing to restart.
             restarted = approval.session_id is not None and await self._restart(approval.session_id)
             return {"restarted": int(restarted), "rebuilt": rebuilt}, ""
-        return await self._guarded(caller, method, _decoded(judged, method)), ""
+        with _without_hints(caller):
+            return await method.run(caller, _decoded(judged, method)), ""
+
+
+@contextmanager
+def _without_hints(caller: AgentCaller) -> Iterator[None]:
+    """To an agent that sees only its own group no hint names anything else."""
+    try:
+        yield
+    except NanoclawError as error:
+        if caller.scope != "global":
+            error.hint = None
+        raise
 
 
 def _failed(why: str) -> str:

@@ -17,6 +17,7 @@ from nanoclawd.control.api.directory import (
     WiringsBackend,
 )
 from nanoclawd.control.api.egress import EgressBackend
+from nanoclawd.control.api.hooks import HooksBackend
 from nanoclawd.control.api.machine import ApplianceBackend, GroupsBackend, ImagesBackend, SessionsBackend
 from nanoclawd.control.api.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.control.api.tasks import TasksBackend
@@ -34,6 +35,7 @@ __all__ = [
     "DestinationsBackend",
     "EgressBackend",
     "GroupsBackend",
+    "HooksBackend",
     "ImagesBackend",
     "McpBackend",
     "MembersBackend",
@@ -146,3 +148,7 @@ class Backend(Protocol):
     @property
     def peer_links(self) -> PeersBackend:
         """Behind io.nanoclaw.Peers."""
+
+    @property
+    def hooks(self) -> HooksBackend:
+        """Behind io.nanoclaw.Hooks."""

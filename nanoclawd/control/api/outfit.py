@@ -48,6 +48,14 @@ class McpBackend(Protocol):
     async def list(self, group: str | None, limit: int) -> Sequence[McpServer]:
         """Return the servers (of a group) by group and name."""
 
+    def check(self, server: McpServer) -> None:
+        """Tell what is plainly wrong with a server, before anybody is asked to allow it. Does not wait.
+
+        Raises:
+            NotFound: there is no such endpoint.
+            Refused: the endpoint is no MCP server's, or has no such path.
+        """
+
     async def add(self, caller: Caller, server: McpServer) -> McpServer:
         """Add a server.
 

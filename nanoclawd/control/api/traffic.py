@@ -6,12 +6,15 @@ from typing import Protocol
 from nanoclawd.control.values import (
     Approval,
     Channel,
+    ChannelSetup,
     Conversation,
     Decision,
     DroppedSender,
     Hypothesis,
+    Pairing,
     Peer,
     Question,
+    SetAsideEvent,
 )
 
 
@@ -56,6 +59,73 @@ class ChannelsBackend(Protocol):
 
     async def list(self) -> Sequence[Channel]:
         """Return the channels by name."""
+
+    async def show(self, channel: str) -> tuple[Channel, Sequence[str], Sequence[SetAsideEvent]]:
+        """Return a channel, its options as KEY=VALUE, and the events that were given up.
+
+        Raises:
+            NotFound: no such channel; so do all that name one.
+        """
+
+    async def types(self) -> Sequence[str]:
+        """Return the types that can be added."""
+
+    async def setup(self, kind: str) -> ChannelSetup:
+        """Return what a type asks.
+
+        Raises:
+            InvalidName: there is no such type.
+        """
+
+    async def add(self, peer: Peer, name: str, kind: str, options: Sequence[str], *, enabled: bool) -> Channel:
+        """Add a channel.
+
+        Raises:
+            AlreadyExists: there is one of this name.
+            InvalidName: the name, the type or an option is wrong.
+            Refused: a secret is among the options.
+        """
+
+    async def update(self, peer: Peer, channel: str, options: Sequence[str]) -> Channel:
+        """Change options of a channel that was added.
+
+        Raises:
+            InvalidName: an option is wrong.
+            Refused: it was not added by command; so do those below.
+        """
+
+    async def switch(self, peer: Peer, channel: str, *, enabled: bool) -> Channel:
+        """Enable or disable a channel that was added."""
+
+    async def remove(self, peer: Peer, channel: str) -> None:
+        """Remove a channel that was added."""
+
+    async def test(self, channel: str) -> tuple[Channel, str | None, str | None]:
+        """Return a channel after an attempt, as whom it is connected, and what to do next.
+
+        Raises:
+            Unavailable: it is up, and its platform does not answer.
+        """
+
+    async def pair(self, peer: Peer, channel: str, group: str | None, role: str | None) -> Pairing:
+        """Begin a pairing.
+
+        Raises:
+            Unavailable: the channel is not up.
+            NotFound: there is no such channel or group.
+            InvalidName: no such role.
+            Refused: several agents are there, and none was named.
+        """
+
+    async def await_pairing(self, pairing: str) -> Pairing:
+        """Return a pairing, as soon as it is over, or after a while as it is.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+    async def clear(self, peer: Peer, channel: str) -> int:
+        """Forget the events that were given up; return how many."""
 
     async def conversations(self, channel: str) -> Sequence[Conversation]:
         """Return the chats that the channel's account is in.

@@ -7,7 +7,17 @@ test compares the two. Times are ISO-8601 text (:mod:`nanoclaw_runner.contract.c
 from nanoclawd.control.values.appliance import ApplianceStatus, BusySession, Component, ComponentState, Limits
 from nanoclawd.control.values.approvals import Approval, ApprovalState, CardState, Option, Question
 from nanoclawd.control.values.caller import Caller, Peer
-from nanoclawd.control.values.channels import Channel, ChannelState, Conversation
+from nanoclawd.control.values.channels import (
+    Channel,
+    ChannelOrigin,
+    ChannelQuestion,
+    ChannelSetup,
+    ChannelState,
+    Conversation,
+    Pairing,
+    PairingState,
+    SetAsideEvent,
+)
 from nanoclawd.control.values.chat import (
     ChatEvent,
     ChatFile,
@@ -19,8 +29,10 @@ from nanoclawd.control.values.chat import (
     UploadedFile,
 )
 from nanoclawd.control.values.chats import Chat, ChatSettings, Destination, DestinationType, Wiring, WiringSettings
+from nanoclawd.control.values.credentials import Credential, Taken
 from nanoclawd.control.values.egress import EgressRule, EgressTest, EgressWish
 from nanoclawd.control.values.groups import Group, GroupSettings
+from nanoclawd.control.values.hooks import Hook, HookSettings, HookWithSecret
 from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, ImageState
 from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
 from nanoclawd.control.values.peers import PeerLink
@@ -40,6 +52,9 @@ __all__ = [
     "Caller",
     "CardState",
     "Channel",
+    "ChannelOrigin",
+    "ChannelQuestion",
+    "ChannelSetup",
     "ChannelState",
     "Chat",
     "ChatEvent",
@@ -48,6 +63,7 @@ __all__ = [
     "Component",
     "ComponentState",
     "Conversation",
+    "Credential",
     "Decision",
     "Destination",
     "DestinationType",
@@ -60,6 +76,9 @@ __all__ = [
     "FilePart",
     "Group",
     "GroupSettings",
+    "Hook",
+    "HookSettings",
+    "HookWithSecret",
     "Hypothesis",
     "Image",
     "ImageState",
@@ -69,6 +88,8 @@ __all__ = [
     "Mount",
     "Option",
     "Package",
+    "Pairing",
+    "PairingState",
     "Peer",
     "PeerLink",
     "Question",
@@ -77,8 +98,10 @@ __all__ = [
     "Sent",
     "Session",
     "SessionState",
+    "SetAsideEvent",
     "Skill",
     "Step",
+    "Taken",
     "Task",
     "TaskPlace",
     "TaskRun",

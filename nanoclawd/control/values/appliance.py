@@ -16,6 +16,7 @@ class ComponentState(StrEnum):
     STARTING = "starting"
     DEGRADED = "degraded"
     FAILED = "failed"
+    DISABLED = "disabled"
     MISSING = "missing"
 
 

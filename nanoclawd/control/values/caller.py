@@ -14,12 +14,13 @@ class Caller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of a control connection, as the kernel says (SO_PEERCRED)."""
+    """Who is at the other end of a control connection, as the kernel says (SO_PEERCRED, SO_PEERGROUPS)."""
 
     uid: int
     gid: int
     pid: int
     user_name: str
+    groups: frozenset[int] = frozenset()
 
     @property
     def user_id(self) -> str:

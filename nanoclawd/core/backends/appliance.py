@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd import __version__
+from nanoclawd.channels.keeper import ChannelState
 from nanoclawd.control import values
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.core.health import appliance_findings, channel_findings, components
 from nanoclawd.doctor.finding import Finding, Severity
 from nanoclawd.sessions.state import Phase
+from nanoclawd.store import host_messages
 from nanoclawd.store import sessions as session_rows
 
 
@@ -58,7 +60,7 @@ class ApplianceBackend:
                 min_free_disk=limits.min_free_disk,
                 free_disk=admission.free_disk(),
             ),
-            components=[*await components(appliance), *_channels(appliance)],
+            components=[*await components(appliance), *await _channels(appliance)],
             problems=[finding for finding in findings if finding.severity is not Severity.OK],
         )
 
@@ -67,14 +69,26 @@ class ApplianceBackend:
         return [*await appliance_findings(self._appliance), *channel_findings(self._appliance)]
 
 
-def _channels(appliance: Appliance) -> list[values.Component]:
+async def _channels(appliance: Appliance) -> list[values.Component]:
     """Return the channels as parts of the appliance: one that is down must be seen without being asked for."""
+    outbox = await appliance.database.run(host_messages.open_by_channel)
+    waiting = appliance.sessions.waiting_by_channel()
     return [
         values.Component(
             f"channel {state.name}",
             values.ComponentState(state.health.state.value),
-            state.health.detail,
+            "; ".join(_words(state, outbox.get(state.name, 0) + waiting[state.name])),
             state.health.hint,
         )
         for state in appliance.channels.states()
     ]
+
+
+def _words(state: ChannelState, backlog: int) -> list[str]:
+    """Return what there is to say of a channel: nothing, where all is well."""
+    found = [state.health.detail] if state.health.detail else []
+    if backlog:
+        found.append(f"{backlog} to be delivered")
+    if state.set_aside:
+        found.append(f"{state.set_aside} set aside (ncl channels show {state.name})")
+    return found

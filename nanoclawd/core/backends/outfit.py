@@ -85,6 +85,10 @@ class McpBackend(_Part):
             :limit
         ]
 
+    def check(self, server: McpServer) -> None:
+        """Look at it and at the configuration."""
+        self._outfit.check_server(told_to_agents(server))
+
     async def add(self, caller: Caller, server: McpServer) -> McpServer:
         """Add a server."""
         folder = await self._folder(server.group)

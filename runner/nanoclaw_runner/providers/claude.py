@@ -5,7 +5,6 @@ instructions have changed, when it has died, and after a turn that was not broug
 """
 
 import asyncio
-import json
 import logging
 import shutil
 import uuid
@@ -15,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from nanoclaw_runner.prompt import Prompt
-from nanoclaw_runner.providers import base, claude_tools
+from nanoclaw_runner.providers import base, claude_books, claude_tools
+from nanoclaw_runner.providers.claude_books import Books
 from nanoclaw_runner.providers.claude_link import ClientError, Ended, Link, Setup, StaleError, compaction_note
-from nanoclaw_runner.providers.claude_messages import NOTHING_COUNTED, Counts, Outcome
+from nanoclaw_runner.providers.claude_messages import Outcome
 from nanoclaw_runner.providers.claude_words import failed
 from nanoclaw_runner.tools.clock import zone
 from nanoclaw_runner.workshop import Workshop
@@ -143,6 +143,9 @@ class Claude:
             note.write_text(_KEEP_IN_SUMMARY)
         except OSError as error:
             raise ClientError(f"Claude's client could not be started: {error.strerror}") from error
+        books = claude_books.read(self._books_file, continuation)
+        if books.begins_anew:
+            books = claude_books.read(self._books_file, None)
         link = Link(
             Setup(
                 config=workshop.config,
@@ -150,34 +153,28 @@ class Claude:
                 tools=workshop.tools,
                 gateway=gateway,
                 instructions=workshop.instructions(),
-                continuation=continuation,
+                continuation=books.session,
+                until=books.kept if books.refused else None,
             )
         )
-        link.reader.counted = self._counts(continuation)
+        link.kept, link.reader.counted = books.kept, books.counted
         await link.open()
         return link
 
-    def note_counts(self, link: Link) -> None:
-        """Keep what the client has counted: it goes on from there when it is started again."""
-        counts = {"session": link.reader.session_id, "counted": link.reader.counted}
-        try:
-            self._counts_file.write_text(json.dumps(counts))
-        except OSError as error:
-            _log.warning("what was used cannot be kept: %s", error)
+    def note(self, link: Link, outcome: Outcome) -> None:
+        """Keep what is known of the conversation after a turn: it goes on from there when the client starts again."""
+        reader = link.reader
+        refused = False
+        if outcome.failure is None:
+            link.kept = reader.last_entry or link.kept
+        else:
+            # What was refused stays out until something was taken.
+            refused = self.failed(outcome).trouble == "refused" or link.setup.until is not None
+        Books(reader.session_id, reader.counted, link.kept, refused).write(self._books_file)
 
     @property
-    def _counts_file(self) -> Path:
+    def _books_file(self) -> Path:
         return self._workshop.places.home / ".claude" / "counted.json"
-
-    def _counts(self, continuation: str | None) -> Counts | None:
-        if continuation is None:
-            return NOTHING_COUNTED
-        try:
-            found = json.loads(self._counts_file.read_bytes())
-            first, second, third, fourth, fifth = map(int, found["counted"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return (first, second, third, fourth, fifth) if found["session"] == continuation else None
 
     async def _command(self, link: Link, command: str) -> str:
         identifier = str(uuid.uuid4())
@@ -190,7 +187,7 @@ class Claude:
             for event in _events(link, item):
                 if isinstance(event, Outcome) and (event.covers is None or identifier in event.covers):
                     link.clean = True
-                    self.note_counts(link)
+                    self.note(link, event)
                     if event.failure is not None:
                         return f"Error: {self.failed(event).message}"
                     return event.text or link.reader.compacted or "Done."
@@ -223,6 +220,11 @@ class _Query:
         if self._link is not None:
             self._link.say(prompt.rendered(), identifier)
 
+    async def passed_on(self) -> None:
+        """Return when the client's pipe has it."""
+        if self._link is not None:
+            await self._link.passed_on()
+
     async def close(self) -> None:
         """Keep the client, unless it is in the middle of something that nobody waits for any more."""
         if self._link is None or self._open or not self._link.clean:
@@ -246,8 +248,15 @@ class _Query:
         async with aclosing(self._items(link)) as items:
             async for item in items:
                 for found in _events(link, item):
-                    event = self._settled(link, found) if isinstance(found, Outcome) else found
-                    yield event
+                    if not isinstance(found, Outcome):
+                        yield found
+                        continue
+                    event = self._settled(link, found)
+                    try:
+                        yield event
+                    finally:
+                        # Whoever waits for the answer does not wait for this.
+                        self._provider.note(link, found)
                     if isinstance(event, base.Error):
                         return
                 failure = self._failure(link, item)
@@ -257,7 +266,6 @@ class _Query:
 
     def _settled(self, link: Link, outcome: Outcome) -> base.Event:
         """Return what the end of a turn of the client's means here."""
-        self._provider.note_counts(link)
         if outcome.failure is not None:
             # What concerns work in the background only has been told to the model.
             return self._provider.failed(outcome) if self._concerns(outcome) else base.Activity()
@@ -277,8 +285,11 @@ class _Query:
         step = min(_STEP_SECONDS, self._provider.silence_seconds / 10)
         while True:
             try:
-                async with asyncio.timeout(step):
-                    item = await link.items.get()
+                if link.items.empty():
+                    async with asyncio.timeout(step):
+                        item = await link.items.get()
+                else:
+                    item = link.items.get_nowait()
             except TimeoutError:
                 if not self._open or link.watch.running:
                     last = loop.time()

@@ -68,6 +68,7 @@ class Setup:
         gateway: where the gateway is reached by http.
         instructions: what is appended to the client's own system prompt.
         continuation: the conversation that is carried on.
+        until: and the entry of its transcript up to which; None: all of it.
     """
 
     config: AgentConfig
@@ -76,6 +77,7 @@ class Setup:
     gateway: str
     instructions: str
     continuation: str | None
+    until: str | None = None
 
 
 class Link:
@@ -87,6 +89,7 @@ class Link:
         watch: its calls of tools.
         items: its messages, the hooks' events, and :class:`Ended` at the end.
         clean: nothing is under way: it can serve another query.
+        kept: the transcript's last entry of a turn that came to its end.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -95,6 +98,7 @@ class Link:
         self.items: asyncio.Queue[Any] = asyncio.Queue()
         self.watch = claude_tools.Watch(setup.tools, setup.config.max_tool_calls, self.items.put_nowait)
         self.clean = True
+        self.kept: str | None = None
         self._client: Any = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -159,6 +163,10 @@ class Link:
             }
         )
 
+    async def passed_on(self) -> None:
+        """Return when the client's pipe has all that was said; not while it takes nothing more."""
+        await self._outgoing.join()
+
     def drop_leftovers(self) -> None:
         """Forget what was said between two queries, but for the end."""
         ended = None
@@ -189,6 +197,8 @@ class Link:
             except Exception as error:
                 self.items.put_nowait(Ended(str(error) or type(error).__name__))
                 return
+            finally:
+                self._outgoing.task_done()
 
     def _options(self, sdk: Any) -> Any:
         setup, config = self.setup, self.setup.config
@@ -207,6 +217,7 @@ class Link:
             model=config.model or None,
             effort=config.effort if config.effort in _EFFORTS else None,
             resume=setup.continuation,
+            resume_session_at=setup.until,
             system_prompt={
                 "type": "preset",
                 "preset": "claude_code",

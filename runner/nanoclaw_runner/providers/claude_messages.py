@@ -49,12 +49,14 @@ class Reader:
         wait_until: until then (time.monotonic) the client waits to ask again: silence means nothing.
         compacted: what is said of the last time the conversation was made shorter.
         session_id: the conversation's name.
+        last_entry: the transcript's newest entry that the model has written.
         counted: what the client has counted for the conversation so far; None: it goes on from what nobody knows.
     """
 
     wait_until: float = 0.0
     compacted: str = ""
     session_id: str | None = None
+    last_entry: str | None = None
     counted: Counts | None = NOTHING_COUNTED
     _text: str = ""
     _model: str = ""
@@ -108,6 +110,7 @@ class Reader:
         if message.error:
             self._kind = str(message.error)
         own = message.parent_tool_use_id is None and message.model != _SYNTHETIC
+        self.last_entry = message.uuid if own else self.last_entry
         yield from _beside(self._words.hear(message) if own else "")
 
     def _user(self, message: Any) -> Iterator[base.Event]:

@@ -114,6 +114,7 @@ class Watch:
     async def before(self, call: Mapping[str, Any], call_id: str | None, _context: object) -> dict[str, Any]:
         """Judge a call, and announce it."""
         name = str(call.get("tool_name"))
+        self._tools.before()
         if name in REFUSED:
             return _deny(f"{name} is not available here")
         own = name.startswith(f"mcp__{OWN}__")

@@ -27,8 +27,12 @@ _INSERT_REPLY = """
 INSERT INTO messages_out (id, seq, in_reply_to, timestamp, kind, channel_type, platform_id, thread_id, content)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_SET_ACK = """
-INSERT INTO processing_ack (message_id, status, changed_at) VALUES (?, ?, ?)
+_CLAIM = """
+INSERT INTO processing_ack (message_id, status, changed_at) VALUES (?, 'processing', ?)
+ON CONFLICT (message_id) DO NOTHING
+"""
+_COMPLETE = """
+INSERT INTO processing_ack (message_id, status, changed_at) VALUES (?, 'completed', ?)
 ON CONFLICT (message_id) DO UPDATE SET status = excluded.status, changed_at = excluded.changed_at
 """
 _SET_STATE = """
@@ -102,9 +106,10 @@ class Outbox:
         return {str(row[0]) for row in found}
 
     def claim(self, ids: Iterable[str]) -> None:
-        """Say that these messages are being worked on."""
+        """Say that these messages are being worked on; of one that is done with nothing is said."""
+        moment = now_text()
         with writing(self._connection):
-            self._acknowledge(ids, "processing")
+            self._connection.executemany(_CLAIM, [(identifier, moment) for identifier in ids])
 
     def release(self, ids: Iterable[str]) -> None:
         """Take claims back: what was claimed is not worked on yet."""
@@ -129,7 +134,8 @@ class Outbox:
                 self._insert(reply, highest_in)
             if forget is not None:
                 self._connection.execute("DELETE FROM session_state WHERE substr(key, 1, length(?1)) = ?1", (forget,))
-            self._acknowledge(completed, "completed")
+            moment = now_text()
+            self._connection.executemany(_COMPLETE, [(identifier, moment) for identifier in completed])
 
     def add(self, reply: Reply, highest_in: int, *, state: tuple[str, str] | None = None) -> int:
         """Write one row and return its number, or that of the one which is there already under its id.
@@ -212,7 +218,3 @@ class Outbox:
             ),
         )
         return seq
-
-    def _acknowledge(self, ids: Iterable[str], status: str) -> None:
-        moment = now_text()
-        self._connection.executemany(_SET_ACK, [(identifier, status, moment) for identifier in ids])

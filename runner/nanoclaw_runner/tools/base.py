@@ -71,6 +71,7 @@ class Toolbox:
 
     Attributes:
         watcher: hears of each call.
+        before: called before anything can come of a call; what it raises ends the call.
         calls: how many calls the present turn has made.
     """
 
@@ -78,6 +79,7 @@ class Toolbox:
         self._tools = {tool.name: tool for tool in tools}
         self._max_calls = max_calls
         self.watcher = watcher or Watcher()
+        self.before: Callable[[], None] = lambda: None
         self.calls = 0
 
     @property
@@ -116,6 +118,7 @@ class Toolbox:
             raise ToolError(f"this turn has made {self._max_calls} tool calls, which is the limit: answer now")
         self.calls += 1
         decoded = _arguments(tool, arguments)
+        self.before()
         self.watcher.began(name, tool.timeout)
         bound = asyncio.timeout(tool.timeout)
         try:

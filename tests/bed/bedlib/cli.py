@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from . import bed, builder, enter, host, images, machine, package, rootfs
+from . import bed, builder, enter, fedora, host, images, machine, package, rootfs, unpacked
 from .settings import REPOSITORY, BedError, Settings, from_environment
 from .stages import Stages
 
@@ -79,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     deb.add_argument("--no-lint", action="store_true", help="without lintian")
     deb.set_defaults(run=_deb)
 
+    rpm = commands.add_parser("rpm", help="build the packages for Fedora of the working tree and put them into build/")
+    rpm.add_argument("--no-lint", action="store_true", help="without rpmlint")
+    rpm.add_argument("--python", default=fedora.PYTHON, metavar="X.Y", help=f"Fedora's (default: {fedora.PYTHON})")
+    rpm.set_defaults(run=_rpm)
+
     save = commands.add_parser("save-images", help="keep the bed's container images for the next bed")
     save.set_defaults(run=_save_images)
     return parser
@@ -123,6 +128,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def _builder(settings: Settings, arguments: argparse.Namespace) -> int:
     host.prepare(_say)
+    unpacked.for_tests(_say)
     return builder.run(rootfs.builder_tree(settings, _say), arguments.words, rootfs.wheels(settings, _say))
 
 
@@ -141,6 +147,19 @@ def _deb(settings: Settings, arguments: argparse.Namespace) -> None:
         old.unlink()
     shutil.copy2(deb, target)
     print(target / deb.name)
+
+
+def _rpm(settings: Settings, arguments: argparse.Namespace) -> None:
+    stages = Stages(2 if arguments.no_lint else 3)
+    with stages.stage("looking at this host"):
+        host.prepare(stages.note)
+    with stages.stage("the packages for Fedora of the working tree"):
+        directory = fedora.build(settings, arguments.python, stages.note)
+    if not arguments.no_lint:
+        with stages.stage("rpmlint"):
+            fedora.lint(settings, directory, stages.note)
+    for path in fedora.replace(directory, REPOSITORY / "build"):
+        print(path)
 
 
 def _save_images(settings: Settings, _arguments: argparse.Namespace) -> None:

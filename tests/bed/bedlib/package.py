@@ -35,6 +35,13 @@ def sources() -> list[Path]:
     return [Path(name) for name in sorted(names) if not name.startswith(OUTSIDE) and os.path.lexists(REPOSITORY / name)]
 
 
+def copy_sources(target: Path) -> None:
+    """Make a copy of the working tree, less what is not in the package."""
+    for path in sources():
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / path, target / path, follow_symlinks=False)
+
+
 def digest() -> str:
     """Differs when the working tree does."""
     total = hashlib.sha256()
@@ -64,10 +71,7 @@ def build(settings: Settings, note: Callable[[str], None]) -> Path:
 
     def fill(directory: Path) -> None:
         tree = directory / "tree"
-        for path in sources():
-            target = tree / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / path, target, follow_symlinks=False)
+        copy_sources(tree)
         root = builder_tree(settings, note)
         note("building the package")
         builder.capture(root, ["tree/packaging/build-deb", "."], directory)

@@ -58,6 +58,7 @@ def test_ids_come_from_the_daemon(daemon: Daemon):
     assert _completed(ask[0], "ncl destinations remove main h", ask[1]) == {"home"}
     assert _completed(ask[0], "ncl wirings list --group m", ask[1]) == {"main"}
     assert _completed(ask[0], "ncl channels conversations t", ask[1]) == {"telegram", "terminal"}
+    assert _completed(ask[0], "ncl channels add c", ask[1]) == {"carrier"}
 
 
 def test_without_a_daemon_there_is_nothing_to_offer(tmp_path: Path, daemon: Daemon):

@@ -95,6 +95,8 @@ class Stub:
 @contextmanager
 def serving(directory: Path) -> Iterator[Stub]:
     stub = Stub(str(directory / "stub.sock"))
+    # Beside it, the one that stores secrets.
+    (directory / "credentials.sock").symlink_to("stub.sock")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(stub.path)
         listener.listen()

@@ -25,8 +25,12 @@ from nanoclawd.store import sessions as session_rows
 from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
 
 NEVER = {
-    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Egress.Allow",
-    "Egress.Deny", "Egress.Remove", "Images.Build", "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim",
+    "Channels.Add", "Channels.Clear", "Channels.Disable", "Channels.Enable", "Channels.Remove", "Channels.Setup",
+    "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update",
+    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
+    "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim", "Hooks.List", "Hooks.Get", "Hooks.Create",
+    "Hooks.Rotate", "Hooks.Enable", "Hooks.Disable", "Hooks.Delete", "Hooks.Test",
+    "Egress.Allow", "Egress.Deny", "Egress.Remove",
 }  # fmt: skip
 
 

@@ -114,10 +114,13 @@ async def test_an_mcp_server_is_added_or_replaced(stage: AgentStage):
     [("notes/other", "has the paths mcp"), ("vllm/mcp", "speaks the API of openai"), ("x/mcp", "no endpoint")],
 )
 async def test_an_mcp_server_must_be_one_behind_the_gateway(stage: AgentStage, url: str, words: str):
-    """Else its group would have one that never works, and the gateway's journal alone would know why."""
-    approval_id = await stage.asked("Mcp.Install", name="files", url=url, reason="r")
-    await stage.allowed_by(ADMIN)
-    assert words in row_of(stage, approval_id)[0]
+    """Else its group would have one that never works; nobody is asked to allow what cannot be."""
+    for method in ("Mcp.Install", "Mcp.Add"):
+        code, told = await stage.refused(method, name="files", url=url)
+        assert code in {"NotFound", "Refused"}
+        assert words in told["message"]
+        assert told.get("hint") is None
+    assert await stage.pending() == []
     assert not (await configuration(stage)).mcp_servers
 
 

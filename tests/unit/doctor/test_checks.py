@@ -9,7 +9,7 @@ import pytest
 
 from nanoclawd.doctor.checks import Check, Linger, Podman, SubordinateIds, User, UserManager
 from nanoclawd.doctor.finding import Severity
-from nanoclawd.doctor.machine_checks import Cgroups, Configuration, Disk, Gateway, Journal, Selinux
+from nanoclawd.doctor.machine_checks import Cgroups, Configuration, Disk, Gateway, Journal, Secrets, Selinux
 from nanoclawd.doctor.places import Host
 from nanoclawd.doctor.run import HOST_CHECKS, run_host_checks
 
@@ -147,7 +147,7 @@ def test_selinux(host: Host):
     assert _severity(Selinux, host) is Severity.OK
     _write(host, "/sys/fs/selinux/enforce", "1")
     assert _severity(Selinux, host) is Severity.WARNING
-    host.path("/var/lib/selinux/targeted/active/modules/400/nanoclaw").mkdir(parents=True)
+    host.path("/var/lib/selinux/targeted/active/modules/200/nanoclawd").mkdir(parents=True)
     assert _severity(Selinux, host) is Severity.OK
 
 
@@ -167,6 +167,20 @@ def test_gateway(host: Host, monkeypatch: pytest.MonkeyPatch):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("gateway.sock")
         assert _severity(Gateway, host) is Severity.OK
+
+
+def test_secrets(host: Host, monkeypatch: pytest.MonkeyPatch):
+    """What the encryption is worth is said, too: without a TPM its key lies beside the secrets."""
+    assert _severity(Secrets, host) is Severity.WARNING
+    path = host.path("/run/nanoclawd/credentials.sock")
+    path.parent.mkdir(parents=True)
+    monkeypatch.chdir(path.parent)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path.name)
+        assert _severity(Secrets, host) is Severity.OK
+        assert "not a stolen card" in Secrets(host).run().detail
+        _write(host, "/dev/tpmrm0", "")
+        assert "TPM" in Secrets(host).run().detail
 
 
 def test_all_checks_run_on_any_machine():

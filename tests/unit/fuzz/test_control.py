@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from memory_backend import Memory
+from nanoclawd.channels.added import AddedChannels
+from nanoclawd.channels.setup import ChannelSetup
 from nanoclawd.control.bounds import Bounds
 from nanoclawd.control.calls import Call, InvalidParameterError, decode_parameters, encode_error, encode_reply
 from nanoclawd.control.methods import Unary
@@ -39,6 +41,8 @@ RIGHT = {
     "sender_scope": ["all", "known"], "ignored_message_policy": ["drop", "accumulate"], "agent": ["main"],
     "unknown_sender_policy": ["strict", "public", "request_approval"], "option": ["allow", "1"], "limit": [1, 200],
     "priority": [0, 2**31, -(2**63), 2**63], "is_group": [True, False], "text": ["hi", "/help"], "interface": ["x"],
+    "type": ["loopback"], "options": [[], ["threads=true"], ["thread=1"], ["token=1"], ["x"]],
+    "disabled": [True, False],
 }  # fmt: skip
 
 
@@ -55,7 +59,8 @@ def _backend(running: Whole) -> Any:
     backend.destinations = DestinationsBackend(database, project)
     backend.approvals = ApprovalsBackend(database, running.permissions.approvals)
     backend.questions = QuestionsBackend(database, running.permissions.questions)
-    backend.channels = ChannelsBackend(database, running.channels)
+    added = AddedChannels(database, running.channels, lambda _kind: ChannelSetup(), lambda: ["loopback"])
+    backend.channels = ChannelsBackend(database, running.channels, added, running.sessions.waiting_by_channel)
     backend.routing = RoutingBackend(database, running.router, running.channels.known)
     return backend
 

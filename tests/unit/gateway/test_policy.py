@@ -81,7 +81,7 @@ def test_credentials_are_read_by_their_prefixed_name(tmp_path: Path):
     (tmp_path / "two").write_bytes(b"sk-2")
     found = load_credentials(["one", "two"], str(tmp_path))
     assert found.key("one") == "sk-1"
-    with pytest.raises(Refusal, match="systemd-creds encrypt"):
+    with pytest.raises(Refusal, match="ncl credentials put nanoclaw-gateway"):
         found.key("two")
 
 

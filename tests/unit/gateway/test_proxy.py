@@ -67,7 +67,7 @@ async def test_a_missing_credential_says_how_to_add_it(gateway: Running, upstrea
         error = error_of(await answer.read())
         assert (answer.status, error["type"]) == (503, "credential_missing")
         assert answer.headers["x-should-retry"] == "false"
-    assert "systemd-creds encrypt --name=nanoclaw-gateway.absent-key -" in error["message"]
+    assert "ncl credentials put nanoclaw-gateway.absent-key" in error["message"]
     assert not upstream.targets
 
 

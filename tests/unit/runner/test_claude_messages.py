@@ -48,6 +48,7 @@ class AssistantMessage:
     message_id: str | None = "m1"
     parent_tool_use_id: str | None = None
     stop_reason: str | None = None
+    uuid: str | None = None
 
 
 @dataclass
@@ -239,7 +240,7 @@ def test_a_failure_has_the_clients_name_for_it():
             'endpoint a does not accept the API key "k"',
         ),
         (
-            Failure('API Error: 503 the API key "k" is not stored; as root: x'),
+            Failure('API Error: 503 the API key "k" is not stored; run: x'),
             "credentials",
             'the API key "k" is not stored',
         ),

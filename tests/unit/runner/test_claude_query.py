@@ -88,6 +88,9 @@ class FakeLink:
         self.said.append((text, identifier, command))
         self.stage.news.set()
 
+    async def passed_on(self) -> None:
+        pass
+
     def drop_leftovers(self) -> None:
         while not self.items.empty():
             self.items.get_nowait()

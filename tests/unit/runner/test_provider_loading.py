@@ -59,3 +59,5 @@ def test_a_scripted_runner_imports_no_providers_library(host: Host, monkeypatch:
     imported = set(report.read_text().split())
     assert "nanoclaw_runner.providers.scripted" in imported
     assert imported.isdisjoint(watched)
+    # Nor what only scripts of tasks and other providers need, and each container's start would pay for.
+    assert imported.isdisjoint({"tempfile", "shutil", "random", "bz2", "lzma"})

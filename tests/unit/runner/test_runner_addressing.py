@@ -6,7 +6,7 @@ from runner_stage import Host
 
 from nanoclaw_runner.addressing import MAX_MESSAGES, Sorted, correction, listed, misdirected, shown, sort_out
 from nanoclaw_runner.contract.rows import Address
-from nanoclaw_runner.destinations import Book, Destination, find
+from nanoclaw_runner.destinations import Book, Destination, find, place_of
 from nanoclaw_runner.output import parse
 from nanoclaw_runner.store.inbox import Inbox
 
@@ -114,9 +114,11 @@ def test_a_place_without_a_name_is_here(host: Host):
     destinations(host, TEAM, Destination("here", "A chat", Address("loop", "7")))
     book = Book(Inbox(host.places.inbound_db))
     stranger = Address("loop", "123456789012345678", "thread")
-    assert book.named(stranger) == Destination("here-2", "here", Address("loop", "123456789012345678"))
-    assert book.named(Address("agent", "other")).name == "other"
-    assert book.named(Address("loop", "2", "t-7")) == TEAM
+    assert place_of(book.destinations(), stranger) == Destination(
+        "here-2", "here", Address("loop", "123456789012345678")
+    )
+    assert place_of(book.destinations(), Address("agent", "other")).name == "other"
+    assert place_of(book.destinations(), Address("loop", "2", "t-7")) == TEAM
     assert [one.name for one in book.around(stranger)] == ["chat", "here", "team", "here-2"]
     assert [one.name for one in book.around(Address("loop", "1", "t"))] == ["chat", "here", "team"]
 

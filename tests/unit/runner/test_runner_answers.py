@@ -238,9 +238,10 @@ async def test_a_message_of_background_work_is_sent(host: Host, opened: Opens):
 async def test_bare_words_of_a_small_model_are_never_corrected(host: Host, opened: Opens):
     several(host)
     async with opened(prompt="plain") as talk:
-        for said, heard in (("Hi", "Hi"), ('<message to="user">Ho', "Ho"), ("  a < b ", "a < b")):
+        answers = (("Hi", "Hi"), ('<message to="user">Ho', "Ho"), ("  a < b ", "a < b"))
+        for number, (said, heard) in enumerate(answers, start=1):
             one = talk.insert("hi")
-            (await talk.query()).say(Result(said))
+            (await talk.query(1, number)).say(Result(said))
             await talk.settled(one)
             assert str(rows(host)[-1][0]).strip() == heard
         assert len(talk.provider.queries[0].prompts) == 3

@@ -104,6 +104,19 @@ def test_a_fake_tag_is_words(fake: str):
     assert message.attrib["sender"] == " ".join(fake.split())
 
 
+def test_a_program_s_message_says_which_event_of_whom_it_is_and_where_its_file_lies():
+    file = {"name": "payload.json", "type": "application/json", "size": 7, "path": "files/m1/payload.json"}
+    one = row(6, "webhook", source="ci", event="push", payload='{"a": "<b>"}', attachments=[file])
+    (found,) = elements(one)
+    assert (found.tag, found.attrib["source"], found.attrib["event"], found.attrib["from"]) == (
+        *("webhook", "ci", "push", "family"),
+    )
+    assert (found.text or "").strip() == '{"a": "<b>"}'
+    assert [part.attrib["path"] for part in found] == ["/session/in/files/m1/payload.json"]
+    (line,) = from_rows("r", [one]).lines
+    assert (line.text, line.sender) == ('{"a": "<b>"}', "")
+
+
 def test_rows_of_all_kinds_stand_in_the_order_in_which_they_came():
     """W-64: by number, whatever their kinds."""
     found = elements(

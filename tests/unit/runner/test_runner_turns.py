@@ -58,6 +58,14 @@ def _stderr(host: Host) -> str:
     return process.stderr.read().decode()
 
 
+def test_an_answer_that_is_whole_at_once_is_not_shown_in_part(host: Host):
+    connection = host.connect()
+    host.insert("first\nsecond")
+    host.start_ready()
+    assert doorbell.decode(connection.recv(doorbell.MAX_FRAME_BYTES + 1)) is None
+    assert host.replies() == ["echo: first\necho: second"]
+
+
 def test_partials_are_shown_before_the_answer(host: Host):
     connection = host.connect()
     host.insert("first\n!sleep 0.5")
@@ -69,7 +77,7 @@ def test_partials_are_shown_before_the_answer(host: Host):
             break
         shown.append(partial)
     assert {partial.in_reply_to for partial in shown} == {"in-2"}
-    assert shown[0].text == "echo: first"
+    assert shown[0].text == "echo: first\nsleeping 0.5 s ."
     assert "echo: first\nsleeping 0.5 s .." in [partial.text for partial in shown]
     assert host.replies() == ["echo: first\nslept 0.5 s"]
 

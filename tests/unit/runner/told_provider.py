@@ -9,6 +9,7 @@ from runner_stage import PATIENCE_SECONDS, Host
 
 from nanoclaw_runner import conversation as conversation_module
 from nanoclaw_runner.contract.agent_config import AgentConfig
+from nanoclaw_runner.contract.doorbell import Partial
 from nanoclaw_runner.conversation import Conversation
 from nanoclaw_runner.desk import Desk
 from nanoclaw_runner.doorbell import Doorbell
@@ -40,10 +41,15 @@ class Query:
         self.continuation = continuation
         self.prompts = [prompt]
         self.closed = False
+        self.room = asyncio.Event()
+        self.room.set()
         self._events: asyncio.Queue[base.Event | Exception | None] = asyncio.Queue()
 
     def push(self, prompt: Prompt) -> None:
         self.prompts.append(prompt)
+
+    async def passed_on(self) -> None:
+        await self.room.wait()
 
     async def events(self) -> AsyncGenerator[base.Event]:
         while (event := await self._events.get()) is not None:
@@ -97,7 +103,7 @@ class Talk:
         self.doorbell.open()
         self.shown: list[str] = []
         show = self.doorbell.show
-        monkeypatch.setattr(self.doorbell, "show", lambda partial: (self.shown.append(partial.text), show(partial)))
+        monkeypatch.setattr(self.doorbell, "show", lambda partial: (self._note(partial()), show(partial)))
         self.desk = Desk(self.outbox, self.intake, self.doorbell)
         self.supervision = Supervision(self.notifier, None)  # type: ignore[arg-type]
         self.conversation = Conversation(
@@ -110,6 +116,10 @@ class Talk:
             desk=self.desk,
         )
         self.task: asyncio.Task[None] | None = None
+
+    def _note(self, partial: Partial | None) -> None:
+        if partial is not None:
+            self.shown.append(partial.text)
 
     def _load(self, workshop: Workshop) -> Provider:
         self.provider.workshop = workshop

@@ -177,6 +177,21 @@ async def test_settings_change_and_go_back(town: Town):
         await town.agents.update("nobody", name="x")
 
 
+async def test_changes_at_once_undo_nothing_of_each_other(town: Town):
+    """An operator, and an agent that was allowed to change its settings in the same moment."""
+    group = await town.agents.create("main")
+    changes: list[dict[str, Any]] = [
+        {"name": "Eve"},
+        {"instructions": "Be brief."},
+        {"effort": "low"},
+        {"skills": "none"},
+    ]
+    await asyncio.gather(*(town.agents.update("main", **change) for change in changes))
+    found = await town.house.database.run(agent_groups.by_folder, "main")
+    settings = await town.house.database.run(group_configuration.load, group.id)
+    assert (found.name, found.instructions, settings.effort, settings.skills) == ("Eve", "Be brief.", "low", ())
+
+
 async def test_a_deleted_group_leaves_nothing(town: Town):
     """No row, unit, directory, doorbell, leave at the gateway, nor the turn that was under way; another group stays."""
     house = town.house

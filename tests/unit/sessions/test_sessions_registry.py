@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
@@ -124,6 +125,25 @@ async def test_a_session_that_closed_meanwhile_takes_no_message(house: House):
     (gone,) = await house.say(session, at(DEN, message("m")))
     assert isinstance(gone, Unavailable)
     assert house.sessions.living(session.id) is None
+
+
+async def test_nothing_is_accepted_on_a_full_disk(house: House, monkeypatch: pytest.MonkeyPatch):
+    """Neither by who is at work nor by who sleeps; the next message after it is."""
+    awake = await house.session(await house.group("awake"), DEN)
+    asleep = await house.session(await house.group("asleep"), HALL)
+    house.machine.program = busy
+    assert await house.say(awake, at(DEN, message("m"))) == [True]
+    await house.until(lambda: house.machine.running)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=-1))
+        (busy_one,) = await house.say(awake, at(DEN, message("n")))
+        (sleeper,) = await house.say(asleep, at(HALL, message("n")))
+    for result in (busy_one, sleeper):
+        assert isinstance(result, Unavailable)
+        assert "almost full" in result.message
+    assert (list(statuses(house, awake)), statuses(house, asleep)) == (["m"], {})
+    assert house.sessions.living(asleep.id) is None
+    assert await house.say(awake, at(DEN, message("n"))) == [True]
 
 
 async def test_nothing_is_nothing(house: House):

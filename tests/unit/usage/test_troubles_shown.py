@@ -20,13 +20,13 @@ def test_a_refused_credential_comes_with_the_command_that_stores_another():
     assert found.severity is Severity.ERROR
     assert found.detail == "it said 401; 3 times since 2026-01-01T00:00:00.000Z"
     assert found.fix is not None
-    assert "--name=nanoclaw-gateway.openai-api-key" in found.fix
+    assert found.fix == "ncl credentials put nanoclaw-gateway.openai-api-key"
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        'the API key "k" is not stored; as root: systemctl restart x. The operator can run: ncl status',
+        'the API key "k" is not stored; run: ncl credentials put x. The operator can run: ncl status',
         'the API key "k" is not stored. The operator can run: ncl status',
         'the API key "k" is not stored',
     ],

@@ -1,0 +1,117 @@
+"""Claims: an open query's client begins to work while they are written, and nothing comes of that before (F-89)."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from runner_stage import PATIENCE_SECONDS, Host
+from told_provider import Query, Talk
+
+from nanoclaw_runner import exchange
+from nanoclaw_runner.prompt import Prompt
+from nanoclaw_runner.providers import claude_tools
+from nanoclaw_runner.providers.base import Activity, Result
+
+type Opens = Callable[..., Talk]
+
+
+@pytest.fixture
+def opened(host: Host, monkeypatch: pytest.MonkeyPatch) -> Opens:
+    return lambda **changes: Talk(host, monkeypatch, **changes)
+
+
+async def _first_words(talk: Talk, query: Query) -> None:
+    query.say(Activity())
+
+
+async def _a_tool(talk: Talk, _query: Query) -> None:
+    assert talk.provider.workshop is not None
+    await talk.provider.workshop.tools.call("current_time", {})
+
+
+async def _its_own_tool(talk: Talk, _query: Query) -> None:
+    assert talk.provider.workshop is not None
+    watch = claude_tools.Watch(talk.provider.workshop.tools, 9, lambda _event: None)
+    await watch.before({"tool_name": "Bash"}, "1", None)
+
+
+async def _it_is_on_its_way(_talk: Talk, query: Query) -> None:
+    query.room.set()
+
+
+@pytest.mark.parametrize("first", [_first_words, _a_tool, _its_own_tool, _it_is_on_its_way])
+async def test_nothing_comes_of_a_prompt_before_it_is_claimed(
+    host: Host, opened: Opens, monkeypatch: pytest.MonkeyPatch, first: Callable[[Talk, Query], Awaitable[None]]
+):
+    """F-89: an open client gets to work while the claim is being written; whatever it does comes after the claim."""
+    monkeypatch.setattr(exchange, "PASSING_SECONDS", PATIENCE_SECONDS)
+    async with opened() as talk:
+        one = talk.insert("a")
+        query = await talk.query()
+        query.say(Result("1"))
+        await talk.settled(one)
+        query.room.clear()
+        two = talk.insert("b")
+        await talk.query(1, 2)
+        assert two not in host.acks()
+        await first(talk, query)
+        await talk.until(lambda: host.acks().get(two) == "processing")
+        query.room.set()
+        query.say(Result("2"))
+        await talk.settled(two)
+        assert host.replies() == ["1", "2"]
+
+
+async def test_an_answer_that_overtakes_the_claim_counts(host: Host, opened: Opens, monkeypatch: pytest.MonkeyPatch):
+    """F-89: what is done with is not claimed anew, or it would be answered twice."""
+    monkeypatch.setattr(exchange, "PASSING_SECONDS", PATIENCE_SECONDS)
+    async with opened() as talk:
+        one = talk.insert("a")
+        query = await talk.query()
+        query.say(Result("1"))
+        await talk.settled(one)
+        query.room.clear()
+        two = talk.insert("b")
+        (await talk.query(1, 2)).say(Result("2"))
+        await talk.settled(two)
+        query.room.set()
+        three = talk.insert("c")
+        (await talk.query(1, 3)).say(Result("3"))
+        await talk.settled(one, two, three)
+        assert host.replies() == ["1", "2", "3"]
+
+
+async def test_a_client_that_takes_nothing_holds_no_claim_up(host: Host, opened: Opens):
+    """F-89: its pipe is full for as long as it is busy with something else."""
+    async with opened() as talk:
+        one = talk.insert("a")
+        query = await talk.query()
+        query.say(Result("1"))
+        await talk.settled(one)
+        query.room.clear()
+        two = talk.insert("b")
+        await talk.until(lambda: host.acks().get(two) == "processing")
+        query.say(Result("2"))
+        await talk.settled(two)
+
+
+async def test_a_provider_that_does_not_say_so_is_asked_after_the_claim(
+    host: Host, opened: Opens, monkeypatch: pytest.MonkeyPatch
+):
+    """F-89: what its program does nobody here sees."""
+    monkeypatch.delattr(Query, "passed_on")
+    claimed: list[str | None] = []
+    push = Query.push
+
+    def seen(query: Query, prompt: Prompt) -> None:
+        claimed.append(host.acks().get(prompt.reference))
+        push(query, prompt)
+
+    monkeypatch.setattr(Query, "push", seen)
+    async with opened() as talk:
+        one = talk.insert("a")
+        (await talk.query()).say(Result("1"))
+        await talk.settled(one)
+        two = talk.insert("b")
+        (await talk.query(1, 2)).say(Result("2"))
+        await talk.settled(two)
+    assert claimed == ["processing"]
