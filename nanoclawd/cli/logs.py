@@ -1,4 +1,4 @@
-"""``ncl sessions logs``, ``channels logs``, ``egress log``: journalctl with the caller's own rights, its lines cleaned."""
+"""``ncl sessions logs``, ``channels logs`` or ``egress log``: journalctl with the caller's rights, its lines cleaned."""
 
 import argparse
 import contextlib
