@@ -1,4 +1,4 @@
-"""``ncl sessions logs``, ``channels logs`` or ``egress log``: journalctl with the caller's rights, its lines cleaned."""
+"""``ncl sessions logs`` and its like for channels and egress: journalctl with the caller's rights, its lines cleaned."""
 
 import argparse
 import contextlib
