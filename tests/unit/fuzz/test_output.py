@@ -18,9 +18,8 @@ from nanoclawd.cli.catalogue import commands
 from nanoclawd.cli.clean import clean, clean_line
 from nanoclawd.cli.spec import REQUIRED, Command
 from nanoclawd.journal import OneLineFormatter, about
-from unit.cli.test_catalogue import BY_THEMSELVES
+from unit.cli.varlink_stub import BY_THEMSELVES, Stub, serving
 from unit.cli.varlink_stub import NASTY as MARKED
-from unit.cli.varlink_stub import Stub, serving
 from unit.fuzz.hostile import MARKS, SEQUENCES, dangerous, texts
 
 HARD = settings(
