@@ -26,7 +26,7 @@ from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
 
 NEVER = {
     "Channels.Add", "Channels.Clear", "Channels.Disable", "Channels.Enable", "Channels.Remove", "Channels.Setup",
-    "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update",
+    "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update", "Channels.Pair", "Channels.AwaitPairing",
     "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
     "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim", "Hooks.List", "Hooks.Get", "Hooks.Create",
     "Hooks.Rotate", "Hooks.Enable", "Hooks.Disable", "Hooks.Delete", "Hooks.Test",
