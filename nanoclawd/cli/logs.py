@@ -1,4 +1,4 @@
-"""``ncl sessions logs`` and its like for channels and egress: journalctl with the caller's rights, its lines cleaned."""
+"""``ncl sessions logs``, and its like of channels and egress: journalctl with the caller's rights, lines cleaned."""
 
 import argparse
 import contextlib
