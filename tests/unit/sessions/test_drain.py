@@ -231,7 +231,8 @@ async def test_what_is_said_later_stays_behind_what_is_tried_again(stage: Stage)
         drained = await stage.run()
     assert stage.platform.ids == ["other", "r1", "r2", last]
     assert drained.late == {"m3"}
-    assert [one.attempts for one in (await known(stage, "r1", "r2", last)).values()] == [3, 2, 1]
+    states = await known(stage, "r1", "r2", last)
+    assert [states[row].attempts for row in ("r1", "r2", last)] == [3, 2, 1]
 
 
 async def test_a_permanent_refusal_is_not_tried_again(stage: Stage):
