@@ -6,6 +6,7 @@ that waits is due at once when the platform is back.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +42,7 @@ class Reach:
         self._again: Callable[[Address], None] = lambda _address: None
         self._waiting: dict[Address, None] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
 
     def open(self, ask: Callable[[], Awaitable[object]], again: Callable[[Address], None]) -> None:
         """Begin, after a setup; what has waited is told.
@@ -73,7 +75,10 @@ class Reach:
             self._waiting[address] = None
 
     def tell(self) -> None:
-        """Tell those who wait."""
+        """Tell those who wait. Where the last request has failed, the platform is asked at once."""
+        if self._asking is not None:
+            self._news.set()
+            return
         waiting, self._waiting = self._waiting, {}
         for address in waiting:
             self._again(address)
@@ -86,12 +91,15 @@ class Reach:
     async def _until_it_answers(self, ask: Callable[[], Awaitable[object]]) -> None:
         pause = self._pace.first
         while True:
+            self._news.clear()
             try:
                 async with asyncio.timeout(self._pace.answer):
                     await ask()
                 break
             except Exception:  # noqa: BLE001  # whatever it is, it is no answer
-                await asyncio.sleep(pause)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._news.wait()
                 pause = min(2 * pause, self._pace.longest)
         self._asking = None
         self.tell()

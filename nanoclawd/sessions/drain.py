@@ -58,6 +58,7 @@ class Drained:
         outcomes: how many rows something was learnt of: delivered, failed, or that they wait.
         problems: what could not be delivered for good.
         unseen: chats for which something waits until somebody sees them (channel, platform id).
+        behind: chats in which something failed, and is tried again.
         again: the earliest time at which a postponed delivery is due.
         more: another drain would find more at once.
     """
@@ -70,6 +71,7 @@ class Drained:
     outcomes: int
     problems: tuple[Problem, ...]
     unseen: frozenset[tuple[str, str]]
+    behind: frozenset[tuple[str, str]]
     again: str | None
     more: bool
 
@@ -164,6 +166,7 @@ class Drain:
             outcomes=done.outcomes,
             problems=problems,
             unseen=frozenset(done.unseen),
+            behind=frozenset(done.behind),
             again=done.next_attempt(now_text()),
             more=look.outbound.more and done.progressed,
         )

@@ -87,9 +87,11 @@ def _listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def added(service: Service) -> Iterator[None]:
+def added(service: Service, *options: str) -> Iterator[None]:
     """Have the channel added as an operator does it, and take it away afterwards."""
-    command = ["ncl", "channels", "add", "telegram", CHANNEL, "--option", f"api={service.address}"]
+    command = ["ncl", "channels", "add", "telegram", CHANNEL]
+    for option in (f"api={service.address}", *options):
+        command += ["--option", option]
     done = subprocess.run(command, input=service.token, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"ncl channels pair {CHANNEL}" in done.stdout

@@ -106,6 +106,10 @@ class TelegramApi:
         """Have the next calls of a method meet a fault."""
         self.faults.append(Fault(method, **about))
 
+    def calm(self) -> None:
+        """Have no more faults."""
+        self.faults.clear()
+
     def revoke(self, token: str) -> None:
         """[Bot features, BotFather] Revoke the token; another one is valid from now on."""
         self.token = token

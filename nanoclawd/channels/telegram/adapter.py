@@ -136,8 +136,9 @@ class TelegramAdapter(BaseAdapter):
             await self._listen(bot, self._events)
         else:
             source = BotSource(bot, self._news_requests)
+            seconds, heard = self._options.poll_seconds, self._reach.tell
             self._poller = Poller(
-                self.name, source, self._events.handle, inbound.lost, self._options.poll_seconds, self._waits
+                self.name, source, self._events.handle, inbound.lost, seconds, self._waits, heard=heard
             )
             self._poller.start()
         self._reach.open(bot.get_me, inbound.reachable_again)

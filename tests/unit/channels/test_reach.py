@@ -72,3 +72,19 @@ async def test_what_waited_at_the_end_is_told_at_the_next_beginning():
     reach.open(platform.ask, platform.again)
     assert platform.told == [HERE]
     await reach.close()
+
+
+async def test_news_of_the_platform_have_it_asked_at_once():
+    platform, reach = Platform(), Reach("x", ReachPace(first=1000))
+    reach.open(platform.ask, platform.again)
+    reach.failed()
+    assert not reach.is_there(HERE)
+    while not platform.asked:
+        await asyncio.sleep(0)
+    platform.is_there = True
+    await asyncio.sleep(0)
+    reach.tell()
+    async with asyncio.timeout(10):
+        await platform.was_told.wait()
+    assert platform.told == [HERE]
+    await reach.close()

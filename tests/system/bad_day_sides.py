@@ -1,0 +1,117 @@
+"""The platforms of the bad day: each with some people in some chats, and a proxy before it."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fault_proxy import RunningProxy
+from system import discord_town, test_telegram
+from system.appliance import call
+from system.bad_day import FAILING
+from system.discord_town import Discord, chat_of, discord_appliance
+from system.test_telegram import ANN, KITCHEN, Service, added, telegram
+
+_PEOPLE = {1002: "Bea", 1003: "Cem"}
+_MANY = 1_000_000
+
+
+@dataclass
+class TelegramSide:
+    """Three people who write to the bot, and a group."""
+
+    service: Service
+    proxy: RunningProxy
+    channel: str = test_telegram.CHANNEL
+    chats: Sequence[str] = (str(ANN), *map(str, _PEOPLE), str(KITCHEN))
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        return [self.service.token, self.service.token.partition(":")[2]]
+
+    def say(self, chat: str, text: str) -> None:
+        number = int(chat)
+        self.service.people.write(chat=number, user=number if number > 0 else ANN, text=text)
+
+    def seen(self, chat: str) -> tuple[list[str], int]:
+        sends = [one for one in self.service.people.sends() if one["chat"] == int(chat)]
+        torn = self.proxy.torn
+        heard: dict[int, bool] = {}
+        for one in sends:
+            heard.setdefault(one["message"], not (one["is_last"] and one["line"] in torn))
+        shown = self.service.people.see(chat=int(chat))
+        texts, doubles = [], 0
+        for one, after in zip(shown, [*shown[1:], None], strict=True):
+            is_begun = one["text"].endswith(" …") and after is not None
+            is_again = after is not None and after["text"] == one["text"]
+            if (is_again or is_begun) and not heard[one["message_id"]]:
+                doubles += 1
+            else:
+                texts.append(one["text"])
+        return texts, doubles
+
+    def trouble(self, kind: str) -> None:
+        faults = self.service.people
+        if kind == FAILING:
+            # It is restarted: what is under way is done and never answered, then there is only what stands before it.
+            faults.fault(method="sendMessage", times=1, cut=True, after=True)
+            faults.fault(method="*", times=_MANY, status=502, garbage=True)
+        else:
+            about = {"description": "Too Many Requests: retry after 1", "retry_after": 1}
+            faults.fault(method="*", times=8, status=429, **about)
+
+    def relief(self) -> None:
+        self.service.people.calm()
+
+
+@contextlib.contextmanager
+def telegram_side(group: str) -> Iterator[TelegramSide]:
+    """Have Telegram, far away."""
+    with telegram() as service, RunningProxy(service.port) as proxy:
+        for user, name in _PEOPLE.items():
+            service.people.person(user=user, name=name)
+        side = TelegramSide(service, proxy)
+        with added(Service(proxy.port, service.token, service.people), "poll_seconds=2"):
+            for chat in side.chats:
+                is_group = int(chat) < 0
+                about = {"channel": side.channel, "chat": chat, "is_group": is_group, "unknown_sender_policy": "public"}
+                made = call("Chats.Create", **about)["chat"]
+                call("Wirings.Create", chat=made["id"], group=group, engage_mode="pattern", engage_pattern=".")
+            yield side
+
+
+@dataclass
+class DiscordSide:
+    """Three channels and a thread."""
+
+    discord: Discord
+    proxy: RunningProxy
+    chats: Sequence[str]
+    channel: str = discord_town.CHANNEL
+    secrets: Sequence[str] = (discord_town.TOKEN,)
+
+    def say(self, chat: str, text: str) -> None:
+        self.discord.say(chat, text)
+
+    def seen(self, chat: str) -> tuple[list[str], int]:
+        return self.discord.texts(chat), 0
+
+    def trouble(self, kind: str) -> None:
+        if kind == FAILING:
+            self.discord.do("fail", pattern="POST .*/messages", after=True, times=2)
+            self.discord.do("away", away=True)
+        else:
+            self.discord.do("fail", pattern=" /channels", status=429, retry_after=0.5, times=8)
+
+    def relief(self) -> None:
+        self.discord.do("calm")
+
+
+@contextlib.contextmanager
+def discord_side(group: str) -> Iterator[DiscordSide]:
+    """Have Discord, far away."""
+    with RunningProxy(discord_town.PORT) as proxy, discord_appliance(known_as=proxy.port, heartbeat=1.0) as discord:
+        chats = [str(discord.do("channel", name=name)) for name in ("garden", "kitchen", "cellar")]
+        rules = {"engage_mode": "pattern", "engage_pattern": "."}
+        for chat in chats:
+            chat_of(chat, group, **rules)
+        yield DiscordSide(discord, proxy, [*chats, str(discord.do("thread", parent=chats[0], name="roses"))])
