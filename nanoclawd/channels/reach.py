@@ -96,7 +96,7 @@ class Reach:
                 async with asyncio.timeout(self._pace.answer):
                     await ask()
                 break
-            except Exception:  # noqa: BLE001  # whatever it is, it is no answer
+            except Exception:  # whatever it is, it is no answer
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._news.wait()

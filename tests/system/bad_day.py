@@ -1,4 +1,4 @@
-"""A day on a bad network: its weather hour by hour, people who write all the while, and what has to be true after it."""
+"""A day on a bad network: its weather by the hour, people who write all the while, and what has to be true after it."""
 
 import random
 import time

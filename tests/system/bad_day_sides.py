@@ -1,14 +1,19 @@
 """The platforms of the bad day: each with some people in some chats, and a proxy before it."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
-from fault_proxy import RunningProxy
-from system import discord_town, test_telegram
+from fault_proxy import RunningProxy, Weather
+from homeserver.person import Person
+from system import discord_town, matrix, test_telegram
 from system.appliance import call
 from system.bad_day import FAILING
 from system.discord_town import Discord, chat_of, discord_appliance
+from system.matrix import matrix_appliance, people, wired
 from system.test_telegram import ANN, KITCHEN, Service, added, telegram
 
 _PEOPLE = {1002: "Bea", 1003: "Cem"}
@@ -115,3 +120,85 @@ def discord_side(group: str) -> Iterator[DiscordSide]:
         for chat in chats:
             chat_of(chat, group, **rules)
         yield DiscordSide(discord, proxy, [*chats, str(discord.do("thread", parent=chats[0], name="roses"))])
+
+
+class Elsewhere:
+    """A loop in a thread, for people whose client needs one."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="people", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def do[Result](self, call: Coroutine[Any, Any, Result]) -> Result:
+        """Return what a coroutine returns there."""
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result(60)
+
+
+@dataclass
+class MatrixSide:
+    """A person in two encrypted rooms and a plain one."""
+
+    ada: Person
+    bot: str
+    proxy: RunningProxy
+    elsewhere: Elsewhere
+    chats: Sequence[str]
+    channel: str = matrix.CHANNEL
+    secrets: Sequence[str] = ("syt_",)
+    """Which begins every access token of that server."""
+
+    def say(self, chat: str, text: str) -> None:
+        self.elsewhere.do(self.ada.say(chat, text))
+
+    def seen(self, chat: str) -> tuple[list[str], int]:
+        async def look() -> list[str]:
+            return self.ada.texts(chat, self.bot)
+
+        return self.elsewhere.do(look()), 0
+
+    def trouble(self, kind: str) -> None:
+        """People need the server all the time: that it is restarted is that the connections to it break."""
+        self.proxy.cut(reset=True)
+        self.proxy.change(Weather.TORN if kind == FAILING else Weather.SLOW)
+
+    def relief(self) -> None:
+        """It has worked all the time."""
+
+
+@contextlib.contextmanager
+def matrix_side(group: str) -> Iterator[MatrixSide]:
+    """Have a homeserver, far away."""
+    with contextlib.ExitStack() as stack:
+        proxies: list[RunningProxy] = []
+
+        def through(port: int) -> int:
+            proxies.append(stack.enter_context(RunningProxy(port)))
+            return proxies[0].port
+
+        server = stack.enter_context(matrix_appliance("poll_seconds=2", through=through))
+        elsewhere = stack.enter_context(Elsewhere())
+        bot = server.user_id(matrix.BOT)
+        lives = contextlib.AsyncExitStack()
+        (ada,) = elsewhere.do(lives.enter_async_context(people(server, "ada")))
+        try:
+            rooms = [elsewhere.do(_room(ada, bot, encrypted=encrypted)) for encrypted in (True, True, False)]
+            for room in rooms:
+                wired(room, group)
+            yield MatrixSide(ada, bot, proxies[0], elsewhere, rooms)
+        finally:
+            elsewhere.do(lives.aclose())
+
+
+async def _room(ada: Person, bot: str, *, encrypted: bool) -> str:
+    room = await ada.make_room(bot, encrypted=encrypted, direct=True)
+    await ada.sees_member(room, bot)
+    return room

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fault_proxy import Weather
 from system.bad_day import DAY, FAILING, FAIR, LIMITING, day
-from system.bad_day_sides import discord_side, telegram_side
+from system.bad_day_sides import discord_side, matrix_side, telegram_side
 
 HOURS = int(os.environ.get("NANOCLAW_SOAK_HOURS", "0"))
 SEED = int(os.environ.get("NANOCLAW_SOAK_SEED", "20260301"))
@@ -34,4 +34,10 @@ def test_on_telegram(group: str) -> None:
 def test_on_discord(group: str) -> None:
     luck = random.Random(SEED)
     with discord_side(group) as side:
+        day(side, weathers(luck), luck)
+
+
+def test_on_matrix(group: str) -> None:
+    luck = random.Random(SEED)
+    with matrix_side(group) as side:
         day(side, weathers(luck), luck)

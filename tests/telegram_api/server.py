@@ -282,7 +282,7 @@ class TelegramApi:
     async def _suffer(self, fault: Fault, request: web.Request, method: str, given: Json) -> web.StreamResponse | None:
         await asyncio.sleep(fault.stall)
         if fault.after:
-            await self._do(method, given)
+            self._note(request, await self._do(method, given))
         if fault.cut:
             assert request.transport is not None
             request.transport.abort()

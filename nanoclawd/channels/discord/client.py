@@ -133,7 +133,6 @@ class _Socket(DiscordWebSocket):
         except Exception as error:
             log.warning("a payload of Discord's gateway was skipped, after number %s: %s", self.sequence, _kind(error))
 
-
     def _note_interval(self) -> None:
         """Bound the silence by how often the gateway wants to hear: what answers no heartbeat is not there."""
         keeper = self._keep_alive

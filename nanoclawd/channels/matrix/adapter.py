@@ -60,7 +60,7 @@ class MatrixAdapter(BaseAdapter):
         """Prepare; ``pace`` says how long things may take."""
         self.name = name
         self._options = options
-        self._pace = pace or Pace()
+        self._pace = pace or Pace(long_poll=float(options.poll_seconds))
         self._directory = places.state
         self._own: OwnLoop | None = None
         self._session: Session | None = None

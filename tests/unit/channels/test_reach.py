@@ -16,15 +16,24 @@ class Platform:
         self.asked = 0
         self.told: list[Address] = []
         self.was_told = asyncio.Event()
+        self.was_asked = asyncio.Event()
 
     async def ask(self) -> None:
         self.asked += 1
+        self.was_asked.set()
         if not self.is_there:
             raise OSError
 
     async def never(self) -> None:
         self.asked += 1
+        self.was_asked.set()
         await asyncio.Event().wait()
+
+    async def asked_often(self, times: int) -> None:
+        async with asyncio.timeout(10):
+            while self.asked < times:
+                self.was_asked.clear()
+                await self.was_asked.wait()
 
     def again(self, address: Address) -> None:
         self.told.append(address)
@@ -40,8 +49,7 @@ async def test_what_waits_is_due_when_the_platform_answers():
     assert not reach.is_there(HERE)
     assert not reach.is_there(THERE)
     assert not reach.is_there(HERE)
-    while platform.asked < 3:
-        await asyncio.sleep(0)
+    await platform.asked_often(3)
     assert platform.told == []
     platform.is_there = True
     async with asyncio.timeout(10):
@@ -55,9 +63,7 @@ async def test_a_question_that_is_never_answered_is_asked_again():
     platform, reach = Platform(), Reach("x", ReachPace(first=0.001, longest=0.002, answer=0.01))
     reach.open(platform.never, platform.again)
     reach.failed()
-    async with asyncio.timeout(10):
-        while platform.asked < 3:
-            await asyncio.sleep(0.001)
+    await platform.asked_often(3)
     await reach.close()
 
 
@@ -79,8 +85,7 @@ async def test_news_of_the_platform_have_it_asked_at_once():
     reach.open(platform.ask, platform.again)
     reach.failed()
     assert not reach.is_there(HERE)
-    while not platform.asked:
-        await asyncio.sleep(0)
+    await platform.asked_often(1)
     platform.is_there = True
     await asyncio.sleep(0)
     reach.tell()
