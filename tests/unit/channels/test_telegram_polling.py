@@ -114,6 +114,23 @@ async def test_trouble_of_the_service_is_waited_out(stage: Stage):
     await healthy(stage, HealthState.OK)
 
 
+async def test_what_stands_before_telegram_is_no_news_for_the_journal(stage: Stage, caplog: pytest.LogCaptureFixture):
+    """A page of a proxy's in the place of an answer: the channel is away, and no stack is logged for each of them."""
+    await stage.up()
+    chat = Address("tele", str(ANN))
+    stage.api.fault("*", times=1000, status=502, garbage=True)
+    assert not isinstance(await stage.deliver(Text("hello")), Delivered)
+    assert not stage.adapter.reachable(chat)
+    stage.people.write(ANN, ANN, "hello")  # ends the question that is open
+    await healthy(stage, HealthState.DEGRADED)
+    stage.api.calm()
+    await stage.received.until(lambda: stage.received.due == [chat])
+    await healthy(stage, HealthState.OK)
+    ours = [one for one in caplog.records if not one.name.startswith("aiohttp")]
+    assert not [one for one in ours if one.exc_info]
+    assert "Bad Gateway" not in "".join(one.getMessage() for one in ours)
+
+
 async def test_an_answer_that_is_lost_doubles_nothing(stage: Stage):
     await stage.up()
     stage.api.fault("getUpdates", times=4, cut=True)
