@@ -5,6 +5,7 @@ import contextlib
 import hmac
 import inspect
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from aiohttp import web
 from . import rules
 from .limits import Limits
 from .methods import Methods, Upload
+from .moments import Moments
 from .people import People
 from .rules import ApiError, bad_request
 from .world import Json, World
@@ -62,6 +64,7 @@ class TelegramApi:
         self.faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[str, Json]] = []
+        self.moments_seen = Moments()
         self._poll: asyncio.Future[None] | None = None
         self._webhook: Json = {}
         self._pushing: asyncio.Task[None] | None = None
@@ -120,10 +123,14 @@ class TelegramApi:
         waiting = len(self.world.updates)
         return {"calls": dict(self.calls), "refused": self.limits.refused, "waiting": waiting}
 
+    def moments(self) -> Json:
+        """Return when messages were told and answers came: wall-clock seconds, chat, text."""
+        return self.moments_seen.as_json()
+
     # Requests of the bot.
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
-        method = request.match_info["method"]
+        method, came = request.match_info["method"], time.time()
         try:
             given = await _parameters(request)
             # [Making requests] "https://api.telegram.org/bot<token>/METHOD_NAME"; observed: 401 for one that is not
@@ -131,6 +138,8 @@ class TelegramApi:
             if not hmac.compare_digest(request.match_info["token"].encode(), self.token.encode()):
                 raise ApiError(401, "Unauthorized")
             self.calls[method] += 1
+            if method == "sendMessage":
+                self.moments_seen.answer_came(came, given)
             self.log.append((method, {key: value for key, value in given.items() if not isinstance(value, Upload)}))
             del self.log[:-5000]
             fault = self._next_fault(method)
@@ -187,6 +196,7 @@ class TelegramApi:
                 news.cancel()
                 if poll.done():
                     raise ApiError(409, _CONFLICT)
+            self.moments_seen.told(found)
             return found
         finally:
             if not poll.done():
