@@ -29,7 +29,7 @@ APART_SECONDS = 0.06
 
 BURST = 1000
 MOST_RATIO = 1.2
-_BURST_PATIENCE_SECONDS = 300.0
+_BURST_PATIENCE_SECONDS = 150.0
 _SETTLE_SECONDS = 2.0
 _MILLISECONDS = 1000.0
 
@@ -163,7 +163,7 @@ def _burst(platform: Platform) -> list[Result]:
     exceeded = platform.exceeded()
     begun = time.time()
     platform.write(sent)
-    moments = platform.answered([echo(text) for _, text in sent], _BURST_PATIENCE_SECONDS)
+    moments = platform.seen([echo(text) for _, text in sent], _BURST_PATIENCE_SECONDS)
     came = [(moment, chat, text) for moment, chat, text in moments.came if moment >= begun]
     seconds = came[-1][0] - begun
     order = _Order.of(sent, [(chat, text) for _, chat, text in came])

@@ -122,17 +122,22 @@ class Platform(ABC):
         """Wait until all of these have come as answers, and return the moments.
 
         Raises:
-            TimeoutError: they have not; it says how many are missing.
+            TimeoutError: they have not.
         """
-        missing = set(texts)
-        moments = self.moments()
-        ends = time.monotonic() + seconds
-        while missing := missing - {text for _, _, text in moments.came}:
-            if time.monotonic() > ends:
-                raise TimeoutError(f"{self.name}: {len(missing)} answers have not come, {min(missing)!r} among them")
-            time.sleep(_LOOK_SECONDS if len(texts) == 1 else 1.0)  # a look costs the server time
-            moments = self.moments()
+        moments = self.seen(texts, seconds)
+        missing = set(texts) - {text for _, _, text in moments.came}
+        if missing:
+            raise TimeoutError(f"{self.name}: {len(missing)} answers have not come, {min(missing)!r} among them")
         return moments
+
+    def seen(self, texts: Sequence[str], seconds: float) -> Moments:
+        """Wait until all of these have come, or so long, and return the moments."""
+        ends = time.monotonic() + seconds
+        while True:
+            moments = self.moments()
+            if set(texts) <= {text for _, _, text in moments.came} or time.monotonic() > ends:
+                return moments
+            time.sleep(_LOOK_SECONDS if len(texts) == 1 else 1.0)  # a look costs the server time
 
     def ask(self, messages: Sequence[tuple[str, str]], seconds: float = _PATIENCE_SECONDS) -> Moments:
         """Have people write at once (chats and texts), and wait until every message has its answer."""
