@@ -153,6 +153,9 @@ class _Order:
         overtaken = sum(later < earlier for ranked in ranks for earlier, later in pairwise(ranked))
         return cls(lost, doubled, overtaken)
 
+    def __str__(self) -> str:
+        return f"{self.lost} lost, {self.doubled} doubled, {self.overtaken} overtaken"
+
 
 def _burst(platform: Platform) -> list[Result]:
     """Write a thousand messages at once, and wait until all are answered."""
