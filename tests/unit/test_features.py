@@ -27,8 +27,12 @@ OWNED = frozenset(
         (202, 202),
         # What its tools do.
         *((50, 60), (70, 75), (77, 77), (125, 127)),
+        # What comes from chat platforms, and goes there.
+        *((47, 47), (49, 49)),
         # What it says to other agents.
         *((76, 76), (101, 101)),
+        # What its programs need to get out.
+        (106, 106),
         # What a chat platform makes of it.
         *((47, 49),),
         # What it does at a time.
@@ -43,8 +47,10 @@ MENDED = frozenset(
     | {"1", "3", "3b", "4", "55", "67", "68", "75", "77"}
     | {"15", "36", "39"}
     | {"23", "26"}
+    | {"39"}
     | {"29", "57", "68", "70", "71", "73"}
     | {"24", "38", "66", "72", "74"}
+    | {"69"}
     | {"56"}
     | {"2", "6", "12", "13", "17", "26", "78"}
     | {"5", "7", "7a", "25", "35", "37", "61", "64", "65", "66", "72"}

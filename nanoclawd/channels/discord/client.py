@@ -75,7 +75,7 @@ class _FloodError(Exception):
 
 
 class _Unpacker:
-    """The library's way of unpacking ``zlib-stream``, with a bound."""
+    """Unpacks ``zlib-stream``, with a bound. The library would take zstd, without one, where that is installed."""
 
     COMPRESSION_TYPE = "zlib-stream"
 
@@ -110,8 +110,7 @@ class _Socket(DiscordWebSocket):
         super().__init__(socket, loop=loop)
         if isinstance(socket, _Response):
             socket.user = self
-        if self._decompressor.COMPRESSION_TYPE == _Unpacker.COMPRESSION_TYPE:
-            self._decompressor = _Unpacker()
+        self._decompressor = _Unpacker()
 
     async def received_message(self, msg: Any, /) -> None:
         """Take a payload.
@@ -155,8 +154,11 @@ class _Http(HTTPClient):
         """Connect to the gateway, with a bound on what one frame may have."""
         if self.session is None:
             raise RuntimeError("the client is not open")
+        asked = yarl.URL(url)
+        if "compress" in asked.query:
+            asked = asked.update_query(compress=_Unpacker.COMPRESSION_TYPE)
         self.websocket = await self.session.ws_connect(
-            url,
+            asked,
             max_msg_size=MAX_FRAME_BYTES,
             autoclose=False,
             headers={"User-Agent": self.user_agent},

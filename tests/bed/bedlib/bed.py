@@ -10,7 +10,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import cache, cgroups, host, images, machine, package, rootfs
+from . import cache, cgroups, host, images, machine, package, rootfs, unpacked
 from .command import run
 from .settings import BED_SOURCES, BedError, Settings
 from .stages import Stages
@@ -113,6 +113,7 @@ def _boot(settings: Settings, stages: Stages) -> int:
     with stages.stage("the container base image and wheels"):
         base = rootfs.base_image(settings, stages.note)
         wheels = rootfs.wheels(settings, stages.note)
+        unpacked.for_tests(stages.note)
     with stages.stage(f"laying out the bed {settings.name!r}"):
         machine.end(settings)  # an `up` that was killed may have left something half booted
         cache.discard(settings.directory)

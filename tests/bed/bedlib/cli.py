@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from . import bed, builder, enter, fedora, host, images, machine, package, rootfs
+from . import bed, builder, enter, fedora, host, images, machine, package, rootfs, unpacked
 from .settings import REPOSITORY, BedError, Settings, from_environment
 from .stages import Stages
 
@@ -128,6 +128,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def _builder(settings: Settings, arguments: argparse.Namespace) -> int:
     host.prepare(_say)
+    unpacked.for_tests(_say)
     return builder.run(rootfs.builder_tree(settings, _say), arguments.words, rootfs.wheels(settings, _say))
 
 

@@ -1,0 +1,132 @@
+"""The Matrix channel on bad networks, with a server that asks to wait, and with odd events (W-39).
+
+``NANOCLAW_SOAK_WEATHERS`` says through how many kinds of weather, one after the other, messages go both ways (10).
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fault_proxy import FaultProxy, Weather
+from homeserver.server import Homeserver
+from nanoclawd.channels.adapter import HealthState
+from nanoclawd.channels.matrix.pace import Pace
+from nanoclawd.sessions.ports import Delivered, Text, Undelivered
+from unit.channels.contract import Received, outgoing
+from unit.channels.matrix.stage import Stage, staged
+
+WEATHERS = int(os.environ.get("NANOCLAW_SOAK_WEATHERS", "10"))
+QUICK = Pace(long_poll=0.5, grace=0.7, request=1.0, longest_pause=0.5, key_patience=1.0)
+
+
+@pytest.fixture
+async def proxy(server: Homeserver) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(server.port, pause=0.01) as made:
+        yield made
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def delivered(stage: Stage, room: str, text: str, name: str) -> None:
+    """Deliver as the appliance does: again and again, under the same name."""
+    async with asyncio.timeout(120):
+        while True:
+            outcome = await stage.adapter.deliver(outgoing(stage.address(room), Text(text), name))
+            if isinstance(outcome, Delivered):
+                return
+            assert not outcome.permanent, outcome
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+async def test_whatever_the_network_does_every_message_arrives_once_and_in_order(
+    server: Homeserver,
+    proxy: FaultProxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    received: Received,
+    encrypted: bool,
+):
+    chance = random.Random(20260101)
+    url = f"http://127.0.0.1:{proxy.port}"
+    async with staged(server, tmp_path, 1000 + encrypted, monkeypatch, homeserver=url) as stage:
+        stage.pace = QUICK
+        stage.adapter = stage.make()
+        await stage.adapter.setup(received)
+        room = await stage.meet(encrypted=encrypted)
+        await delivered(stage, room, "out 0", "out-0")
+        await stage.ada.say(room, "in 0")
+        await received.until(lambda: received.events)
+        before = open_files()
+        sent = ["in 0"]
+
+        async def weather() -> None:
+            for kind in (chance.choice(list(Weather)) for _ in range(WEATHERS)):
+                await proxy.change(kind)
+                await asyncio.sleep(chance.uniform(0.3, 1.5))
+                if chance.random() < 0.3:
+                    await proxy.cut(reset=chance.random() < 0.5)
+                await proxy.change(Weather.FAIR)
+                await asyncio.sleep(chance.uniform(0.0, 0.4))
+
+        async def people() -> None:
+            while not changing.done():
+                sent.append(f"in {len(sent)}")
+                await stage.ada.say(room, sent[-1])
+                await asyncio.sleep(chance.uniform(0.05, 0.3))
+
+        changing = asyncio.create_task(weather())
+        talking = asyncio.create_task(people())
+        number = 1
+        while not changing.done():
+            await delivered(stage, room, f"out {number}", f"out-{number}")
+            number += 1
+        await asyncio.gather(changing, talking)
+        async with asyncio.timeout(60):
+            await received.until(lambda: len({one.message_id for one in received.events}) >= len(sent))
+        told = list({one.message_id: one.text for one in received.events}.values())
+        assert told == sent
+        await stage.ada.hears(room, f"out {number - 1}")
+        assert stage.ada.texts(room) == [f"out {one}" for one in range(number)]
+        assert not stage.ada.unreadable
+        assert stage.adapter.health().state is HealthState.OK
+        assert open_files() <= before + 8
+        assert not received.lost_for
+        assert not received.aside
+
+
+async def test_a_server_that_asks_to_wait_is_given_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, received: Received
+):
+    strict = {"rc_message": {"per_second": 0.5, "burst_count": 3}}
+    server = Homeserver(tmp_path / "strict", limits=strict)
+    await asyncio.to_thread(server.start)
+    try:
+        (tmp_path / "stage").mkdir()
+        async with staged(server, tmp_path / "stage", 1, monkeypatch) as stage:
+            await stage.adapter.setup(received)
+            room = await stage.meet()
+            outcomes = [
+                await stage.adapter.deliver(outgoing(stage.address(room), Text(f"text {number}"), f"row-{number}"))
+                for number in range(6)
+            ]
+            refused = [one for one in outcomes if isinstance(one, Undelivered)]
+            assert refused
+            for one in refused:
+                assert not one.permanent
+                assert one.retry_after is not None
+                assert 0 < one.retry_after <= 60
+            # After that time it is taken.
+            last = refused[-1].retry_after
+            assert last is not None
+            await asyncio.sleep(last + 0.1)
+            again = await stage.adapter.deliver(outgoing(stage.address(room), Text("at last"), "row-last"))
+            assert isinstance(again, Delivered)
+    finally:
+        server.stop()
