@@ -21,6 +21,8 @@ import yarl
 from discord.gateway import DiscordClientWebSocketResponse, DiscordWebSocket, ReconnectWebSocket
 from discord.http import HTTPClient, Route
 
+from nanoclawd.channels.discord.gate import Gate
+
 log = logging.getLogger(__name__)
 
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
@@ -143,7 +145,7 @@ class _Http(HTTPClient):
     """The library's requests, sent to the configured place."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, api: str | None, seconds: float) -> None:
-        super().__init__(loop, max_ratelimit_timeout=LONGEST_RATE_LIMIT)
+        super().__init__(loop, max_ratelimit_timeout=LONGEST_RATE_LIMIT, http_trace=Gate().trace)
         self.session: aiohttp.ClientSession | None = None
         """Ours, for the gateway and for files: what it asks for has no token in it."""
         self.websocket: aiohttp.ClientWebSocketResponse | None = None
