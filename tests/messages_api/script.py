@@ -9,7 +9,7 @@ The last thing that was said to the model holds directives, one a line; other li
 ``@say TEXT``           answers, ending the turn; ``{results}`` stands for what the tools answered,
                         ``{system}`` for the first line of the system prompt's end, ``{turns}`` for how many
                         times a person has spoken
-``@count N``            answers with the numbers from 1 to N, a piece each
+``@count N [SECONDS]``  answers with the numbers from 1 to N, a piece each, within so many seconds
 ``@status N [SECONDS]``  answers with this HTTP status once, with a retry-after
 ``@always N [SECONDS]``  the same for ever
 ``@poison``             is refused with 400, and so is every request that has it anywhere in its messages

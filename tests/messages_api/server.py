@@ -153,7 +153,9 @@ class _Turn:
             elif name == "@say":
                 return await self._answer(self._filled(rest))
             elif name == "@count":
-                return await self._answer(" ".join(map(str, range(1, int(rest) + 1))), pieces=int(rest))
+                count, _, seconds = rest.partition(" ")
+                text = " ".join(map(str, range(1, int(count) + 1)))
+                return await self._answer(text, pieces=int(count), seconds=float(seconds or 0))
             elif name == "@slow":
                 await asyncio.sleep(float(rest))
             elif name not in {"@and", "@beside"} and (name in {"@always", "@stall"} or self._first_time(number)):
@@ -213,7 +215,7 @@ class _Turn:
             await self._event("content_block_stop", index=index)
         return await self._end("tool_use")
 
-    async def _answer(self, text: str, pieces: int = 2) -> web.StreamResponse:
+    async def _answer(self, text: str, pieces: int = 2, seconds: float = 0) -> web.StreamResponse:
         usage = {"input_tokens": 100, "output_tokens": 20, "cache_read_input_tokens": 30}
         usage["cache_creation_input_tokens"] = 40
         if not self.body.get("stream"):
@@ -223,6 +225,7 @@ class _Turn:
         await self._event("content_block_start", index=0, content_block={"type": "text", "text": ""})
         async for piece in _pieces(text, pieces):
             await self._event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
+            await asyncio.sleep(seconds / pieces)
         await self._event("content_block_stop", index=0)
         return await self._end("end_turn")
 

@@ -36,7 +36,7 @@ def status(content_type: str, body: bytes) -> int:
 @given(JSON, st.sampled_from(["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json"]))
 def test_json_is_handed_on_as_it_was_sent(value: object, kind: str):
     text = json.dumps(value, ensure_ascii=False)
-    assert read(kind, text.encode(errors="surrogatepass").replace(b"\xed", b"?")).suffix == ".json"
+    assert read(kind, text.encode(errors="replace")).suffix == ".json"
     assert read(kind, json.dumps(value).encode()) == Payload(json.dumps(value), ".json")
 
 

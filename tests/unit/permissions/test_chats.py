@@ -285,7 +285,7 @@ async def test_an_agent_that_was_deleted_meanwhile(stage: Stage):
     group = await stage.group("helper")
     await stage.unknown_chat(written())
     await stage.database.run(agent_groups.delete, group.id)
-    assert "no group helper" in await stage.press(OWNER, the_card(stage), "connect:helper")
+    assert "no group 'helper'" in await stage.press(OWNER, the_card(stage), "connect:helper")
     assert len(await stage.pending()) == 1
 
 
