@@ -22,7 +22,7 @@ format: ## let ruff lay out the sources
 	@$(BED) builder -- sh -c 'ruff format . && ruff check --fix .'
 
 test-unit: ## unit and property tests, without a bed (TESTS='-k name' narrows them)
-	@$(BED) builder -- python3 -m pytest tests/unit $(TESTS)
+	@$(BED) builder -- python3 -m pytest -n 4 --dist loadfile tests/unit $(TESTS)
 
 test-system: ## system tests in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
 	@BED_NAME=$${BED_NAME:-test} tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system $(TESTS)

@@ -3,10 +3,12 @@
 import json
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from nanoclaw_runner.contract.agent_config import DEFAULT_MAX_MESSAGES_PER_PROMPT, AgentConfig, to_json
 from nanoclaw_runner.contract.clock import now_text
@@ -14,6 +16,7 @@ from nanoclaw_runner.contract.skills import Skill, find
 from nanoclawd.agents import memory, mounts
 from nanoclawd.atomic_file import write_atomically
 from nanoclawd.config import Config, Endpoint
+from nanoclawd.egress.rules import Rule
 from nanoclawd.errors import NanoclawError
 from nanoclawd.images.group_images import reference
 from nanoclawd.images.service import stage_of
@@ -145,13 +148,17 @@ class Provisioner:
                 log.warning("%s was there before its group: moved to %s", tree, kept)
 
     def publish_agents(
-        self, groups: list[AgentGroup], configurations: Mapping[str, GroupConfiguration] | None = None
+        self,
+        groups: list[AgentGroup],
+        configurations: Mapping[str, GroupConfiguration] | None = None,
+        rules: Sequence[Rule] = (),
     ) -> None:
         """Tell the gateway which uid is whose, and what each may reach (an endpoint that has gone: nothing).
 
         Args:
             groups: all that there are.
             configurations: by the groups' ids.
+            rules: of where agents may go.
         """
         known = configurations or {}
         agents = [
@@ -162,7 +169,8 @@ class Provisioner:
             }
             for group in groups
         ]
-        write_atomically(AGENTS_FILE, json.dumps({"version": 1, "agents": agents}) + "\n", mode=0o644)
+        published = {"version": 2, "agents": agents, "egress": [msgspec.to_builtins(rule) for rule in rules]}
+        write_atomically(AGENTS_FILE, json.dumps(published) + "\n", mode=0o644)
 
     def _endpoints(self, group: AgentGroup, configuration: GroupConfiguration) -> list[str]:
         servers = [server.url.partition("/")[0] for server in configuration.mcp_servers if server.url]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import apsw
@@ -14,13 +14,14 @@ from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.agents.notes import note_to
 from nanoclawd.agents.provision import Provisioner, Published, trees_of
 from nanoclawd.config import Config
+from nanoclawd.egress.rules import Rule
 from nanoclawd.errors import AlreadyExists, InvalidName, NotFound, Refused, Unavailable
 from nanoclawd.images.group_images import remove_image
 from nanoclawd.journal import about
 from nanoclawd.paths import StatePaths
 from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.sessions.registry import Sessions
-from nanoclawd.store import agent_groups, chats, group_configuration
+from nanoclawd.store import agent_groups, chats, egress, group_configuration
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.database import Database
@@ -80,8 +81,8 @@ class AgentService:
         self._published = published
         async with self._writing:
             # Read with the lock: a group that is made meanwhile would be taken for one that has gone.
-            groups, configurations = await self._all()
-            changed = await asyncio.to_thread(self._write_all, groups, configurations)
+            everything = await self._all()
+            changed = await asyncio.to_thread(self._write_all, everything)
             if changed or await asyncio.to_thread(self._units.unread):
                 await self._reload()
 
@@ -242,8 +243,7 @@ class AgentService:
             async with self._writing:
                 self._units.remove_group(folder)
                 await self._reload()
-                groups, configurations = await self._all()
-                await asyncio.to_thread(self._provisioner.publish_agents, groups, configurations)
+                await self._publish_agents(await self._all())
             await self._remove_files(folder)
             if configuration.image_tag is not None:
                 await remove_image(self._manager, folder, configuration.image_tag)
@@ -281,25 +281,43 @@ class AgentService:
         """
         async with self._writing:
             # Read with the lock: of two changes the later one is written last.
-            groups, configurations = await self._all()
-            group = next((one for one in groups if one.id == group_id), None)
+            everything = await self._all()
+            group = next((one for one in everything.groups if one.id == group_id), None)
             if group is None:
                 raise NotFound("the group was deleted meanwhile", hint="ncl groups list")
-            configuration = configurations[group_id]
+            configuration = everything.configurations[group_id]
             try:
                 changed = await asyncio.to_thread(self._provisioner.write, group, self._published, configuration)
-                await asyncio.to_thread(self._provisioner.publish_agents, groups, configurations)
+                await self._publish_agents(everything)
             except OSError as error:
                 raise _unwritable(error) from error
             if changed:
                 await self._reload()
 
-    async def _all(self) -> tuple[list[AgentGroup], dict[str, GroupConfiguration]]:
+    async def publish_egress(self) -> None:
+        """Tell the gateway the rules as they are written now; they hold when this returns.
+
+        Raises:
+            Unavailable: that is not possible at the moment; the next change, or the next start of the daemon, does it.
+        """
+        async with self._writing:
+            try:
+                await self._publish_agents(await self._all())
+            except OSError as error:
+                raise Unavailable(f"the gateway can't be told: {error}", hint="ncl doctor") from error
+
+    async def _publish_agents(self, everything: "_Everything") -> None:
+        await asyncio.to_thread(
+            self._provisioner.publish_agents, everything.groups, everything.configurations, everything.rules
+        )
+
+    async def _all(self) -> "_Everything":
         return await self._database.run(_everything)
 
-    def _write_all(self, groups: list[AgentGroup], configurations: dict[str, GroupConfiguration]) -> bool:
+    def _write_all(self, everything: "_Everything") -> bool:
+        groups, configurations = everything.groups, everything.configurations
         changed = [self._provisioner.write(group, self._published, configurations[group.id]) for group in groups]
-        self._provisioner.publish_agents(groups, configurations)
+        self._provisioner.publish_agents(groups, configurations, everything.rules)
         gone = self._units.groups() - {group.folder for group in groups}
         removed = [self._units.remove_group(folder) for folder in sorted(gone)]
         return any(changed) or any(removed)
@@ -362,8 +380,18 @@ def selection(text: str) -> tuple[str, ...] | None:
     return tuple(sorted(names))
 
 
-def _everything(connection: apsw.Connection) -> tuple[list[AgentGroup], dict[str, GroupConfiguration]]:
-    return agent_groups.every(connection), group_configuration.every(connection)
+@dataclass(frozen=True, slots=True)
+class _Everything:
+    """What there is to be written: of one moment."""
+
+    groups: list[AgentGroup]
+    configurations: dict[str, GroupConfiguration]
+    rules: list[Rule]
+
+
+def _everything(connection: apsw.Connection) -> _Everything:
+    rules = [row.rule for row in egress.listed(connection)]
+    return _Everything(agent_groups.every(connection), group_configuration.every(connection), rules)
 
 
 def _unwritable(error: OSError) -> Unavailable:

@@ -51,7 +51,7 @@ class Client:
     ) -> None:
         self._socket.close()
 
-    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+    def call(self, method: str, /, **parameters: object) -> dict[str, Any]:
         """Call a method of ``io.nanoclaw`` (``Groups.List``) and return its reply.
 
         Raises:

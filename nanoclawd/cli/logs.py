@@ -1,4 +1,4 @@
-"""``ncl sessions logs`` and ``ncl channels logs``: journalctl with the caller's own rights, its lines cleaned."""
+"""``ncl sessions logs``, and its like of channels and egress: journalctl with the caller's rights, lines cleaned."""
 
 import argparse
 import contextlib
@@ -20,6 +20,15 @@ def logs(given: argparse.Namespace) -> int:
     with Client(socket_path(given.socket)) as client:
         session = client.call("Sessions.Get", id=given.id)["session"]
     return follow(given, matches(session["id"], session["unit"]))
+
+
+def egress(given: argparse.Namespace) -> int:
+    """Print what agents have asked for of other hosts."""
+    group = None
+    if given.name is not None:
+        with Client(socket_path(given.socket)) as client:
+            group = client.call("Groups.Get", name=given.name)["group"]["name"]
+    return follow(given, egress_matches(group))
 
 
 def follow(given: argparse.Namespace, wanted: Iterable[str]) -> int:
@@ -69,6 +78,12 @@ def matches(session_id: str, unit: str) -> list[str]:
         f"NANOCLAW_SESSION={session_id}",
         "_SYSTEMD_UNIT=nanoclawd.service",
     ]
+
+
+def egress_matches(group: str | None) -> list[str]:
+    """Return journalctl's matches of the audit; only the gateway's own records are believed."""
+    found = ["NANOCLAW_AUDIT=egress", "_SYSTEMD_UNIT=nanoclaw-gateway.service"]
+    return found if group is None else [*found, f"NANOCLAW_GROUP={group}"]
 
 
 def of_services(*names: str) -> list[str]:

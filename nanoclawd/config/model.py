@@ -214,13 +214,17 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds of the agents' way out.
 
     Attributes:
-        max_body: bytes of one request's body.
+        max_body: bytes of one request's body to an endpoint.
         max_connections: connections of one agent group at once; enough for every session that can be awake by default.
+        max_egress: connections of one agent group to other hosts at once.
+        egress_idle: seconds after which a connection to another host on which nothing goes is ended.
         drain: seconds that running answers get when the gateway is stopped.
     """
 
     max_body: BodySize = 8 * MIB
     max_connections: Connections = 64
+    max_egress: Connections = 128
+    egress_idle: Seconds = 600.0
     drain: Seconds = 60.0
 
 

@@ -32,6 +32,7 @@ INTERFACES = (
     "Mounts",
     "Usage",
     "Peers",
+    "Egress",
     "Hooks",
 )
 

@@ -6,6 +6,7 @@ from nanoclawd.control import (
     channels,
     chat,
     chats,
+    egress,
     groups,
     hooks,
     images,
@@ -47,4 +48,5 @@ def methods_of(backend: Backend, bounds: Bounds) -> Methods:
         **hooks.methods(backend.hooks),
         **usage.usage(backend.usage),
         **usage.peers(backend.peer_links),
+        **egress.methods(backend.egress),
     }

@@ -5,6 +5,7 @@ import logging
 import os
 from pathlib import Path
 
+from nanoclawd.agents.egress import EgressRules
 from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
 from nanoclawd.agents.service import AgentService
@@ -88,6 +89,7 @@ class Appliance:
         self.images = ImageService(config, paths, self.database, self.manager, units, share)
         self.provisioner = Provisioner(paths, units, config, share)
         self.agents = AgentService(config, paths, self.database, self.sessions, self.manager, units, self.provisioner)
+        self.egress = EgressRules(self.database, self.agents)
         group_images = GroupImages(config, paths, self.manager, units)
         self.outfit = Outfit(config, self.database, self.agents, group_images, self.provisioner)
         self.permissions = Permissions(

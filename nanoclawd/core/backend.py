@@ -7,6 +7,7 @@ from nanoclawd.core.backends.channels import ChannelsBackend
 from nanoclawd.core.backends.chat import ChatBackend
 from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
+from nanoclawd.core.backends.egress import EgressBackend
 from nanoclawd.core.backends.groups import GroupsBackend
 from nanoclawd.core.backends.hooks import HooksBackend
 from nanoclawd.core.backends.images import ImagesBackend
@@ -51,4 +52,5 @@ class Backend:
         self.tasks = TasksBackend(database, appliance.tasks)
         self.usage = UsageBackend(database, appliance.usage)
         self.peer_links = PeersBackend(database, appliance.making)
+        self.egress = EgressBackend(appliance.egress)
         self.hooks = HooksBackend(database, appliance.hooks)

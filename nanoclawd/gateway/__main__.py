@@ -7,11 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections import Counter
 from pathlib import Path
 
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 from systemd import daemon
 
 from nanoclawd import config as configuration
@@ -19,71 +16,15 @@ from nanoclawd import journal, paths
 from nanoclawd.config import Config
 from nanoclawd.errors import ConfigError, NanoclawError
 from nanoclawd.gateway.credentials import load_credentials
+from nanoclawd.gateway.egress import Way
+from nanoclawd.gateway.front import Front
 from nanoclawd.gateway.policy import AgentDirectory, subordinate_ranges
-from nanoclawd.gateway.proxy import Proxy, peer_uid
-from nanoclawd.gateway.refusals import Refusal
+from nanoclawd.gateway.proxy import Proxy
 
 IDENTIFIER = "nanoclaw-gateway"
-KEEP_ALIVE_SECONDS = 15.0
-"""An idle connection of a container is closed after this; it counts against its group's bound."""
-
-LINGERING_SECONDS = 2.0
-"""What a caller still sends of a refused body is read for this long, so that it gets to read the refusal."""
-
-MAX_HEADER_LINE_BYTES = 8 * 1024
 _STOP_MARGIN_SECONDS = 15.0
-_OVER_BOUND = (
-    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-    b'{"error": {"message": "too many connections of this agent group at once", "type": "too_many_connections"}}'
-)
 
 log = logging.getLogger(__name__)
-
-
-class BoundedServer(web.Server):
-    """An HTTP server on a unix socket that counts the connections of each peer and turns away those over the bound."""
-
-    def __init__(self, proxy: Proxy, max_connections: int) -> None:
-        silent = logging.getLogger("aiohttp.server")
-        silent.disabled = True  # it writes what a container sends; the proxy writes what matters
-        super().__init__(
-            proxy.handle,
-            handler_cancellation=True,  # a caller that leaves ends its request at the endpoint
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-            lingering_time=LINGERING_SECONDS,
-            max_line_size=MAX_HEADER_LINE_BYTES,
-            max_field_size=MAX_HEADER_LINE_BYTES,
-            access_log=None,
-            logger=silent,
-            tcp_keepalive=False,
-        )
-        self._max_connections = max_connections
-        self._peers: dict[RequestHandler, int] = {}
-        self._counts: Counter[int] = Counter()
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Count the connection, or answer it at once and close it."""
-        super().connection_made(handler, transport)
-        try:
-            uid = peer_uid(transport)
-        except Refusal:
-            transport.close()
-            return
-        self._peers[handler] = uid
-        self._counts[uid] += 1
-        if self._counts[uid] > self._max_connections:
-            transport.write(_OVER_BOUND)
-            transport.close()
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Count the connection's end."""
-        super().connection_lost(handler, exc)
-        uid = self._peers.pop(handler, None)
-        if uid is None:
-            return
-        self._counts[uid] -= 1
-        if not self._counts[uid]:
-            del self._counts[uid]
 
 
 def activated_socket() -> socket.socket:
@@ -110,19 +51,22 @@ async def serve(config: Config, agents: AgentDirectory, listening: socket.socket
         loop.add_signal_handler(number, stop.set)
     names = sorted({endpoint.credential for endpoint in config.endpoints.values() if endpoint.credential})
     async with Proxy(config, agents, load_credentials(names)) as proxy:
-        server = BoundedServer(proxy, config.gateway.max_connections)
+        bounds = config.gateway
+        way = Way(agents, bounds.egress_idle)
+        server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
         # Not create_unix_server: it would remove the socket, which belongs to systemd, from the file system at the end.
         listener = await loop.create_server(server, sock=listening, backlog=socket.SOMAXCONN)
         daemon.notify("READY=1")
         async with asyncio.TaskGroup() as tasks:
             feeding = tasks.create_task(_feed_watchdog())
             await stop.wait()
-            drain = config.gateway.drain
+            drain = bounds.drain
             daemon.notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((drain + _STOP_MARGIN_SECONDS) * 1_000_000)}")
             listener.close()
             await asyncio.sleep(0)  # what was accepted in this turn of the loop begins its request
-            server.pre_shutdown()
+            server.stop_idle()
             await server.shutdown(drain)
+            way.close()
             feeding.cancel()
 
 

@@ -19,10 +19,11 @@ import msgspec
 
 from nanoclawd.config import Endpoint
 from nanoclawd.config.values import EndpointName
+from nanoclawd.egress.rules import Rule
 from nanoclawd.errors import NanoclawError, Unavailable
 from nanoclawd.gateway.refusals import Refusal
 
-MAX_AGENTS_BYTES = 1024 * 1024
+MAX_AGENTS_BYTES = 4 * 1024 * 1024
 """A longer agents.json is refused, and everybody with it."""
 
 # Letters, digits and a few marks: no percent sign, hence nothing is encoded and the text that is compared is the text
@@ -43,8 +44,10 @@ class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _AgentsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    version: Literal[1]
+    # 1 had no rules: a daemon that is older than this gateway goes on serving models.
+    version: Literal[1, 2]
     agents: Annotated[tuple[Agent, ...], msgspec.Meta(max_length=10_000)]
+    egress: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=10_000)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class AgentDirectory:
         self._ranges = ranges
         self._seen: tuple[int, int, int] | None = None
         self._by_uid: Mapping[int, Agent] = {}
+        self._rules: Mapping[str, tuple[Rule, ...]] = {}
 
     def find(self, host_uid: int) -> Agent:
         """Return the caller's agent group.
@@ -115,6 +119,19 @@ class AgentDirectory:
         if agent is None:
             raise Refusal(403, "unknown_caller", f"uid {host_uid} belongs to no agent group")
         return agent
+
+    def rules_of(self, agent: Agent) -> tuple[Rule, ...]:
+        """Return the rules of a group and of all groups, as they were when an agent was found last."""
+        return self._rules.get(agent.group, ())
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what was read last is what the daemon has published last. Costs microseconds."""
+        try:
+            now = self._path.lstat()
+        except OSError:
+            return False
+        return (now.st_ino, now.st_mtime_ns, now.st_size) == self._seen
 
     def _refresh(self) -> None:
         # A few microseconds on a tmpfs: not worth a thread. NONBLOCK, so that no FIFO in its place holds the loop.
@@ -135,17 +152,21 @@ class AgentDirectory:
         finally:
             os.close(file)
         try:
-            agents = msgspec.json.decode(content, type=_AgentsFile).agents
+            published = msgspec.json.decode(content, type=_AgentsFile)
         except msgspec.MsgspecError as error:
             raise Unavailable(f"{self._path} cannot be used: {error}") from error
-        by_uid = {agent.uid: agent for agent in agents}
-        if len(by_uid) != len(agents):
+        by_uid = {agent.uid: agent for agent in published.agents}
+        if len(by_uid) != len(published.agents):
             raise Unavailable(f"{self._path} names a uid twice")
+        self._rules = {
+            agent.group: tuple(rule for rule in published.egress if rule.group in (None, agent.group))
+            for agent in published.agents
+        }
         self._by_uid, self._seen = by_uid, seen
 
     def _forget(self) -> None:
         # Fail closed: a group that was deleted must not live on in an old copy.
-        self._by_uid, self._seen = {}, None
+        self._by_uid, self._rules, self._seen = {}, {}, None
 
 
 @dataclass(frozen=True, slots=True)

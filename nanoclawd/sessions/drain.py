@@ -139,11 +139,12 @@ class Drain:
         return await self._deliver(await self._files.look_at_notices())
 
     async def _deliver(self, look: Look) -> Drained:
+        begun = now_text()
         finished = {key: ack for key, ack in look.outbound.acks.items() if ack != "processing"}
         if len(finished) == len(look.outbound.acks) and look.outbound.acks:
             self._left_to_tools.clear()
         done = _Round(look, dict(look.known))
-        parcels = await self._due(done)
+        parcels = await self._due(done, begun)
         names = await self._names(look, parcels)
         done.progressed = bool(done.unrecorded)
         for parcel in parcels:
@@ -167,7 +168,8 @@ class Drain:
             problems=problems,
             unseen=frozenset(done.unseen),
             behind=frozenset(done.behind),
-            again=done.next_attempt(now_text()),
+            # Since its beginning: what became due while others were carried out was not tried by this drain.
+            again=done.next_attempt(begun),
             more=look.outbound.more and done.progressed,
         )
 
@@ -178,9 +180,8 @@ class Drain:
         await self._tell_agent(problems)
         return problems
 
-    async def _due(self, done: _Round) -> list[Parcel]:
+    async def _due(self, done: _Round, now: str) -> list[Parcel]:
         """Sort what was found: due for delivery now, postponed, or impossible (recorded and reported here)."""
-        now = now_text()
         due: list[Parcel] = []
         allowed: dict[tuple[str, str], bool] = {}
         for row in done.look.outbound.rows:

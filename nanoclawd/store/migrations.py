@@ -16,6 +16,7 @@ from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
 from nanoclawd.store.schema_added_channels import ADDED_CHANNELS
 from nanoclawd.store.schema_channels import MOVED_CHATS
+from nanoclawd.store.schema_egress import EGRESS
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
 from nanoclawd.store.schema_hooks import HOOKS
 from nanoclawd.store.schema_peers import PEERS
@@ -41,6 +42,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("moved-chats", MOVED_CHATS),
     Migration("added-channels", ADDED_CHANNELS),
     Migration("hooks", HOOKS),
+    Migration("egress", EGRESS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

@@ -31,6 +31,7 @@ from nanoclaw_runner.system_rows import Command
 from nanoclaw_runner.tool_watch import ToolWatch
 from nanoclaw_runner.tools import toolbox
 from nanoclaw_runner.turn import Turn
+from nanoclaw_runner.way_out import WayOut
 from nanoclaw_runner.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,10 @@ class Conversation:
         self._doorbell = doorbell
         self._supervision = supervision
         self._desk = desk
-        self._gate = Gate(intake, outbox, doorbell, places.workspace, allowed=config.task_scripts)
+        self._way_out = WayOut(places.gateway_socket)
+        self._gate = Gate(
+            intake, outbox, doorbell, places.workspace, allowed=config.task_scripts, variables=self._way_out.variables
+        )
         watch = ToolWatch(supervision, outbox, config.silence_seconds)
         tools = toolbox(config, places, desk)
         tools.watcher = watch
@@ -244,6 +248,6 @@ class Conversation:
         """Load the provider after READY, which does not wait for its libraries."""
         if self._provider is None:
             instructions = Instructions(self._config, self._places, self._desk.book)
-            workshop = Workshop(self._config, self._places, self._desk, self._tools, instructions)
+            workshop = Workshop(self._config, self._places, self._desk, self._tools, instructions, self._way_out)
             self._provider = load(workshop)
         return self._provider

@@ -1,16 +1,23 @@
-"""A door on the container's own loopback that leads to the gateway: for clients that know http addresses only.
+"""A door on the container's own loopback that leads to the gateway: for clients that know addresses of TCP only.
 
-The container has no network; its loopback reaches nobody else. Bytes go through as they are.
+The container has no network; its loopback reaches nobody else. What a client of HTTP says goes through as it is, to an
+endpoint or, by CONNECT and absolute addresses, to other hosts: the gateway reads it and decides, nothing here does. A
+client of SOCKS is translated into one CONNECT.
 """
 
 import asyncio
 import contextlib
 import logging
 from pathlib import Path
+from typing import Final
+
+from nanoclaw_runner import socks
 
 _log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES: Final = 64 * 1024
+MAX_CONNECTIONS: Final = 128
+"""At once; the gateway's own bound for a whole group is not higher by default."""
 
 
 class Forwarder:
@@ -19,6 +26,7 @@ class Forwarder:
     def __init__(self, gateway: Path) -> None:
         self._gateway = gateway
         self._server: asyncio.Server | None = None
+        self._opening = asyncio.Lock()
         self._open: set[asyncio.StreamWriter] = set()
 
     async def open(self) -> str:
@@ -27,8 +35,9 @@ class Forwarder:
         Raises:
             OSError: this container has no loopback.
         """
-        if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        async with self._opening:
+            if self._server is None:
+                self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         return f"http://127.0.0.1:{port}"
 
@@ -41,6 +50,10 @@ class Forwarder:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open) >= 2 * MAX_CONNECTIONS:
+            _log.warning("more than %d connections at once to the gateway: one is turned away", MAX_CONNECTIONS)
+            writer.transport.abort()
+            return
         try:
             there, back = await asyncio.open_unix_connection(str(self._gateway))
         except OSError as error:
@@ -48,17 +61,39 @@ class Forwarder:
             writer.close()
             return
         self._open |= {writer, back}
-        pumps = [asyncio.create_task(_pump(reader, back)), asyncio.create_task(_pump(there, writer))]
         try:
-            # The end of either side is the end of both: a caller that has gone, killed perhaps, must not leave a
-            # request behind that a model goes on with.
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            if await _begin(reader, writer, there, back):
+                await _carry(reader, writer, there, back)
         finally:
-            for pump in pumps:
-                pump.cancel()
             self._open -= {writer, back}
             for one in (writer, back):
                 one.close()
+
+
+async def _begin(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: asyncio.StreamReader, back: asyncio.StreamWriter
+) -> bool:
+    """Pass on how a client begins; tell whether there is more to carry."""
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+        first = await reader.read(1)
+        if first == socks.VERSION:
+            return await socks.negotiate(reader, writer, there, back)
+        back.write(first)
+        return bool(first)
+    return False
+
+
+async def _carry(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: asyncio.StreamReader, back: asyncio.StreamWriter
+) -> None:
+    pumps = [asyncio.create_task(_pump(reader, back)), asyncio.create_task(_pump(there, writer))]
+    try:
+        # The end of either side is the end of both: a caller that has gone, killed perhaps, must not leave a
+        # request behind that a model goes on with.
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for pump in pumps:
+            pump.cancel()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

@@ -11,8 +11,10 @@ import logging
 import os
 import signal
 import subprocess
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from nanoclaw_runner.content import object_of
@@ -30,6 +32,9 @@ MAX_OUTPUT_BYTES: Final = 1024 * 1024
 _MAX_REASON_CHARACTERS: Final = 300
 _PIECE_BYTES: Final = 64 * 1024
 _LAST_WORDS_SECONDS: Final = 1.0
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+type Variables = Callable[[], Awaitable[dict[str, str]]]
 
 
 class _ScriptError(Exception):
@@ -56,6 +61,7 @@ class Gate:
         *,
         allowed: bool = True,
         seconds: float = SCRIPT_SECONDS,
+        variables: Variables | None = None,
     ) -> None:
         """Prepare.
 
@@ -66,6 +72,7 @@ class Gate:
             workspace: where scripts run.
             allowed: whether scripts are run at all.
             seconds: how long one may take.
+            variables: gives what scripts have in their environment besides the runner's own.
         """
         self._intake = intake
         self._outbox = outbox
@@ -73,6 +80,7 @@ class Gate:
         self._workspace = workspace
         self._allowed = allowed
         self._seconds = seconds
+        self._variables = variables
 
     async def pass_on(self, batch: Batch) -> Batch | None:
         """Run the scripts of a batch's tasks, one after the other; return what is left of it for the agent.
@@ -101,7 +109,8 @@ class Gate:
         try:
             if not self._allowed:
                 raise _ScriptError("scripts of tasks are not run here")
-            said = await run(script, self._workspace, self._seconds)
+            more = await self._variables() if self._variables is not None else {}
+            said = await run(script, self._workspace, self._seconds, more)
             shown = json.dumps({**content, "scriptOutput": said.data}, ensure_ascii=False)
             if len(storable(shown).encode()) > MAX_CONTENT_BYTES:
                 raise _ScriptError(f"its data are longer than {MAX_CONTENT_BYTES // 1024} KiB")
@@ -121,7 +130,9 @@ class Gate:
         self._doorbell.ring()
 
 
-async def run(script: str, workspace: Path, seconds: float = SCRIPT_SECONDS) -> _Said:
+async def run(
+    script: str, workspace: Path, seconds: float = SCRIPT_SECONDS, variables: Mapping[str, str] = NOTHING
+) -> _Said:
     """Run a script by bash and return what its last line says; all of its processes have ended then.
 
     Raises:
@@ -132,7 +143,7 @@ async def run(script: str, workspace: Path, seconds: float = SCRIPT_SECONDS) -> 
     try:
         await output.open()
         await errors.open()
-        code = await _played(path, workspace, seconds, output, errors)
+        code = await _played(path, workspace, seconds, output, errors, {**os.environ, **variables})
     finally:
         output.close()
         errors.close()
@@ -147,13 +158,21 @@ async def run(script: str, workspace: Path, seconds: float = SCRIPT_SECONDS) -> 
     return _read(output.text())
 
 
-async def _played(path: str, workspace: Path, seconds: float, output: "_Stream", errors: "_Stream") -> int | None:
+async def _played(
+    path: str,
+    workspace: Path,
+    seconds: float,
+    output: "_Stream",
+    errors: "_Stream",
+    environment: Mapping[str, str],
+) -> int | None:
     """Run a script and return its exit status, None where it took too long; whatever it has started is ended."""
     try:
         process = await asyncio.create_subprocess_exec(
             "bash",
             path,
             cwd=workspace,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output.writer,
             stderr=errors.writer,

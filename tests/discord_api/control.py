@@ -80,6 +80,11 @@ class Control:
         author = self._world.person(who)
         return str(self._world.post(channel, author, text, files=given, reply_to=reply_to, more=more)["id"])
 
+    def say_all(self, messages: list[tuple[str, str]]) -> None:
+        """Write at once in channels: their ids and texts."""
+        for channel, text in messages:
+            self.say(channel, text)
+
     def edit(self, channel: str, message: str, text: str) -> None:
         """Change one's message."""
         self._world.change(channel, message, {"content": text})
@@ -137,6 +142,10 @@ class Control:
     def requests(self, pattern: str = "") -> int:
         """Return how many requests there were whose ``METHOD /path`` has a text."""
         return sum(pattern in name for _at, name in self._rest.log)
+
+    def moments(self) -> dict[str, Any]:
+        """Return when messages were told, and when the bot's came: wall-clock seconds, channel, text."""
+        return {"told": list(self._gateway.told), "came": list(self._rest.came)}
 
     def counts(self) -> dict[str, Any]:
         """Return what the server has counted."""

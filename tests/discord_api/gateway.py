@@ -58,6 +58,8 @@ class Gateway:
         """Answers nothing and sends nothing, as behind a broken line that nobody has noticed."""
         self.refusing = False
         """Accepts no connection."""
+        self.told: deque[tuple[float, str, str]] = deque(maxlen=10_000)
+        """When (wall clock) a message was told, of which channel, and its text."""
 
     def emit(self, name: str, data: dict[str, Any], intent: int = 0) -> None:
         """Dispatch an event to the sessions that asked for it.
@@ -72,6 +74,8 @@ class Gateway:
     def dispatch(self, session: Session, name: str, data: object) -> None:
         """Dispatch an event to one session. "s: Sequence number … used for resuming sessions and heartbeating"."""
         session.sequence += 1
+        if name == "MESSAGE_CREATE" and isinstance(data, dict):
+            self.told.append((time.time(), str(data["channel_id"]), str(data["content"])))
         payload = {"op": DISPATCH, "t": name, "s": session.sequence, "d": data}
         session.events.append(payload)
         if session.connection is not None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ minutes. If another message was created by the same author with the same nonce, 
 message will be created"."""
 
 _PAGE = 100
+_MOMENTS = 5000
 _MAX_REQUEST = 100 * 1024 * 1024
 
 
@@ -70,6 +72,8 @@ class Rest:
         self.buckets = Buckets()
         self.failures: list[Failure] = []
         self.log: list[tuple[float, str]] = []
+        self.came: deque[tuple[float, str, str]] = deque(maxlen=_MOMENTS)
+        """When (wall clock) a request to post a message had come, in which channel, and its text."""
         self.repeats: list[str] = []
         """Nonces that came again, and made no second message."""
         self.refusing = False
@@ -115,6 +119,7 @@ class Rest:
         async def handle(request: web.Request) -> web.StreamResponse:
             name = f"{request.method} {request.path.removeprefix(PREFIX)}"
             self.log.append((time.monotonic(), name))
+            request["came"] = time.time()
             if self.refusing:
                 return _error(503, {"message": "upstream connect error", "code": 0})
             failure = next((one for one in self.failures if one.times and re.search(one.pattern, name)), None)
@@ -213,6 +218,7 @@ class Rest:
     async def _create(self, request: web.Request) -> dict[str, Any]:
         channel = self._place(request)
         body, files = await _body(request)
+        self.came.append((request["came"], str(channel["id"]), str(body.get("content") or "")))
         self._check(body, files, edit=False)
         person = (channel.get("recipients") or [{}])[0]
         if person.get("id") in self.world.unsent_dms:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import discord_payloads, frames, messages, words
+from fuzz import discord_payloads, egress, frames, messages, words
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "control": frames.control,
@@ -22,6 +22,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "discord": discord_payloads.payload,
     "answer": words.answer,
     "prompt": words.prompt,
+    "egress-target": egress.target,
+    "egress-request": egress.request,
 }
 CORPUS = Path(__file__).with_name("corpus")
 WORDS = CORPUS / "words.dict"

@@ -98,6 +98,7 @@ class Memory:
         self.tasks = self.directory.tasks
         self.hooks = self.directory.hooks
         self.usage, self.peer_links = self.directory.usage, self.directory.peer_links
+        self.egress = self.directory.egress
         self.packages = self.directory.packages
         self.mcp = self.directory.mcp
         self.skills = self.directory.skills

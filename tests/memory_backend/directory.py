@@ -12,6 +12,7 @@ from nanoclaw_runner.contract.cards import Option
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.skills import Skill
+from nanoclawd.agents.egress import EgressRules
 from nanoclawd.agents.outfit import Outfit
 from nanoclawd.channels.added import AddedChannels
 from nanoclawd.config import Config, Endpoint
@@ -19,6 +20,7 @@ from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
 from nanoclawd.core.backends.channels import ChannelsBackend
 from nanoclawd.core.backends.chats import ChatsBackend
 from nanoclawd.core.backends.destinations import DestinationsBackend
+from nanoclawd.core.backends.egress import EgressBackend
 from nanoclawd.core.backends.hooks import HooksBackend
 from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
@@ -89,6 +91,7 @@ class Directory:
         telling: Any = None
         ledger = UsageService(database, DayLimits(), "Europe/Berlin", telling, Config().endpoint_of)
         self.usage = UsageBackend(database, ledger)
+        self.egress = EgressBackend(EgressRules(database, agents))
         secret_files = SecretFiles(directory / "hooks")
         nothing: Any = None  # nobody sends anything
         intake = HookIntake(database, router, secret_files, nothing)
@@ -126,6 +129,9 @@ class _Agents:
     async def restart(self, folder: str) -> int:
         del folder
         return 1
+
+    async def publish_egress(self) -> None:
+        """There is no gateway."""
 
     def image_of(self, provider: str) -> str:
         return f"localhost/nanoclaw-{provider}:0123456789ab"

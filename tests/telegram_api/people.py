@@ -74,6 +74,11 @@ class People:
         content: Json = {"text": text, **self._entities("entities", text, mentions)}
         return self._say(chat, user, {**content, **(extra or {})}, thread, reply_to, quote)
 
+    def write_all(self, messages: list[tuple[int, str]]) -> None:
+        """Have people write at once, each in the chat with the bot: their ids and texts."""
+        for user, text in messages:
+            self.write(user, user, text)
+
     def send(
         self,
         chat: int,

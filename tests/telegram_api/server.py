@@ -5,6 +5,7 @@ import contextlib
 import hmac
 import inspect
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from aiohttp import web
 from . import rules
 from .limits import Limits
 from .methods import Methods, Upload
+from .moments import Moments
 from .people import People
 from .rules import ApiError, bad_request
 from .world import Json, World
@@ -64,6 +66,7 @@ class TelegramApi:
         self.log: list[tuple[str, Json]] = []
         self._lines: Counter[int] = Counter()
         self._sends: list[Json] = []
+        self.moments_seen = Moments()
         self._poll: asyncio.Future[None] | None = None
         self._webhook: Json = {}
         self._pushing: asyncio.Task[None] | None = None
@@ -132,6 +135,10 @@ class TelegramApi:
         """
         return [{**one, "is_last": self._lines[one["line"]] == one["number"]} for one in self._sends]
 
+    def moments(self) -> Json:
+        """Return when messages were told and answers came: wall-clock seconds, chat, text."""
+        return self.moments_seen.as_json()
+
     def _note(self, request: web.Request, result: Any) -> None:
         if isinstance(result, dict) and "message_id" in result and "chat" in result:
             line = _line(request)
@@ -141,7 +148,7 @@ class TelegramApi:
     # Requests of the bot.
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
-        method = request.match_info["method"]
+        method, came = request.match_info["method"], time.time()
         try:
             given = await _parameters(request)
             # [Making requests] "https://api.telegram.org/bot<token>/METHOD_NAME"; observed: 401 for one that is not
@@ -150,6 +157,8 @@ class TelegramApi:
                 raise ApiError(401, "Unauthorized")
             self.calls[method] += 1
             self._lines[_line(request)] += 1
+            if method == "sendMessage":
+                self.moments_seen.answer_came(came, given)
             self.log.append((method, {key: value for key, value in given.items() if not isinstance(value, Upload)}))
             del self.log[:-5000]
             fault = self._next_fault(method)
@@ -208,6 +217,7 @@ class TelegramApi:
                 news.cancel()
                 if poll.done():
                     raise ApiError(409, _CONFLICT)
+            self.moments_seen.told(found)
             return found
         finally:
             if not poll.done():

@@ -138,7 +138,14 @@ def test_the_command_line_knows_only_itself_and_the_health_checks():
 
 
 def test_the_gateway_shares_only_configuration_and_journal_with_the_daemon():
-    known = {"nanoclawd.gateway", "nanoclawd.config", "nanoclawd.errors", "nanoclawd.journal", "nanoclawd.paths"}
+    known = {
+        "nanoclawd.gateway",
+        "nanoclawd.config",
+        "nanoclawd.egress",
+        "nanoclawd.errors",
+        "nanoclawd.journal",
+        "nanoclawd.paths",
+    }
     for name in modules():
         if name.startswith("nanoclawd.gateway"):
             assert {unit_of(one) for one in imports(name)} <= known, name

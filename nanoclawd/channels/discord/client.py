@@ -21,6 +21,8 @@ import yarl
 from discord.gateway import DiscordClientWebSocketResponse, DiscordWebSocket, ReconnectWebSocket
 from discord.http import HTTPClient, Route
 
+from nanoclawd.channels.discord.gate import Gate
+
 log = logging.getLogger(__name__)
 
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
@@ -78,7 +80,7 @@ class _FloodError(Exception):
 
 
 class _Unpacker:
-    """The library's way of unpacking ``zlib-stream``, with a bound."""
+    """Unpacks ``zlib-stream``, with a bound. The library would take zstd, without one, where that is installed."""
 
     COMPRESSION_TYPE = "zlib-stream"
 
@@ -113,8 +115,7 @@ class _Socket(DiscordWebSocket):
         super().__init__(socket, loop=loop)
         if isinstance(socket, _Response):
             socket.user = self
-        if self._decompressor.COMPRESSION_TYPE == _Unpacker.COMPRESSION_TYPE:
-            self._decompressor = _Unpacker()
+        self._decompressor = _Unpacker()
 
     async def received_message(self, msg: Any, /) -> None:
         """Take a payload.
@@ -144,7 +145,7 @@ class _Http(HTTPClient):
     """The library's requests, sent to the configured place."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, api: str | None, seconds: float) -> None:
-        super().__init__(loop, max_ratelimit_timeout=LONGEST_RATE_LIMIT)
+        super().__init__(loop, max_ratelimit_timeout=LONGEST_RATE_LIMIT, http_trace=Gate().trace)
         self.session: aiohttp.ClientSession | None = None
         """Ours, for the gateway and for files: what it asks for has no token in it."""
         self.websocket: aiohttp.ClientWebSocketResponse | None = None
@@ -167,8 +168,11 @@ class _Http(HTTPClient):
         """Connect to the gateway, with a bound on what one frame may have."""
         if self.session is None:
             raise RuntimeError("the client is not open")
+        asked = yarl.URL(url)
+        if "compress" in asked.query:
+            asked = asked.update_query(compress=_Unpacker.COMPRESSION_TYPE)
         self.websocket = await self.session.ws_connect(
-            url,
+            asked,
             max_msg_size=MAX_FRAME_BYTES,
             autoclose=False,
             headers={"User-Agent": self.user_agent},

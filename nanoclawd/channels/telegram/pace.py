@@ -7,12 +7,12 @@ to wait. The library's own limiter lets bursts through that are over these limit
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from nanoclawd.channels.window import Window
 from nanoclawd.errors import NanoclawError
 
 _MAX_CHATS: Final = 2000
@@ -40,35 +40,8 @@ class Rates:
 
 
 @dataclass(slots=True)
-class _Window:
-    """Counts a message from its beginning on and until so long after its end: whenever in between it has arrived."""
-
-    most: int
-    seconds: float
-    under_way: int = 0
-    ended: deque[float] = field(default_factory=deque)
-
-    @property
-    def used(self) -> int:
-        return len(self.ended) + self.under_way
-
-    def wait(self, now: float) -> float:
-        """Return how long to wait, in seconds; infinite where one of those under way has to end first."""
-        while self.ended and self.ended[0] <= now - self.seconds:
-            self.ended.popleft()
-        over = self.used - self.most
-        if over < 0:
-            return 0.0
-        return self.ended[over] + self.seconds - now if over < len(self.ended) else math.inf
-
-    def end(self) -> None:
-        self.under_way -= 1
-        self.ended.append(time.monotonic())
-
-
-@dataclass(slots=True)
 class _Chat:
-    windows: list[_Window]
+    windows: list[Window]
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     held_until: float = 0.0
     waiting: int = 0
@@ -83,7 +56,7 @@ class Pace:
     def __init__(self, rates: Rates | None = None) -> None:
         self._rates = rates or Rates()
         self._chats: dict[int, _Chat] = {}
-        self._overall = _Window(*self._rates.overall)
+        self._overall = Window(*self._rates.overall)
         self._queue = asyncio.Lock()
         self._ended = asyncio.Event()
 
@@ -105,7 +78,7 @@ class Pace:
                         await self._sleep(wait, ends)
                     windows = [*chat.windows, self._overall]
                     for window in windows:
-                        window.under_way += 1
+                        window.begin()
                 try:
                     yield
                 finally:
@@ -146,7 +119,7 @@ class Pace:
         chat = self._chats.pop(chat_id, None)
         if chat is None:
             rates = [self._rates.chat] if chat_id > 0 else [self._rates.chat, self._rates.group]
-            chat = _Chat([_Window(*rate) for rate in rates])
+            chat = _Chat([Window(*rate) for rate in rates])
         self._chats[chat_id] = chat  # the latest used last
         if len(self._chats) > _MAX_CHATS:
             self._forget(time.monotonic())

@@ -203,6 +203,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             "Routing.Explain": _OPEN,
             "Routing.ExplainMessage": _OPEN,
             "Routing.Dropped": _OPEN,
+            # Where its own group may go; allowing is the owner's.
+            "Egress.List": _own(Access.OPEN, group="group"),
+            "Egress.Test": _own(Access.OPEN, group="group"),
             "Usage.List": _own(Access.OPEN, group="group", session="session"),
             "Peers.List": _own(Access.OPEN, group="group"),
             # An agent that writes to it has its tools and uses up its limits: asked of who decides about all (W-26).
@@ -236,5 +239,6 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     }
 )
 """Not here, and so refused to every agent: deciding approvals and answering questions (an agent would allow itself),
-claiming ownership, building images, giving directories of the machine, hooks and their secrets, the operator's chat,
-and accounts on chat platforms but for their names and states: what failed there may be anybody's words."""
+claiming ownership, building images, letting agents out to other hosts, giving directories of the machine, hooks and
+their secrets, the operator's chat, and accounts on chat platforms but for their names and states: what failed there may
+be anybody's words."""

@@ -16,6 +16,7 @@ from nanoclawd.control.api.directory import (
     UsersBackend,
     WiringsBackend,
 )
+from nanoclawd.control.api.egress import EgressBackend
 from nanoclawd.control.api.hooks import HooksBackend
 from nanoclawd.control.api.machine import ApplianceBackend, GroupsBackend, ImagesBackend, SessionsBackend
 from nanoclawd.control.api.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
@@ -32,6 +33,7 @@ __all__ = [
     "ChatsBackend",
     "ClientGone",
     "DestinationsBackend",
+    "EgressBackend",
     "GroupsBackend",
     "HooksBackend",
     "ImagesBackend",
@@ -138,6 +140,10 @@ class Backend(Protocol):
     @property
     def usage(self) -> UsageBackend:
         """Behind io.nanoclaw.Usage."""
+
+    @property
+    def egress(self) -> EgressBackend:
+        """Behind io.nanoclaw.Egress."""
 
     @property
     def peer_links(self) -> PeersBackend:

@@ -30,6 +30,7 @@ from nanoclawd.control.values.chat import (
 )
 from nanoclawd.control.values.chats import Chat, ChatSettings, Destination, DestinationType, Wiring, WiringSettings
 from nanoclawd.control.values.credentials import Credential, Taken
+from nanoclawd.control.values.egress import EgressRule, EgressTest, EgressWish
 from nanoclawd.control.values.groups import Group, GroupSettings
 from nanoclawd.control.values.hooks import Hook, HookSettings, HookWithSecret
 from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, ImageState
@@ -68,6 +69,9 @@ __all__ = [
     "DestinationType",
     "Dm",
     "DroppedSender",
+    "EgressRule",
+    "EgressTest",
+    "EgressWish",
     "EventType",
     "FilePart",
     "Group",

@@ -20,6 +20,7 @@ from nanoclaw_runner.mcp import stdio
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.providers.base import Concern, Works
 from nanoclaw_runner.tools.base import MAX_RESULT_CHARACTERS, Tool, Toolbox, ToolError
+from nanoclaw_runner.way_out import WayOut
 
 _log = logging.getLogger(__name__)
 
@@ -58,9 +59,9 @@ class ServersTool(Tool[Any]):
 class Servers:
     """All servers of an agent."""
 
-    def __init__(self, servers: Iterable[McpServer], places: Places, tools: Toolbox) -> None:
+    def __init__(self, servers: Iterable[McpServer], places: Places, tools: Toolbox, way_out: WayOut) -> None:
         self._concerns: list[Concern | Works] = []
-        self._servers = [_Server(server, places, tools, self._concerns.append) for server in servers]
+        self._servers = [_Server(server, places, tools, way_out, self._concerns.append) for server in servers]
 
     async def open(self) -> list[Concern | Works]:
         """Start the servers that do not run; return what is wrong and which work, each once."""
@@ -76,10 +77,16 @@ class Servers:
 
 class _Server:
     def __init__(
-        self, server: McpServer, places: Places, tools: Toolbox, concern: Callable[[Concern | Works], None]
+        self,
+        server: McpServer,
+        places: Places,
+        tools: Toolbox,
+        way_out: WayOut,
+        concern: Callable[[Concern | Works], None],
     ) -> None:
         self._server = server
         self._places = places
+        self._way_out = way_out
         self._tools = tools
         self._concern = concern
         self._task: asyncio.Task[None] | None = None
@@ -125,7 +132,8 @@ class _Server:
     async def _streams(self) -> AsyncGenerator[tuple[Any, Any]]:
         server = self._server
         if server.command:
-            async with stdio.running(server, self._places, self._ended) as streams:
+            variables = await self._way_out.variables()
+            async with stdio.running(server, self._places, variables, self._ended) as streams:
                 yield streams
             return
         timeout = httpx2.Timeout(_CONNECT_SECONDS, read=_READ_SECONDS)

@@ -9,7 +9,7 @@ import os
 import signal
 from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -34,12 +34,15 @@ _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
 @asynccontextmanager
-async def running(server: McpServer, places: Places, over: Callable[[str], None]) -> AsyncGenerator[tuple[Any, Any]]:
+async def running(
+    server: McpServer, places: Places, variables: Mapping[str, str], over: Callable[[str], None]
+) -> AsyncGenerator[tuple[Any, Any]]:
     """Run a server's program; gives the streams of its messages.
 
     Args:
-        server: what is run, with its own variables and no others but PATH, HOME and LANG.
+        server: what is run, with its own variables and no others but PATH, HOME, LANG and those of the way out.
         places: has the directory where it runs.
+        variables: those of the way out.
         over: is told why there will be no more messages.
 
     Raises:
@@ -49,7 +52,7 @@ async def running(server: McpServer, places: Places, over: Callable[[str], None]
     process = await asyncio.create_subprocess_exec(
         *(server.command, *server.args),
         cwd=places.workspace,
-        env={**environment, **server.env},
+        env={**environment, **variables, **server.env},
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,

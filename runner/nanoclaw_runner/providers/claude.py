@@ -13,7 +13,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
-from nanoclaw_runner.forwarder import Forwarder
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import base, claude_books, claude_tools
 from nanoclaw_runner.providers.claude_books import Books
@@ -48,7 +47,7 @@ class Claude:
 
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
-        self._forwarder = Forwarder(workshop.places.gateway_socket)
+        self._forwarder = workshop.way_out.forwarder
         self._link: Link | None = None
         self._starting: asyncio.Task[Link] | None = None
 

@@ -23,6 +23,7 @@ from nanoclaw_runner.providers.claude_archive import keep
 from nanoclaw_runner.providers.claude_messages import Reader
 from nanoclaw_runner.providers.claude_words import is_stale
 from nanoclaw_runner.tools.base import Toolbox
+from nanoclaw_runner.way_out import variables
 
 _log = logging.getLogger(__name__)
 
@@ -277,6 +278,8 @@ def _environment(setup: Setup) -> dict[str, str]:
     own = config.context_tokens != DEFAULT_CONTEXT_TOKENS
     window = config.context_tokens if own else COMPACT_WINDOW_TOKENS
     return {
+        # Of the client's own and its tools' way to other hosts; it reaches its API without them.
+        **variables(setup.gateway),
         "HOME": str(setup.places.home),
         "ANTHROPIC_BASE_URL": f"{setup.gateway}/{config.endpoint}",
         # No key is in here (house rule 6): the gateway puts it in.

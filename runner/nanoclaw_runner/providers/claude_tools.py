@@ -6,13 +6,14 @@ from typing import Any, Final
 from nanoclaw_runner.contract.agent_config import McpServer
 from nanoclaw_runner.providers import base
 from nanoclaw_runner.tools.base import Toolbox, ToolError
+from nanoclaw_runner.way_out import variables
 
 OWN: Final = "nanoclaw"
 """The runner's own MCP server; no configured one can have its name."""
 
 BUILT_IN: Final = (
     *("Bash", "Read", "Write", "Edit", "Glob", "Grep", "NotebookEdit"),
-    # Carried out by the API, so it needs no network here. WebFetch does: it comes with the gateway's way to the web.
+    # Carried out by the API, so it needs no network here.
     "WebSearch",
     *("Task", "TaskOutput", "TaskStop", "TeamCreate", "TeamDelete", "SendMessage"),
     *("TodoWrite", "ToolSearch", "Skill"),
@@ -24,6 +25,8 @@ REFUSED: Final = (
     *("CronCreate", "CronDelete", "CronList", "ScheduleWakeup"),
     # Nobody sits at the client's own screen.
     *("AskUserQuestion", "EnterPlanMode", "ExitPlanMode", "EnterWorktree", "ExitWorktree"),
+    # It asks a site of its maker's about each host first, and of a refusal by the gateway it says "proxy refused the
+    # connection" only: nothing of who can allow it. Bash with curl gets the gateway's own words.
     "WebFetch",
 )
 BASH_SECONDS: Final = 120.0
@@ -64,7 +67,7 @@ def configured(servers: tuple[McpServer, ...], gateway: str) -> dict[str, dict[s
                 "type": "stdio",
                 "command": server.command,
                 "args": list(server.args),
-                "env": dict(server.env),
+                "env": {**variables(gateway), **server.env},
             }
     return found
 

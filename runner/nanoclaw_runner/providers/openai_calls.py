@@ -28,7 +28,7 @@ class Calls:
                 message = f"no MCP server can be used: the image does not have what it takes ({error})"
                 self._concerns.append(base.Concern("mcp", "", message))
                 return
-            self._servers = Servers(workshop.config.mcp_servers, workshop.places, workshop.tools)
+            self._servers = Servers(workshop.config.mcp_servers, workshop.places, workshop.tools, workshop.way_out)
 
     async def open(self) -> list[base.Concern | base.Works]:
         """Start what is to run and does not; return what is wrong, each once."""

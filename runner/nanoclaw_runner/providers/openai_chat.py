@@ -39,7 +39,7 @@ class OpenAIChat:
         self.endpoint = ModelEndpoint(workshop.config, workshop.places)
         self.room = Room(workshop.config, workshop.places, self.endpoint.meter, self.endpoint.summary)
         if workshop.config.tools:
-            workshop.tools.add(shell.tools(workshop.places))
+            workshop.tools.add(shell.tools(workshop.places, workshop.way_out))
         self.calls = Calls(workshop)
 
     def query(self, prompt: Prompt, continuation: str | None) -> base.Query:

@@ -75,7 +75,7 @@ class Scripted:
 
 def create(workshop: Workshop) -> Scripted:
     """Return the provider."""
-    workshop.tools.add(shell.tools(workshop.places))
+    workshop.tools.add(shell.tools(workshop.places, workshop.way_out))
     return Scripted(workshop.tools, Rows(workshop.desk, workshop.places.outbound_files))
 
 

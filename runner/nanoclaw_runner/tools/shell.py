@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Final
 
@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from nanoclaw_runner.places import Places
 from nanoclaw_runner.tools.base import Tool, ToolError
+from nanoclaw_runner.way_out import WayOut
 
 DEFAULT_SECONDS: Final = 60
 MAX_SECONDS: Final = 600
@@ -38,15 +39,16 @@ class RunCommand(Struct, frozen=True):
     timeout: Annotated[int, Meta(ge=1, le=MAX_SECONDS, description="seconds after which it is ended")] = DEFAULT_SECONDS
 
 
-def tools(places: Places) -> list[Tool[Any]]:
+def tools(places: Places, way_out: WayOut) -> list[Tool[Any]]:
     """Return the tools of this family."""
 
     async def run_command(arguments: RunCommand) -> str:
-        return await _run(arguments, places)
+        return await _run(arguments, places, await way_out.variables())
 
     description = (
         "Run a command with bash in /workspace and get what it prints (of much, the beginning and the end) and its exit"
-        " status. There is no network. It is ended after `timeout` seconds, with everything that it has started."
+        " status. Of the network it has the hosts that the owner allows, by the proxy that the environment names"
+        " (ncl egress list). It is ended after `timeout` seconds, with everything that it has started."
     )
     return [Tool("run_command", description, RunCommand, run_command, timeout=MAX_SECONDS + 2 * REAP_SECONDS)]
 
@@ -74,13 +76,14 @@ class _Printed:
         return f"{head}{between}{tail}".rstrip("\n")
 
 
-async def _run(arguments: RunCommand, places: Places) -> str:
+async def _run(arguments: RunCommand, places: Places, variables: Mapping[str, str]) -> str:
     if "\0" in arguments.command:
         raise ToolError("run_command: a command has no NUL in it")
     environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
     environment.setdefault("PATH", _DEFAULT_PATH)
     environment["HOME"] = str(places.home)
     environment["TMPDIR"] = str(places.temporary)
+    environment.update(variables)
     try:
         process = await asyncio.create_subprocess_exec(
             *("bash", "-c", arguments.command),

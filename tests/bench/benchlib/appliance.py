@@ -2,8 +2,11 @@
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from benchlib.machine import DAEMON, SOCKET, Memory, Owner, processes_below, systemctl, unit_number
 from benchlib.user_bus import UserBus
@@ -51,14 +54,18 @@ class Appliance:
         images = self._link.call("io.nanoclaw.Images.List")["images"]
         return next(str(image["reference"]) for image in images if image["name"] == "agent")
 
-    def configure(self, *, idle: int, max_awake: int = 8) -> None:
+    def configure(
+        self, *, idle: int, max_awake: int = 8, channels: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
         """Write the configuration and have the daemon use it.
 
         Args:
             idle: seconds after which a session without work sleeps.
             max_awake: sessions awake at once.
+            channels: the section of this name.
         """
-        CONFIG_FILE.write_text(_CONFIG.format(idle=idle, max_awake=max_awake, memory_mib=max_awake * 128))
+        config = _CONFIG.format(idle=idle, max_awake=max_awake, memory_mib=max_awake * 128)
+        CONFIG_FILE.write_text(config + yaml.safe_dump({"channels": dict(channels or {})}))
         self.restart()
 
     def make_group(self) -> None:

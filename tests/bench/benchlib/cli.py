@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchlib import claude, conversation, fan_out, keeping, routing, starting, task_runs, tasks
+from benchlib import channels, claude, conversation, egress, fan_out, keeping, routing, starting, task_runs, tasks
 from benchlib.appliance import GROUP, Appliance
 from benchlib.chat import Chat
 from benchlib.population import Population
@@ -23,6 +23,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the results go")
     parser.add_argument("--fan-out", type=Path, metavar="STATE", help="measure the fan-out only, below this directory")
     parser.add_argument("--claude", action="store_true", help="measure the provider claude only")
+    parser.add_argument("--channels", action="store_true", help="measure the chat channels only")
+    parser.add_argument("--egress", action="store_true", help="measure the way out only")
     parser.add_argument("--tasks", action="store_true", help="measure a thousand tasks in their containers only")
     arguments = parser.parse_args()
     if arguments.fan_out is not None:
@@ -30,8 +32,14 @@ def main() -> None:
         return
     if os.geteuid() != 0:
         sys.exit("bench: it configures the appliance and looks into its processes, so it runs as root, in a bed")
+    if arguments.egress:
+        _tell(arguments.json, _of_egress())
+        return
     if arguments.tasks:
         _tell(arguments.json, _of_tasks(Appliance()))
+        return
+    if arguments.channels:
+        _tell(arguments.json, channels.measure(Appliance()))
         return
     _tell(arguments.json, _of_claude() if arguments.claude else _measure())
 
@@ -45,6 +53,15 @@ def _of_claude() -> list[Result]:
     appliance = Appliance()
     appliance.configure(idle=LONG_SECONDS)
     results = claude.measure(appliance)
+    appliance.close()
+    return results
+
+
+def _of_egress() -> list[Result]:
+    appliance = Appliance()
+    appliance.configure(idle=LONG_SECONDS)
+    appliance.make_group()
+    results = egress.measure()
     appliance.close()
     return results
 
@@ -76,7 +93,10 @@ def _measure() -> list[Result]:
     results.append(conversation.warm(appliance, chat, session_id))
     results.append(keeping.session_memory(appliance, session_id))
     chat.close()
+    appliance.put_to_sleep()
+    results += channels.measure(appliance)
     results += claude.measure(appliance)
+    results += egress.measure()
     appliance.put_to_sleep()
     results += _of_tasks(appliance)
 

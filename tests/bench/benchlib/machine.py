@@ -135,21 +135,25 @@ def processor_seconds() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Resident memory of some processes, in MiB: pages that they map, and their share of those that others map too."""
+    """Resident memory of some processes, in MiB: pages that they map, their share of those that others map too, and
+    those that no other maps.
+    """
 
     resident: float
     proportional: float
+    private: float
 
     @classmethod
     def of(cls, *pids: int) -> "Memory":
         """Add up the processes' memory (proc_pid_smaps_rollup(5))."""
-        totals = {"Rss": 0, "Pss": 0}
+        totals = {"Rss": 0, "Pss": 0, "Private_Clean": 0, "Private_Dirty": 0}
         for pid in pids:
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 name, _, value = line.partition(":")
                 if name in totals:
                     totals[name] += int(value.split()[0])
-        return cls(totals["Rss"] / _KIB, totals["Pss"] / _KIB)
+        private = totals["Private_Clean"] + totals["Private_Dirty"]
+        return cls(totals["Rss"] / _KIB, totals["Pss"] / _KIB, private / _KIB)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discord_api import rules
+from discord_api.limits import Limit
 from nanoclaw_runner.contract.cards import Card, Option
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.discord import outgoing
-from nanoclawd.sessions.ports import PartialText
+from nanoclawd.sessions.ports import Delivered, PartialText, Text
 
 WORDS = st.lists(st.text(st.characters(categories=["L", "N", "So"]), min_size=1, max_size=60), max_size=300)
 TABLE = "| a | b |\n|-|-|\n| c | d |\n"
@@ -77,6 +78,16 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     await made.begin()
     yield made
     await made.end()
+
+
+async def test_many_chats_together_keep_the_limit_for_all_requests(stage: Stage):
+    """W-39: the service has to refuse none."""
+    stage.api.rest.buckets.everything = Limit(50, 1.0)
+    rooms = [stage.people.channel(f"room-{number}") for number in range(120)]
+    waiting = asyncio.gather(*(stage.deliver(room, Text("hello"), f"row {room}") for room in rooms))
+    assert all(isinstance(one, Delivered) for one in await waiting)
+    assert stage.people.counts()["exceeded"] == {}
+    assert all(stage.people.texts(room) == ["hello"] for room in rooms)
 
 
 async def test_answers_in_the_making_keep_to_their_pace_in_a_channel(stage: Stage):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from varlink.scanner import _Array, _Maybe
-from varlink_stub import INTERFACES, METHODS, Stub, an_example, resolved
+from varlink_stub import BY_THEMSELVES, INTERFACES, METHODS, Stub, an_example, resolved
 
 from nanoclawd.cli.__main__ import main
 from nanoclawd.cli.catalogue import RESOURCES, commands
@@ -13,12 +13,6 @@ from nanoclawd.cli.spec import REQUIRED, Command, Parameter
 
 COMMANDS = {command.words: command for command in commands()}
 DANGEROUS = ("\x1b", "\x07", "\u202e", "\u202c", "\x9b")
-BY_THEMSELVES = {"chat", "fetch", "setup", "sessions logs", "channels logs", "channels add", "channels test"} | {
-    "channels login",
-    "credentials put",
-    "hooks test",
-}
-"""Need more than replies: an agent, a terminal, a file's bytes, the journal, a listener. Tested beside this."""
 
 DASHES = "mg-0a1b-2c3d-no"
 WORDS = {"count": "3", "number": "-2", "seconds": "1", "text": DASHES, "file": DASHES, "list": DASHES}

@@ -13,6 +13,13 @@ from varlink.scanner import Interface, _Array, _CustomType, _Enum, _Maybe, _Meth
 from memory_backend import NASTY
 
 DIRECTORY = Path(__file__).resolve().parents[3] / "nanoclawd" / "control" / "interfaces"
+BY_THEMSELVES = {
+    "egress log",
+    *("chat", "fetch", "setup", "sessions logs", "channels logs", "channels add", "channels test", "channels login"),
+    *("credentials put", "hooks test"),
+}
+"""Commands that need more than replies: an agent, a terminal, a file's bytes, the journal, a listener."""
+
 INTERFACES = {path.stem.rpartition(".")[2]: Interface(path.read_text()) for path in DIRECTORY.glob("*.varlink")}
 METHODS: dict[str, _Method] = {
     f"{name}.{member.name}": member

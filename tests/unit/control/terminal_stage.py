@@ -20,6 +20,7 @@ from nanoclawd.core.inbound import ChannelInbound
 from nanoclawd.delivery.outbox import HostOutbox
 from nanoclawd.delivery.service import DeliveryService
 from nanoclawd.permissions.gate import Permissions
+from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.moving import MovedChats
 from nanoclawd.routing.router import Router
@@ -102,8 +103,16 @@ class Terminal:
         await self.outbox.start()
         await self.permissions.start()
         moved = MovedChats(self.database, self.sessions)
+        pairings = Pairings(
+            self.database,
+            self.outbox,
+            self.manager.capabilities,
+            Access(),
+            self.sessions.project_destinations,
+            self.permissions.approvals.repost,
+        )
         self.manager.start(
-            ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox, moved)
+            ChannelInbound(self.database, self.router, self.permissions, self.sessions, self.outbox, moved, pairings)
         )
 
     async def close(self) -> None:

@@ -26,10 +26,11 @@ from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
 
 NEVER = {
     "Channels.Add", "Channels.Clear", "Channels.Disable", "Channels.Enable", "Channels.Remove", "Channels.Setup",
-    "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update",
+    "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update", "Channels.Pair", "Channels.AwaitPairing",
     "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
     "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim", "Hooks.List", "Hooks.Get", "Hooks.Create",
     "Hooks.Rotate", "Hooks.Enable", "Hooks.Disable", "Hooks.Delete", "Hooks.Test",
+    "Egress.Allow", "Egress.Deny", "Egress.Remove",
 }  # fmt: skip
 
 
@@ -47,7 +48,7 @@ async def test_every_method_is_allowed_on_purpose_or_never(stage: AgentStage):
     allowed = {name.removeprefix("io.nanoclaw.") for name in RULES}
     assert served - allowed == NEVER
     assert allowed <= served
-    reading = {"List", "Get", "Status", "Dms", "Conversations", "Explain", "ExplainMessage", "Dropped", "Runs"}
+    reading = {"List", "Get", "Status", "Dms", "Conversations", "Explain", "ExplainMessage", "Dropped", "Runs", "Test"}
     for name, rule in RULES.items():
         assert (rule.access is Access.OPEN) == (name.rpartition(".")[2] in reading), name
         assert bool(rule.effect) == (rule.access is Access.APPROVAL), name
@@ -235,7 +236,7 @@ async def test_a_destination_that_a_group_agent_wants_needs_more_than_its_admin(
         "colleague", "office", "team",
     }  # fmt: skip
     assert "there is no chat" in stage.note(approvals["nowhere"].id)
-    assert "there is no group nobody" in stage.note(approvals["none"].id)
+    assert "there is no group 'nobody'" in stage.note(approvals["none"].id)
     assert "did you mean" not in stage.note(approvals["nowhere"].id)
 
 

@@ -60,7 +60,8 @@ def _backend(running: Whole) -> Any:
     backend.approvals = ApprovalsBackend(database, running.permissions.approvals)
     backend.questions = QuestionsBackend(database, running.permissions.questions)
     added = AddedChannels(database, running.channels, lambda _kind: ChannelSetup(), lambda: ["loopback"])
-    backend.channels = ChannelsBackend(database, running.channels, added, running.sessions.waiting_by_channel)
+    waiting = running.sessions.waiting_by_channel
+    backend.channels = ChannelsBackend(database, running.channels, added, waiting, running.pairings)
     backend.routing = RoutingBackend(database, running.router, running.channels.known)
     return backend
 

@@ -18,14 +18,13 @@ from nanoclawd.cli.catalogue import commands
 from nanoclawd.cli.clean import clean, clean_line
 from nanoclawd.cli.spec import REQUIRED, Command
 from nanoclawd.journal import OneLineFormatter, about
+from unit.cli.varlink_stub import BY_THEMSELVES, Stub, serving
 from unit.cli.varlink_stub import NASTY as MARKED
-from unit.cli.varlink_stub import Stub, serving
 from unit.fuzz.hostile import MARKS, SEQUENCES, dangerous, texts
 
 HARD = settings(
     deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-BY_THEMSELVES = {"chat", "setup", "sessions logs"}
 COMMANDS = {one.words: one for one in commands() if one.words not in BY_THEMSELVES}
 WORDS = {"count": "3", "number": "-2", "seconds": "1"}
 

@@ -24,6 +24,7 @@ from nanoclawd.delivery.outbox import HostOutbox
 from nanoclawd.delivery.service import DeliveryService
 from nanoclawd.paths import StatePaths
 from nanoclawd.permissions.gate import Permissions
+from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.routing.moving import MovedChats
 from nanoclawd.routing.router import Router
@@ -95,6 +96,7 @@ class Whole:
     channels: ChannelManager
     sessions: Sessions
     account: Account
+    pairings: Pairings
     numbers: int = 0
 
     async def count(self, table: str) -> int:
@@ -193,12 +195,16 @@ async def whole(root: Path, access: Access | None = None, **options: object) -> 
     channels.came_up = lambda name: up.set() if name == CHANNEL else None
     await outbox.start()
     await permissions.start()
-    channels.start(ChannelInbound(database, router, permissions, sessions, outbox, MovedChats(database, sessions)))
+    moved = MovedChats(database, sessions)
+    pairings = Pairings(
+        database, outbox, channels.capabilities, access, sessions.project_destinations, permissions.approvals.repost
+    )
+    channels.start(ChannelInbound(database, router, permissions, sessions, outbox, moved, pairings))
     await up.wait()
     account = Account(*await asyncio.open_unix_connection(root / f"{CHANNEL}.sock", limit=8 * MAX_FRAME_BYTES))
     assert (await account.ask({"op": "watch"}))["ok"] is True
     try:
-        yield Whole(root, database, permissions, router, channels, sessions, account)
+        yield Whole(root, database, permissions, router, channels, sessions, account, pairings)
     finally:
         await account.close()
         await channels.stop()

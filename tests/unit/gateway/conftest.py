@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from egress_stage import Out, out
 from gateway_stage import FIRST_UID, Running, Upstream, config_for, running
 
 from nanoclawd.gateway.policy import SubordinateRange
@@ -65,3 +66,9 @@ async def tls_upstream(unvouched: ssl.SSLContext) -> AsyncIterator[str]:
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=unvouched).start()
     yield f"https://localhost:{runner.addresses[0][1]}/v1"
     await runner.cleanup()
+
+
+@pytest.fixture
+async def way_out(place: Path) -> AsyncIterator[Out]:
+    async with out(place) as found:
+        yield found

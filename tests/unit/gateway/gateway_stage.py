@@ -12,10 +12,12 @@ import msgspec
 from aiohttp import web
 
 from nanoclawd.config import Config, Endpoint, Gateway
-from nanoclawd.gateway.__main__ import BoundedServer
 from nanoclawd.gateway.credentials import Credentials
+from nanoclawd.gateway.egress import Way
+from nanoclawd.gateway.front import Front
 from nanoclawd.gateway.policy import AgentDirectory, SubordinateRange
 from nanoclawd.gateway.proxy import Proxy
+from nanoclawd.gateway.reaching import Reaching
 
 KEY = "sk-test-0123456789abcdef"
 FIRST_UID = 100_000
@@ -59,9 +61,9 @@ class Running:
     agents_file: Path
     upstream: Upstream
 
-    def publish(self, agents: list[dict[str, object]]) -> None:
+    def publish(self, agents: list[dict[str, object]], rules: list[dict[str, object]] | None = None) -> None:
         new = self.agents_file.with_suffix(".new")
-        new.write_text(json.dumps({"version": 1, "agents": agents}))
+        new.write_text(json.dumps({"version": 2, "agents": agents, "egress": rules or []}))
         new.rename(self.agents_file)
 
     def client(self) -> aiohttp.ClientSession:
@@ -113,12 +115,14 @@ def config_for(url: str, place: Path) -> Config:
 
 @asynccontextmanager
 async def running(
-    config: Config, ranges: list[SubordinateRange], upstream: Upstream, place: Path
+    config: Config, ranges: list[SubordinateRange], upstream: Upstream, place: Path, reaching: Reaching | None = None
 ) -> AsyncIterator[Running]:
     """A gateway that listens in a place until the block ends."""
     path, agents_file = place / "gateway.sock", place / "agents.json"
-    async with Proxy(config, AgentDirectory(agents_file, ranges), Credentials({"api-key": KEY})) as proxy:
-        server = BoundedServer(proxy, config.gateway.max_connections)
+    agents, bounds = AgentDirectory(agents_file, ranges), config.gateway
+    async with Proxy(config, agents, Credentials({"api-key": KEY})) as proxy:
+        way = Way(agents, bounds.egress_idle, reaching)
+        server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
         listener = await asyncio.get_running_loop().create_unix_server(server, str(path))
         path.chmod(0o666)
         found = Running(path, agents_file, upstream)
@@ -128,6 +132,7 @@ async def running(
         finally:
             listener.close()
             await server.shutdown(0.1)
+            way.close()
 
 
 def error_of(body: bytes) -> dict[str, str]:

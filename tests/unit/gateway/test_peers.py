@@ -68,7 +68,7 @@ async def test_one_groups_connections_do_not_count_against_another(gateway: Runn
     [
         b"",
         b"[]",
-        b'{"version": 2, "agents": []}',
+        b'{"version": 3, "agents": []}',
         b'{"version": 1, "agents": [{"uid": 0, "group": "main", "endpoints": []}]}',
         b'{"version": 1, "agents": [{"uid": 1, "group": "../x", "endpoints": []}]}',
         (

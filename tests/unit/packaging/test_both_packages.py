@@ -11,9 +11,13 @@ def units() -> set[str]:
     return {path.name for kind in ("service", "socket") for path in (ROOT / "units").glob(f"*.{kind}")}
 
 
-def test_units_that_can_be_enabled_are_so_by_default():
-    preset = set(re.findall(r"^enable (\S+)$", (ROOT / "units" / "nanoclawd.preset").read_text(), re.MULTILINE))
-    assert preset == {name for name in units() if "\n[Install]\n" in (ROOT / "units" / name).read_text()}
+def test_the_preset_says_of_each_unit_that_can_be_enabled_whether_it_is():
+    """W-56: only the listener for other programs is somebody's own choice."""
+    preset = (ROOT / "units" / "nanoclawd.preset").read_text()
+    said = {word: set(re.findall(rf"^{word} (\S+)$", preset, re.MULTILINE)) for word in ("enable", "disable")}
+    can_be = {name for name in units() if "\n[Install]\n" in (ROOT / "units" / name).read_text()}
+    assert said["enable"] | said["disable"] == can_be
+    assert said["disable"] == {"nanoclaw-hooks.socket"}
 
 
 def test_fedoras_scriptlets_know_every_unit():

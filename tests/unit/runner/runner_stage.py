@@ -24,6 +24,7 @@ from nanoclaw_runner.places import Places
 from nanoclaw_runner.store.inbox import Inbox
 from nanoclaw_runner.store.outbox import Outbox
 from nanoclaw_runner.tools import toolbox
+from nanoclaw_runner.way_out import WayOut
 from nanoclaw_runner.workshop import Workshop
 
 PATIENCE_SECONDS = 20.0
@@ -229,4 +230,4 @@ def workshop_of(host: Host, config: AgentConfig) -> Workshop:
     """Return what a provider works with, for one that is tried without a runner's process."""
     desk = desk_of(host)
     tools = toolbox(config, host.places, desk)
-    return Workshop(config, host.places, desk, tools, lambda: config.instructions)
+    return Workshop(config, host.places, desk, tools, lambda: config.instructions, WayOut(host.places.gateway_socket))

@@ -11,6 +11,7 @@ from nanoclaw_runner.providers import base, claude_tools, claude_words
 from nanoclaw_runner.providers.claude_messages import Outcome, Reader
 from nanoclaw_runner.providers.claude_words import Failure, failed, is_stale
 from nanoclaw_runner.tools.base import Toolbox
+from nanoclaw_runner.way_out import variables
 
 
 @dataclass
@@ -283,7 +284,8 @@ def test_configured_servers_and_their_names():
         McpServer("nanoclaw", command="evil"),
     )
     found = claude_tools.configured(servers, "http://127.0.0.1:1")
-    assert found["my server"] == {"type": "stdio", "command": "srv", "args": ["-x"], "env": {"A": "b"}}
+    env = {**variables("http://127.0.0.1:1"), "A": "b"}
+    assert found["my server"] == {"type": "stdio", "command": "srv", "args": ["-x"], "env": env}
     assert found["web"] == {"type": "http", "url": "http://127.0.0.1:1/github/mcp"}
     assert "nanoclaw" not in found, "the runner's own tools are not replaced"
     assert "mcp__my_server__*" in claude_tools.allowed(servers)

@@ -16,6 +16,7 @@ from nanoclaw_runner.providers import base, claude, claude_link, claude_tools
 from nanoclaw_runner.providers.claude_link import ClientError, Ended, Setup, StaleError
 from nanoclaw_runner.providers.claude_messages import Reader
 from nanoclaw_runner.tools.base import Toolbox
+from nanoclaw_runner.way_out import WayOut
 from nanoclaw_runner.workshop import Workshop
 
 
@@ -118,7 +119,14 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(claude, "Link", FakeLink)
     places = Places.beneath(tmp_path)
     config = AgentConfig(provider="claude", endpoint="anthropic", model="claude-x", silence_seconds=1.0)
-    workshop = Workshop(config, places, cast("Desk", None), Toolbox([], max_calls=9), lambda: instructions[0])
+    workshop = Workshop(
+        config,
+        places,
+        cast("Desk", None),
+        Toolbox([], max_calls=9),
+        lambda: instructions[0],
+        WayOut(places.gateway_socket),
+    )
     provider = claude.create(workshop)
     yield House(stage, provider, instructions, places)
     await provider.drop()

@@ -11,6 +11,7 @@ from runner_stage import Host
 
 from nanoclaw_runner.tools import shell
 from nanoclaw_runner.tools.base import Toolbox, ToolError
+from nanoclaw_runner.way_out import WayOut
 
 type Run = Callable[..., Awaitable[str]]
 
@@ -18,7 +19,7 @@ type Run = Callable[..., Awaitable[str]]
 @pytest.fixture
 def run(host: Host) -> Run:
     host.places.temporary.mkdir()
-    box = Toolbox(shell.tools(host.places), max_calls=100)
+    box = Toolbox(shell.tools(host.places, WayOut(host.places.gateway_socket)), max_calls=100)
     return lambda command, **more: box.call("run_command", {"command": command, **more})
 
 
@@ -68,7 +69,7 @@ async def test_binary_output_is_text(run: Run):
 
 @pytest.mark.parametrize("arguments", [{"command": ""}, {"command": "x" * 40_000}, {"command": "x", "timeout": 0}, {}])
 async def test_arguments_beyond_the_bounds_are_refused(host: Host, arguments: dict[str, object]):
-    box = Toolbox(shell.tools(host.places), max_calls=100)
+    box = Toolbox(shell.tools(host.places, WayOut(host.places.gateway_socket)), max_calls=100)
     with pytest.raises(ToolError, match="run_command: "):
         await box.call("run_command", arguments)
 

@@ -171,6 +171,27 @@ async def test_a_drain_tells_when_to_come_again(stage: Stage):
     assert clock.parse(again or "") - begun > timedelta(seconds=90), "what is due waits for its chat, not for a time"
 
 
+async def test_what_becomes_due_while_others_are_carried_out_is_not_forgotten(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    """W-11: a chat with a rate limit makes a drain last longer than the pause before another attempt."""
+    real, ahead = clock.now, [timedelta()]
+    monkeypatch.setattr(clock, "now", lambda: real() + ahead[0])
+
+    def answer(outgoing: Outgoing) -> Delivered | Undelivered:
+        if isinstance(outgoing.body, Text) and outgoing.body.text == "one" and not ahead[0]:
+            return Undelivered("wait")
+        ahead[0] += timedelta(seconds=60)
+        return Delivered()
+
+    stage.platform.answer = answer
+    stage.reply("one", "two")
+    drained = await stage.run()
+    assert drained.delivered == 1
+    assert drained.again is not None
+    assert (await stage.run()).delivered == 1
+
+
 async def test_a_platform_that_fails_is_tried_again(stage: Stage):
     """W-11: after 5 … 320 s, ten minutes in all; after the eighth it has failed, and the agent is told in its turn."""
     stage.platform.answer = lambda _outgoing: Undelivered("the platform is down")

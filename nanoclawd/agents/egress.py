@@ -1,0 +1,230 @@
+"""Where agents may go, as operators say it: rules are checked, written, and published to the gateway at once."""
+
+import logging
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+
+import apsw
+
+from nanoclaw_runner.contract.clock import now_text
+from nanoclawd.agents.service import AgentService
+from nanoclawd.egress.addresses import special
+from nanoclawd.egress.rules import Asked, Decision, decide, parse_pattern
+from nanoclawd.egress.targets import (
+    HTTP_PORT,
+    HTTPS_PORT,
+    BadTarget,
+    Target,
+    is_address,
+    parse_authority,
+    parse_url,
+    settled_path,
+)
+from nanoclawd.errors import InvalidName, Refused
+from nanoclawd.store import egress as rows
+from nanoclawd.store import resolve
+from nanoclawd.store.database import Database
+from nanoclawd.store.egress import EgressRow, NewRule
+
+log = logging.getLogger(__name__)
+
+ALL: Final = "all"
+"""In the place of a group's name; a group that is called so is named by its id."""
+
+MAX_METHODS: Final = 20
+MAX_PATH_CHARACTERS: Final = 1000
+_METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,19}", re.ASCII)
+_LASTING: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_PORT: Final = re.compile(r"(.*?):([0-9]{1,5})", re.ASCII)
+_SCHEMES: Final = {"http": HTTP_PORT, "https": HTTPS_PORT}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A rule as somebody asks for it.
+
+    Attributes:
+        host: ``HOST``, ``HOST:PORT``, a pattern in the place of the host, or an address that begins with http:// or
+            https://.
+        methods: of plain http only.
+        private: the host may be in the machine's own network.
+        lasting: how long it holds, like ``30m``; empty: for ever.
+    """
+
+    host: str
+    methods: tuple[str, ...] = ()
+    private: bool = False
+    lasting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What would become of a request: what it asks for, what the rules say, and a word about the address."""
+
+    asked: Asked
+    decision: Decision
+    note: str
+
+
+class EgressRules:
+    """The rules. A change holds for new requests when the call returns, and ends what it no longer allows."""
+
+    def __init__(self, database: Database, agents: AgentService) -> None:
+        self._database = database
+        self._agents = agents
+
+    async def put(self, group: str, action: str, wish: Wish, by: str) -> tuple[EgressRow, int | None]:
+        """Write a rule; return it, and the number of the one whose place it takes.
+
+        Raises:
+            NotFound: there is no such group.
+            InvalidName: a part of the wish can't be read.
+            Refused: it speaks of what can't be enforced.
+            TooLarge: there are too many rules.
+            Unavailable: it is written, and could not be published; the next change does it.
+        """
+        wanted = read(wish, action)
+        found, before = await self._database.run(_put, group, wanted, by)
+        await self._agents.publish_egress()
+        log.info("%s wrote egress %s for %s", by, found.rule, found.rule.group or "all groups")
+        return found, before
+
+    async def remove(self, number: int, by: str) -> EgressRow:
+        """Take a rule away, and end what it allowed.
+
+        Raises:
+            NotFound: there is none of this number.
+            Unavailable: it is gone, and that could not be published; the next change does it.
+        """
+        found = await self._database.run(rows.remove, number)
+        await self._agents.publish_egress()
+        log.info("%s removed egress %s of %s", by, found.rule, found.rule.group or "all groups")
+        return found
+
+    async def listed(self, group: str | None) -> list[EgressRow]:
+        """Return the rules of a group with those of all groups, or all rules.
+
+        Raises:
+            NotFound: there is no such group.
+        """
+        return await self._database.run(_listed, group)
+
+    async def try_out(self, group: str, url: str, method: str | None) -> tuple[str, Tried]:
+        """Return the group's name, and what would become of a request.
+
+        Raises:
+            NotFound: there is no such group.
+            InvalidName: the address can't be read.
+        """
+        asked = read_request(url, method)
+        folder, found = await self._database.run(_of, group)
+        decision = decide([one.rule for one in found], folder, asked, time.time())
+        return folder, Tried(asked, decision, _note(asked.target, decision))
+
+
+def read(wish: Wish, action: str) -> NewRule:
+    """Return the rule that is wished for, for no group yet.
+
+    Raises:
+        InvalidName: a part of it can't be read.
+        Refused: it speaks of what can't be enforced.
+    """
+    host, port, path = _read_host(wish.host)
+    methods = tuple(dict.fromkeys(method.upper() for method in wish.methods))
+    if len(methods) > MAX_METHODS or not all(_METHOD.fullmatch(method) for method in methods):
+        raise InvalidName("methods are words like GET or POST")
+    if methods or path:
+        if port == HTTPS_PORT:
+            raise Refused(
+                "of https nobody sees methods and paths on their way: such a rule would promise what it can't hold",
+                hint=f"ncl egress allow GROUP {host}" if action == "allow" else f"ncl egress deny GROUP {host}",
+            )
+        # A rule about a part of plain http must not touch the https of the same host.
+        port = port or HTTP_PORT
+    private = wish.private
+    if private and action != "allow":
+        raise InvalidName("--private is for rules that allow")
+    if action == "allow" and is_address(host) and special(host):
+        if port is None:
+            raise Refused(f"{host} is {special(host)}: the rule has to name the port", hint=f"{host}:PORT")
+        private = True
+    if private and (host.startswith("*") or port is None):
+        raise Refused("--private needs exactly one host and one port", hint="HOST:PORT --private")
+    return NewRule(None, action, host, port, methods, path, private, _expiry(wish.lasting))
+
+
+def read_request(text: str, method: str | None = None) -> Asked:
+    """Return what a request for an address would ask of the gateway; without a scheme it is https.
+
+    Raises:
+        InvalidName: it can't be read.
+    """
+    try:
+        if text.startswith("http://"):
+            target, path = parse_url(text)
+            return Asked(target, (method or "GET").upper(), path)
+        if text.startswith("https://"):
+            return Asked(parse_url(text, "https")[0])
+        return Asked(parse_authority(text, HTTPS_PORT))
+    except BadTarget as error:
+        raise InvalidName(str(error)) from None
+
+
+def _read_host(text: str) -> tuple[str, int | None, str]:
+    scheme, found, rest = text.partition("://")
+    port, path = None, ""
+    if found:
+        if scheme.lower() not in _SCHEMES:
+            raise InvalidName(f"{text[:80]!r} begins with neither http:// nor https://")
+        port = _SCHEMES[scheme.lower()]
+        rest, slash, path = rest.partition("/")
+        path = slash + path if path else ""
+    else:
+        rest = text
+    named = _PORT.fullmatch(rest)
+    if named is not None:
+        rest, port = named[1], int(named[2])
+        if not 0 < port <= 65_535:  # noqa: PLR2004  # of 16 bits
+            raise InvalidName(f"{port} is no port")
+    if path and (len(path) > MAX_PATH_CHARACTERS or settled_path(path) != path or not path.isascii() or "?" in path):
+        raise InvalidName("a rule's path is a plain prefix: no query, no dot segments, nothing encoded")
+    try:
+        return parse_pattern(rest), port, path
+    except BadTarget as error:
+        raise InvalidName(str(error)) from None
+
+
+def _expiry(lasting: str) -> str | None:
+    if not lasting:
+        return None
+    found = _LASTING.fullmatch(lasting)
+    if found is None:
+        raise InvalidName("how long it holds is a number and s, m, h or d: 30m, 2h, 7d")
+    return now_text(plus_seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def _put(connection: apsw.Connection, group: str, wanted: NewRule, by: str) -> tuple[EgressRow, int | None]:
+    group_id = None if group == ALL else resolve.group(connection, group).id
+    return rows.put(connection, replace(wanted, agent_group_id=group_id), by)
+
+
+def _listed(connection: apsw.Connection, group: str | None) -> list[EgressRow]:
+    return rows.listed(connection, None if group is None else resolve.group(connection, group).folder)
+
+
+def _of(connection: apsw.Connection, group: str) -> tuple[str, list[EgressRow]]:
+    folder = resolve.group(connection, group).folder
+    return folder, rows.listed(connection, folder)
+
+
+def _note(target: Target, decision: Decision) -> str:
+    """Return what the gateway will say of the address, as far as that can be told from here."""
+    if not decision.allowed or decision.may_be_private:
+        return ""
+    if not is_address(target.host):
+        return "its name has to have an address on the internet"
+    words = special(target.host)
+    return f"but {target.host} is {words}: the gateway refuses it" if words else ""

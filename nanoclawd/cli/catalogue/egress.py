@@ -1,0 +1,117 @@
+"""Where agents may go."""
+
+from nanoclawd.cli.catalogue.common import LIMIT, OF_GROUP
+from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
+
+_GROUP = Parameter("group", "the agent group: its name or id, or all for all groups", of="groups")
+_HOST = Parameter(
+    "host", "HOST, HOST:PORT, *.NAME (what is below it), * (every name), or an http:// or https:// address"
+)
+_METHOD = Parameter("methods", "only this method of plain http; may stand several times", "--method", kind="list")
+_FOR = Parameter(
+    "lasting", "how long it holds, like 30m, 2h or 7d (default: until it is removed)", "--for", value="TIME"
+)
+_RULE = Parameter("rule", "the rule's number", kind="count", of="egress")
+_SAYS = "in place of rule {replaced}"
+
+EGRESS = Resource(
+    "egress",
+    "where agents may go: rules of hosts, and what was asked for",
+    "rule",
+    "rules",
+    (
+        Column("id"),
+        Column("group"),
+        Column("action"),
+        Column("host"),
+        Column("port"),
+        Column("methods", form="list"),
+        Column("path"),
+        Column("private", form="yes"),
+        Column("expires_at", "until"),
+        Column("created_by", "by"),
+    ),
+    (
+        Verb(
+            "list",
+            "list the rules",
+            ("Egress.List",),
+            (OF_GROUP, LIMIT),
+            "many",
+            about="A group's rules come with those of all groups. The most specific one that fits decides: the longer"
+            " host pattern first (an exact host before any pattern), then a rule of the group before one of all, then a"
+            " named port, the longer path, named methods; among equals deny wins. What no rule allows is denied.",
+        ),
+        Verb(
+            "allow",
+            "let an agent reach a host",
+            ("Egress.Allow",),
+            (
+                _GROUP,
+                _HOST,
+                _METHOD,
+                Parameter(
+                    "private",
+                    "the host may be in this machine's own network, or this machine",
+                    "--private",
+                    kind="flag",
+                ),
+                _FOR,
+            ),
+            says=_SAYS,
+            about="Without a port it is 80 and 443. --private needs one host and one port. Methods, and the path of an"
+            " http:// address, are of plain http only: of https nobody sees them on their way.",
+            examples=(
+                ("ncl egress allow main example.org", "a host, by https and http"),
+                ("ncl egress allow main '*.example.org' --for 2h", "what is below it, for two hours"),
+                ("ncl egress allow main nas.lan:8443 --private", "a machine of your own network"),
+                ("ncl egress allow main http://example.org/api/ --method GET", "a part of a site, without encryption"),
+            ),
+        ),
+        Verb(
+            "deny",
+            "keep an agent from a host that another rule allows",
+            ("Egress.Deny",),
+            (_GROUP, _HOST, _METHOD, _FOR),
+            says=_SAYS,
+            about="Connections that are open end before their next byte.",
+        ),
+        Verb(
+            "remove",
+            "take a rule away",
+            ("Egress.Remove",),
+            (_RULE,),
+            "nothing",
+            done="removed",
+            about="Connections that only this rule allowed end before their next byte.",
+        ),
+        Verb(
+            "test",
+            "say what would become of a request, and which rule decides",
+            ("Egress.Test",),
+            (
+                _GROUP._replace(help="the agent group: its name or id"),
+                Parameter("url", "the address, or HOST:PORT; without http:// it is https"),
+                Parameter("method", "of plain http (default: GET)", "--method"),
+            ),
+            run="egress:test",
+        ),
+        Verb(
+            "log",
+            "show what agents asked for, with your own rights to the journal",
+            ("Groups.Get",),
+            (
+                OF_GROUP._replace(name="name"),
+                Parameter("follow", "go on with new ones", "--follow", "-f", kind="flag"),
+                Parameter("lines", "how many (default: 100)", "--lines", "-n", value="N", kind="count", default=100),
+            ),
+            run="logs:egress",
+            about="One line for each request when it is over: what was asked for, what came of it, bytes and time. A"
+            " group that asks for more than five in a second has what is beyond summed up by host.",
+        ),
+    ),
+    "no rules: agents reach the configured endpoints, and nothing else; try: ncl egress allow GROUP HOST",
+    called=("action", "host"),
+)
+
+RESOURCES = (EGRESS,)

@@ -1,0 +1,137 @@
+"""What the journal keeps of the agents' requests to other hosts: one record each, at a rate that no flood exceeds.
+
+Beyond the rate, requests are added up by what they were about, and the sums follow as records of their own: an agent
+that floods can neither drown the journal nor hide where it has been. Headers, queries and users' names are never in it.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from nanoclawd.journal import MAX_FIELD_CHARACTERS, about, printable
+
+AUDIT: Final = "egress"
+BURST: Final = 200
+PER_SECOND: Final = 5.0
+SUMMARY_SECONDS: Final = 10.0
+MAX_SUMS: Final = 32
+"""Different ones of a group in one summary; what is beyond is one more."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One request or tunnel, over.
+
+    Attributes:
+        outcome: ``closed``, ``answered``, ``refused`` and other words of ours.
+        rule: number of the rule that decided; 0: none.
+        path: without its query; empty in a tunnel.
+        sent: bytes from the agent.
+        received: bytes to it.
+    """
+
+    group: str
+    host: str
+    port: int
+    method: str
+    path: str
+    rule: int
+    outcome: str
+    sent: int = 0
+    received: int = 0
+    milliseconds: int = 0
+    status: int = 0
+
+
+@dataclass(slots=True)
+class _Sum:
+    count: int = 0
+    sent: int = 0
+    received: int = 0
+
+
+@dataclass(slots=True)
+class _Account:
+    tokens: float
+    at: float
+    sums: dict[tuple[str, int, int, str], _Sum]
+    timer: asyncio.TimerHandle | None = None
+
+
+class Audit:
+    """Writes the records."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, _Account] = {}
+
+    def write(self, record: Record) -> None:
+        """Write a record down, or add it to its group's sums."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        account = self._accounts.setdefault(record.group, _Account(BURST, now, {}))
+        account.tokens = min(BURST, account.tokens + (now - account.at) * PER_SECOND)
+        account.at = now
+        if account.tokens >= 1:
+            account.tokens -= 1
+            _write(record, 1)
+            return
+        key = (record.host, record.port, record.rule, record.outcome)
+        if key not in account.sums and len(account.sums) >= MAX_SUMS:
+            key = ("…", 0, 0, "others")
+        one = account.sums.setdefault(key, _Sum())
+        one.count += 1
+        one.sent += record.sent
+        one.received += record.received
+        if account.timer is None:
+            account.timer = loop.call_later(SUMMARY_SECONDS, self._sum_up, record.group)
+
+    def close(self) -> None:
+        """Write what is added up."""
+        for group, account in self._accounts.items():
+            if account.timer is not None:
+                account.timer.cancel()
+                self._sum_up(group)
+
+    def _sum_up(self, group: str) -> None:
+        account = self._accounts[group]
+        sums, account.sums, account.timer = account.sums, {}, None
+        for (host, port, rule, outcome), one in sums.items():
+            record = Record(group, host, port, "", "", rule, outcome, one.sent, one.received)
+            _write(record, one.count)
+
+
+def _write(record: Record, count: int) -> None:
+    where = f"{record.host}:{record.port}"
+    what = f"{record.method} {where}{record.path}" if count == 1 and record.method else where
+    log.info(
+        "%s: %s%s, %s, %d bytes out, %d in%s",
+        record.group,
+        what,
+        f" ({count} more requests, summed up)" if not record.method else "",
+        record.outcome + (f" {record.status}" if record.status else ""),
+        record.sent,
+        record.received,
+        f", {record.milliseconds} ms" if record.method else "",
+        extra={
+            **about(group=record.group),
+            "NANOCLAW_AUDIT": AUDIT,
+            "NANOCLAW_EGRESS_HOST": _field(record.host),
+            "NANOCLAW_EGRESS_PORT": str(record.port),
+            "NANOCLAW_EGRESS_METHOD": _field(record.method),
+            "NANOCLAW_EGRESS_PATH": _field(record.path),
+            "NANOCLAW_EGRESS_RULE": str(record.rule),
+            "NANOCLAW_EGRESS_OUTCOME": record.outcome,
+            "NANOCLAW_EGRESS_STATUS": str(record.status),
+            "NANOCLAW_EGRESS_SENT": str(record.sent),
+            "NANOCLAW_EGRESS_RECEIVED": str(record.received),
+            "NANOCLAW_EGRESS_MS": str(record.milliseconds),
+            "NANOCLAW_EGRESS_COUNT": str(count),
+        },
+    )
+
+
+def _field(text: str) -> str:
+    return printable(text)[:MAX_FIELD_CHARACTERS]

@@ -1,0 +1,153 @@
+"""An agent's connection to the way out, read by h11: one request at a time, each with a bound on everything."""
+
+import contextlib
+import re
+from typing import Final
+
+import h11
+
+from nanoclawd.gateway.denials import Denial, malformed
+from nanoclawd.gateway.wire import Wire
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_HEADERS: Final = 100
+HEAD_SECONDS: Final = 30.0
+"""A request's head that has begun has to be there after this."""
+
+KEEP_ALIVE_SECONDS: Final = 15.0
+LINGERING_SECONDS: Final = 1.0
+_MAX_LINGERING_BYTES: Final = 1024 * 1024
+# A line that ends in LF alone, or a CR within one, is read in different ways by different programs.
+_ODD_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+_FOLDED_LINE: Final = re.compile(rb"\n[ \t]")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_MAX_LENGTH_DIGITS: Final = 18
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+
+type Event = type[h11.NEED_DATA | h11.PAUSED] | h11.Event
+
+
+class Caller:
+    """The agent's side."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+
+    async def request(self) -> h11.Request | None:
+        """Return the next request's head, None where there is none any more.
+
+        Raises:
+            Denial: it can't be read, or not in one way only.
+            TimeoutError: it does not come.
+        """
+        head = bytearray(self.http.trailing_data[0])
+        while True:
+            event = self._next()
+            if isinstance(event, h11.Request):
+                _check(event, bytes(head))
+                return event
+            if event is not h11.NEED_DATA:
+                return None
+            data = await self.wire.read(HEAD_SECONDS if head else KEEP_ALIVE_SECONDS)
+            head += data
+            self.http.receive_data(data)
+
+    async def body(self, seconds: float) -> bytes:
+        """Return the next piece of the request's body, nothing at its end.
+
+        Raises:
+            Denial: it can't be read.
+            TimeoutError: it stopped coming.
+            ConnectionResetError: the caller has gone in the middle of it.
+        """
+        while True:
+            event = self._next()
+            if isinstance(event, h11.Data):
+                if event.data:
+                    return bytes(event.data)
+                continue
+            if event is not h11.NEED_DATA:
+                return b""
+            data = await self.wire.read(seconds)
+            if not data:
+                raise ConnectionResetError("the caller has gone")
+            self.http.receive_data(data)
+
+    async def send(self, event: h11.Event, seconds: float | None = None) -> None:
+        """Send a part of the answer.
+
+        Raises:
+            ConnectionResetError: the caller is gone.
+            TimeoutError: the caller does not read.
+        """
+        data = self.http.send(event)
+        if data:
+            await self.wire.write(data, seconds)
+
+    async def deny(self, denial: Denial, accept: bytes) -> None:
+        """Answer with a refusal, where no answer has begun, and be done with the connection."""
+        if self.http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.wire.abort()
+            return
+        headers, reason, body = denial.head_and_body(accept)
+        await self.send(h11.Response(status_code=denial.status, headers=headers, reason=reason), LINGERING_SECONDS)
+        await self.send(h11.Data(data=body), LINGERING_SECONDS)
+        await self.send(h11.EndOfMessage(), LINGERING_SECONDS)
+
+    def next_cycle(self) -> bool:
+        """Be ready for another request; False where there can't be one."""
+        if self.http.our_state is h11.DONE and self.http.their_state is h11.DONE:
+            self.http.start_next_cycle()
+            return True
+        return False
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether more of a request is on its way than was read."""
+        if self.http.their_state is h11.SEND_BODY:
+            with contextlib.suppress(h11.RemoteProtocolError):
+                self.http.next_event()  # of a request without a body: its end
+        return not self.wire.ended and self.http.their_state in (h11.SEND_BODY, h11.ERROR)
+
+    async def linger(self) -> None:
+        """Read away what still comes, for a moment: closing at once could take the answer back."""
+        read = 0
+        try:
+            while read < _MAX_LINGERING_BYTES and (data := await self.wire.read(LINGERING_SECONDS)):
+                read += len(data)
+        except TimeoutError:
+            return
+
+    def _next(self) -> Event:
+        try:
+            return self.http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise malformed(f"the request cannot be read: {error}", error.error_status_hint) from None
+
+
+def _check(request: h11.Request, head: bytes) -> None:
+    """Refuse what h11 takes, and others would take for something else.
+
+    Raises:
+        Denial: it is such a request.
+    """
+    end = _END_OF_HEAD.search(head)
+    length = end.end() if end else len(head)
+    if length > MAX_HEAD_BYTES:  # h11 bounds only what comes in several pieces
+        raise malformed("the request's head is too large", 431)
+    if _ODD_LINE.search(head[:length]):
+        raise malformed("a line of the request's head does not end in CR LF")
+    if _FOLDED_LINE.search(head[:length]):
+        raise malformed("a header goes over several lines")
+    if any(_CONTROL.search(value) for _, value in request.headers):
+        raise malformed("a header has a control character in it")
+    names = [name for name, _ in request.headers]
+    if any(len(value) > _MAX_LENGTH_DIGITS for name, value in request.headers if name == b"content-length"):
+        raise malformed("nothing is as long as this Content-Length")
+    if len(names) > MAX_HEADERS:
+        raise malformed(f"more than {MAX_HEADERS} headers", 431)
+    if b"content-length" in names and b"transfer-encoding" in names:
+        raise malformed("Content-Length and Transfer-Encoding contradict each other")
+    if b"transfer-encoding" in names and request.http_version < b"1.1":
+        raise malformed("HTTP/1.0 knows no Transfer-Encoding")

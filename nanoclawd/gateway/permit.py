@@ -1,0 +1,46 @@
+"""A permission for one request, which holds only as long as the rules say so."""
+
+import time
+
+from nanoclawd.egress.rules import Asked, Decision, decide
+from nanoclawd.gateway.policy import Agent, AgentDirectory
+from nanoclawd.gateway.refusals import Refusal
+
+
+class Permit:
+    """What the rules say about a request: at its beginning, and before each part of it that goes on.
+
+    Attributes:
+        asked: what it is about.
+        agent: whose request it is.
+        decision: what the rules said last.
+    """
+
+    def __init__(self, agents: AgentDirectory, host_uid: int, asked: Asked) -> None:
+        """Decide.
+
+        Raises:
+            Refusal: the caller is unknown, or the daemon has published nothing.
+        """
+        self._agents = agents
+        self._host_uid = host_uid
+        self.asked = asked
+        self.agent: Agent
+        self.decision: Decision
+        self._decide()
+
+    def holds(self) -> bool:
+        """Tell whether it is allowed at this moment."""
+        until = self.decision.until
+        if self._agents.is_current and (until is None or time.time() < until):
+            return self.decision.allowed
+        try:
+            self._decide()
+        except Refusal:
+            # The group has gone, or nobody knows any more what it may do.
+            return False
+        return self.decision.allowed
+
+    def _decide(self) -> None:
+        self.agent = self._agents.find(self._host_uid)
+        self.decision = decide(self._agents.rules_of(self.agent), self.agent.group, self.asked, time.time())

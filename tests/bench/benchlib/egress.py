@@ -1,0 +1,289 @@
+"""The way out beside the same requests made directly and by a well-known proxy, all on loopback, in turns.
+
+The clients speak to the gateway's own socket, as an agent's uid: what the forwarder in a container adds is not in it.
+"""
+
+import contextlib
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from benchlib.appliance import CONFIG_FILE, GROUP
+from benchlib.machine import GATEWAY, Memory, acting_as, systemctl, unit_number
+from benchlib.progress import step
+from benchlib.results import Of, Result, Target
+from benchlib.varlink import Link
+
+REQUESTS: Final = 400
+STREAMS: Final = 200
+STREAM_BYTES: Final = 1_000_000_000
+STREAM_ROUNDS: Final = 3
+MOST_RATIO: Final = 1.5
+_MORE: Final = f"gateway:\n  max_egress: {STREAMS + 50}\n"
+_SOCKET: Final = "/run/nanoclaw-gateway/gateway.sock"
+_SMALL: Final = 100
+_MIB: Final = 1024 * 1024
+_TINYPROXY: Final = """\
+Port {port}
+Listen 127.0.0.1
+Timeout 600
+MaxClients 400
+Allow 127.0.0.1
+LogLevel Error
+"""
+
+type Reach = Callable[[], socket.socket]
+"""Connects: to the host itself, or to a proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """How a host is reached.
+
+    Attributes:
+        proxies: by name; direct is none of them.
+        plain: port of the host's http.
+        secure: of its https.
+        host_uid: an agent's, as the kernel knows it.
+    """
+
+    proxies: dict[str, Reach]
+    plain: int
+    secure: int
+    trusting: ssl.SSLContext
+    host_uid: int
+
+
+def measure() -> list[Result]:
+    """Measure latency, throughput and memory; the daemon runs, with the group of the other measurements."""
+    step("the way out, beside tinyproxy")
+    with _host() as (plain, secure, trusting), _tinyproxy() as tinyproxy, _configured():
+        for port in (plain, secure):
+            Link().call("io.nanoclaw.Egress.Allow", group=GROUP, host=f"127.0.0.1:{port}")
+        uid = _host_uid()
+        proxies = {"gateway": lambda: _as_agent(uid), "tinyproxy": lambda: _tcp(tinyproxy)}
+        ways = _Ways(proxies, plain, secure, trusting, uid)
+        return [*_latency(ways), _stream(ways), *_memory(ways)]
+
+
+def _latency(ways: _Ways) -> list[Result]:
+    results = []
+    kinds = {
+        "egress.tunnel": (ways.secure, _by_tunnel, "a tunnel, a TLS handshake and one small answer"),
+        "egress.bare": (ways.plain, _by_tunnel, "a tunnel and one small answer without TLS"),
+        "egress.plain": (ways.plain, _by_proxy, "one small answer by plain http"),
+    }
+    for name, (port, by_proxy, what) in kinds.items():
+        direct: list[float] = []
+        by: dict[str, list[float]] = {proxy: [] for proxy in ways.proxies}
+        for number in range(REQUESTS + 10):
+            took = _timed(lambda: _directly(ways, port))  # noqa: B023  # called at once
+            if number >= 10:  # the first ones warm up
+                direct.append(took)
+            for proxy, reach in ways.proxies.items():
+                took = _timed(lambda: by_proxy(ways, reach, port))  # noqa: B023  # the same
+                if number >= 10:  # the same
+                    by[proxy].append(took)
+        base = median(direct)
+        added = {proxy: tuple(took - base for took in times) for proxy, times in by.items()}
+        theirs = median(added["tinyproxy"])
+        note = f"{what}: what it takes longer than directly ({base:.2f} ms); the baseline is tinyproxy's"
+        results.append(Result(name, "ms", added["gateway"], theirs, Target(Of.RATIO, MOST_RATIO), note))
+        results.append(Result(f"{name}.tinyproxy", "ms", added["tinyproxy"]))
+    return results
+
+
+def _stream(ways: _Ways) -> Result:
+    rates: dict[str, list[float]] = {proxy: [] for proxy in ways.proxies}
+    for _ in range(STREAM_ROUNDS):
+        for proxy, reach in ways.proxies.items():
+            with _tunnel(reach(), ways.plain) as connection:
+                begun = time.perf_counter()
+                _get(connection, f"/{STREAM_BYTES}")
+                rates[proxy].append(time.perf_counter() - begun)
+    note = f"seconds of {STREAM_BYTES // 10**6} MB by a tunnel; the baseline is tinyproxy's"
+    return Result("egress.stream", "s", tuple(rates["gateway"]), median(rates["tinyproxy"]), note=note)
+
+
+def _memory(ways: _Ways) -> list[Result]:
+    systemctl("restart", GATEWAY)
+    _get_through(ways)
+    pid = unit_number(GATEWAY, "MainPID")
+    idle = Memory.of(pid).resident
+    with contextlib.ExitStack() as open_ones:
+        streams = [open_ones.enter_context(_tunnel(ways.proxies["gateway"](), ways.plain)) for _ in range(STREAMS)]
+        for one in streams:
+            # Nobody reads: each holds as much as it ever will.
+            one.sendall(f"GET /{64 * _MIB} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(2)
+        loaded = Memory.of(pid).resident
+    return [
+        Result("egress.memory.idle", "MiB", (idle,), note="resident memory of the gateway after its first tunnel"),
+        Result("egress.memory.200", "MiB", (loaded,), idle, note=f"with {STREAMS} streams that nobody reads"),
+    ]
+
+
+def _get_through(ways: _Ways) -> None:
+    with _tunnel(ways.proxies["gateway"](), ways.plain) as connection:
+        _get(connection, f"/{_SMALL}")
+
+
+def _timed(work: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    work()
+    return (time.perf_counter() - begun) * 1e3
+
+
+def _directly(ways: _Ways, port: int) -> None:
+    with _tcp(port) as connection:
+        _ask(ways, connection, port)
+
+
+def _by_tunnel(ways: _Ways, reach: Reach, port: int) -> None:
+    with _tunnel(reach(), port) as connection:
+        _ask(ways, connection, port)
+
+
+def _by_proxy(_ways: _Ways, reach: Reach, port: int) -> None:
+    with reach() as connection:
+        _get(connection, f"http://127.0.0.1:{port}/{_SMALL}")
+
+
+def _ask(ways: _Ways, connection: socket.socket, port: int) -> None:
+    if port == ways.plain:
+        _get(connection, f"/{_SMALL}")
+        return
+    with ways.trusting.wrap_socket(connection, server_hostname="127.0.0.1") as secure:
+        _get(secure, f"/{_SMALL}")
+
+
+def _tunnel(connection: socket.socket, port: int) -> socket.socket:
+    where = f"127.0.0.1:{port}"
+    connection.sendall(f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n\r\n".encode())
+    _head(connection)
+    return connection
+
+
+def _get(connection: socket.socket, target: str) -> None:
+    connection.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+    head, rest = _head(connection)
+    (length,) = (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+    left, piece = length - len(rest), bytearray(256 * 1024)
+    while left:
+        count = connection.recv_into(piece)
+        if not count:
+            raise ConnectionError("an answer broke off")
+        left -= count
+
+
+def _head(connection: socket.socket) -> tuple[bytes, bytes]:
+    found = b""
+    while b"\r\n\r\n" not in found:
+        piece = connection.recv(65_536)
+        if not piece:
+            raise ConnectionError(f"no answer: {found!r}")
+        found += piece
+    head, _, rest = found.partition(b"\r\n\r\n")
+    if head.split()[1] != b"200":
+        raise ConnectionError(head.decode(errors="replace"))
+    return head, rest
+
+
+def _tcp(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _as_agent(uid: int) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    with acting_as(uid):
+        connection.connect(_SOCKET)
+    return connection
+
+
+def _host_uid() -> int:
+    agents = json.loads(Path("/run/nanoclaw-agents/agents.json").read_text())["agents"]
+    inside = next(int(agent["uid"]) for agent in agents if agent["group"] == GROUP)
+    line = next(line for line in Path("/etc/subuid").read_text().splitlines() if line.startswith("nanoclaw:"))
+    return int(line.split(":")[1]) + inside - 1
+
+
+@contextlib.contextmanager
+def _configured() -> Iterator[None]:
+    before = CONFIG_FILE.read_text()
+    mode = Path(_SOCKET).stat().st_mode
+    try:
+        CONFIG_FILE.write_text(before + _MORE)
+        systemctl("restart", GATEWAY)
+        # Effective uids come without the agents' gid here; SO_PEERCRED tells the uid all the same.
+        Path(_SOCKET).chmod(0o666)
+        yield
+    finally:
+        CONFIG_FILE.write_text(before)
+        Path(_SOCKET).chmod(mode & 0o777)
+        systemctl("restart", GATEWAY)
+
+
+@contextlib.contextmanager
+def _host() -> Iterator[tuple[int, int, ssl.SSLContext]]:
+    with tempfile.TemporaryDirectory() as directory:
+        pem = Path(directory) / "host.pem"
+        new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=bench"]
+        names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run(
+            ["openssl", "req", "-x509", *new, *names, "-keyout", f"{pem}.key", "-out", pem],
+            check=True,
+            capture_output=True,
+        )
+        certificate = pem.read_text()
+        pem.write_text(certificate + Path(f"{pem}.key").read_text())
+        command = [sys.executable, str(Path(__file__).with_name("egress_upstream.py")), str(pem)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                if process.stdout is None:
+                    raise RuntimeError("Popen made no pipe")
+                plain, secure = map(int, process.stdout.readline().split())
+                trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                trusting.load_verify_locations(cadata=certificate)
+                yield plain, secure, trusting
+            finally:
+                process.kill()
+
+
+@contextlib.contextmanager
+def _tinyproxy() -> Iterator[int]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+        file.write(_TINYPROXY.format(port=port))
+        file.flush()
+        with subprocess.Popen(["tinyproxy", "-d", "-c", file.name], stdout=subprocess.DEVNULL) as process:
+            try:
+                _await(port)
+                yield port
+            finally:
+                process.kill()
+
+
+def _await(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            _tcp(port).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,172 @@
+"""Which rule decides. W-69: where none does, the answer is no."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanoclawd.egress.rules import Asked, Rule, decide, fits_host, parse_pattern
+from nanoclawd.egress.targets import BadTarget, Target
+
+NOW = 1000.0
+
+
+def tunnel(host: str, port: int = 443) -> Asked:
+    return Asked(Target(host, port))
+
+
+def plain(host: str, path: str = "/", method: str = "GET", port: int = 80) -> Asked:
+    return Asked(Target(host, port), method, path)
+
+
+def rule(number: int, action: str, host: str, **more: object) -> Rule:
+    return Rule(number, action, host, **more)  # type: ignore[arg-type]
+
+
+def decider(rules: list[Rule], asked: Asked, group: str = "main") -> tuple[bool, int]:
+    found = decide(rules, group, asked, NOW)
+    return found.allowed, found.rule.id if found.rule else 0
+
+
+def test_what_no_rule_allows_is_denied():
+    assert decider([], tunnel("example.org")) == (False, 0)
+    assert decide([], "main", tunnel("example.org"), NOW).reason == "no rule allows it"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "fits"),
+    [
+        ("example.org", "example.org", True),
+        ("example.org", "a.example.org", False),
+        ("*.example.org", "a.example.org", True),
+        ("*.example.org", "a.b.example.org", True),
+        ("*.example.org", "example.org", False),
+        ("*.example.org", "badexample.org", False),
+        ("*", "anything.example", True),
+        ("*", "192.0.2.1", False),
+        ("*", "2001:db8::1", False),
+        ("*.1", "192.0.2.1", False),
+        ("192.0.2.1", "192.0.2.1", True),
+    ],
+)
+def test_patterns(pattern: str, host: str, fits: bool):
+    assert fits_host(pattern, host) is fits
+
+
+@pytest.mark.parametrize(
+    "text", ["*.", "**", "*a", "a.*", "*.*.a", "*.1.2.3.4", "*.[::1]", "", "http://a", "a/b", "a:1"]
+)
+def test_bad_patterns(text: str):
+    with pytest.raises(BadTarget):
+        parse_pattern(text)
+
+
+def test_patterns_come_in_one_form():
+    assert parse_pattern("*.Example.ORG.") == "*.example.org"
+    assert parse_pattern("[2001:DB8::1]") == "2001:db8::1"
+    assert parse_pattern("*") == "*"
+
+
+def test_the_more_specific_rule_decides():
+    rules = [
+        rule(1, "allow", "*"),
+        rule(2, "deny", "*.example.org"),
+        rule(3, "allow", "*.a.example.org"),
+        rule(4, "deny", "x.a.example.org"),
+        rule(5, "allow", "x.a.example.org", group="main"),
+        rule(6, "deny", "x.a.example.org", group="main", port=443),
+    ]
+    assert decider(rules, tunnel("other.net")) == (True, 1)
+    assert decider(rules, tunnel("b.example.org")) == (False, 2)
+    assert decider(rules, tunnel("y.a.example.org")) == (True, 3)
+    assert decider(rules, tunnel("x.a.example.org"), "other") == (False, 4)
+    assert decider(rules, tunnel("x.a.example.org", 80)) == (True, 5)
+    assert decider(rules, tunnel("x.a.example.org")) == (False, 6)
+
+
+def test_among_equals_deny_wins():
+    rules = [rule(1, "allow", "a.example"), rule(2, "deny", "a.example"), rule(3, "allow", "a.example")]
+    assert decider(rules, tunnel("a.example")) == (False, 2)
+
+
+def test_a_rule_of_a_later_version_refuses():
+    assert decider([rule(1, "allow", "*"), rule(2, "ask", "a.example")], tunnel("a.example")) == (False, 2)
+
+
+def test_ports():
+    rules = [rule(1, "allow", "a.example"), rule(2, "allow", "b.example", port=8443)]
+    assert [decider(rules, tunnel("a.example", port))[0] for port in (80, 443, 22, 8443)] == [True, True, False, False]
+    assert [decider(rules, tunnel("b.example", port))[0] for port in (80, 443, 8443)] == [False, False, True]
+
+
+def test_a_rule_is_over_at_its_time():
+    assert decider([rule(1, "allow", "a.example", until=NOW)], tunnel("a.example")) == (False, 0)
+    assert decider([rule(1, "allow", "a.example", until=NOW + 1)], tunnel("a.example")) == (True, 1)
+
+
+def test_methods_and_paths_of_plain_http():
+    rules = [
+        rule(1, "allow", "a.example", port=80, methods=("GET", "HEAD"), path="/public/"),
+        rule(2, "deny", "a.example", port=80, path="/public/not"),
+    ]
+    assert decider(rules, plain("a.example", "/public/x?y=1")) == (True, 1)
+    assert decider(rules, plain("a.example", "/public/x", "POST")) == (False, 0)
+    assert decider(rules, plain("a.example", "/private")) == (False, 0)
+    assert decider(rules, plain("a.example", "/public/not-this")) == (False, 2)
+    assert decider(rules, plain("a.example", "/%70ublic/x")) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    "path", ["/public/../private", "/public/%2e%2e/private", "/public/..%2fprivate", "/public//../x", "/public/%5c.."]
+)
+def test_a_path_that_may_be_another_one_is_denied(path: str):
+    rules = [rule(1, "allow", "a.example", port=80, path="/public/")]
+    assert not decider(rules, plain("a.example", path))[0]
+    rules = [rule(1, "allow", "a.example"), rule(2, "deny", "a.example", port=80, path="/private")]
+    assert not decider(rules, plain("a.example", path))[0]
+
+
+def test_a_tunnel_gets_round_no_rule_about_paths():
+    rules = [rule(1, "allow", "a.example"), rule(2, "deny", "a.example", port=80, path="/private")]
+    assert decider(rules, plain("a.example", "/x")) == (True, 1)
+    assert decider(rules, tunnel("a.example", 80)) == (False, 2)
+    assert decider(rules, tunnel("a.example", 443)) == (True, 1)
+    assert decider([rule(1, "allow", "a.example", port=80, path="/x")], tunnel("a.example", 80)) == (False, 0)
+
+
+_hosts = st.sampled_from(["*", "*.example", "*.a.example", "a.example", "b.a.example", "192.0.2.1"])
+_rules = st.lists(
+    st.builds(
+        Rule,
+        id=st.integers(1, 9),
+        action=st.sampled_from(["allow", "deny", "ask"]),
+        host=_hosts,
+        group=st.sampled_from([None, "main", "other"]),
+        port=st.sampled_from([None, 80, 443]),
+        methods=st.sampled_from([(), ("GET",), ("POST",)]),
+        path=st.sampled_from(["", "/a", "/a/b"]),
+        until=st.sampled_from([None, NOW - 1, NOW + 1]),
+    ),
+    max_size=8,
+)
+_asked = st.builds(
+    Asked,
+    st.builds(
+        Target, st.sampled_from(["a.example", "b.a.example", "c.example", "192.0.2.1"]), st.sampled_from([80, 443])
+    ),
+    st.sampled_from(["GET", "POST"]),
+    st.sampled_from(["/", "/a", "/a/b/c", "/a/../b", "/x?/a"]),
+) | st.builds(Asked, st.builds(Target, st.sampled_from(["a.example", "c.example"]), st.sampled_from([80, 443])))
+
+
+@given(_rules, _asked)
+def test_another_deny_never_allows_and_order_means_nothing(rules: list[Rule], asked: Asked):
+    found = decide(rules, "main", asked, NOW)
+    assert decide(rules[::-1], "main", asked, NOW).allowed == found.allowed
+    assert found.allowed is (found.rule is not None and found.rule.action == "allow")
+    if found.rule is not None:
+        assert found.rule.group in (None, "main")
+    more = [*rules, Rule(0, "deny", asked.target.host, group="main", port=asked.target.port)]
+    if not found.allowed:
+        assert not decide(more, "main", asked, NOW).allowed
+    others = [one for one in rules if one.group != "other"]
+    assert decide(others, "main", asked, NOW) == found
