@@ -12,6 +12,7 @@ from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.channels.words import in_words, one_line
 from nanoclawd.delivery.fitting import fit
 from nanoclawd.delivery.typing import TypingService
+from nanoclawd.errors import NanoclawError
 from nanoclawd.journal import about
 from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, SessionRef, Undelivered
 
@@ -108,12 +109,16 @@ class DeliveryService:
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
         """Say that a message is done with."""
         self.turn_ended(message_id, completed=completed)
-        adapter = self._channels.adapter(address.channel_type)
+        name = address.channel_type
+        adapter = self._channels.adapter(name)
         if adapter is None:
             return
         try:
             call = adapter.end_turn(self._current(address), message_id, completed=completed)
             await bounded(call, self._timeout, f"channel {adapter.name}")
+        except (NanoclawError, TimeoutError) as error:
+            reason = in_words(error)
+            log.warning("%s could not say that a turn has ended: %s", adapter.name, reason, extra=about(channel=name))
         except Exception:
             log.exception("%s could not say that a turn has ended", adapter.name, extra=about(channel=adapter.name))
 

@@ -45,7 +45,7 @@ class TelegramSide:
             heard.setdefault(one["message"], not (one["is_last"] and one["line"] in torn))
         shown = self.service.people.see(chat=int(chat))
         texts, doubles = [], 0
-        for one, after in zip(shown, [*shown[1:], None], strict=True):
+        for one, after in zip(shown, [*shown[1:], None], strict=False):
             is_begun = one["text"].endswith(" …") and after is not None
             is_again = after is not None and after["text"] == one["text"]
             if (is_again or is_begun) and not heard[one["message_id"]]:

@@ -315,7 +315,7 @@ def test_a_daemon_that_is_killed_loses_nothing(service: Service, group: str) -> 
     again, so at each death the one message of a chat that was under way may be there twice; nothing else may.
     """
     luck = random.Random(SEED)
-    people = (ANN, 1002, 1003)
+    people = (1002, 1003, 1004)
     with added(service):
         for user in people:
             service.people.person(user=user, name=f"P{user}")

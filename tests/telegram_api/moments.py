@@ -21,10 +21,13 @@ class Moments:
         """Note messages that an answer is about to be written with; what is told again was told before."""
         now = time.time()
         for update in updates:
-            message: Any = update.get("message")
-            if update["update_id"] > self._highest and message is not None:
-                self._told.append((now, str(message["chat"]["id"]), str(message.get("text", ""))))
-            self._highest = max(self._highest, update["update_id"])
+            number, message = update.get("update_id"), update.get("message")
+            if not isinstance(number, int) or not isinstance(message, dict):
+                continue  # a test's own odd one
+            chat: Any = message.get("chat")
+            if number > self._highest and isinstance(chat, dict):
+                self._told.append((now, str(chat.get("id")), str(message.get("text", ""))))
+            self._highest = max(self._highest, number)
 
     def answer_came(self, moment: float, given: Json) -> None:
         """Note that a request to send a message had come."""

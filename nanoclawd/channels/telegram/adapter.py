@@ -263,14 +263,21 @@ class TelegramAdapter(BaseAdapter):
             await self._bot.send_chat_action(where.chat, ChatAction.TYPING, message_thread_id=where.thread)
 
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
-        """Take away what was shown of an answer that did not come."""
+        """Take away what was shown of an answer that did not come.
+
+        Raises:
+            Unavailable: not now.
+        """
         del completed
         left = await self._live.finish(address, message_id)
         where = _where(address)
         if left is None or self._bot is None or where is None:
             return
-        with suppress(BadRequest, Forbidden):  # it is gone
-            await self._bot.delete_message(where.chat, int(left))
+        try:
+            with suppress(BadRequest, Forbidden):  # it is gone
+                await self._bot.delete_message(where.chat, int(left))
+        except TelegramError as error:
+            raise Unavailable(as_outcome(error).reason) from None
         await self._live.settled(address, message_id)
 
     # People, chats, files.

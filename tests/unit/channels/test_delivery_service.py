@@ -49,6 +49,7 @@ class Scripted(BaseAdapter):
         self.typed: list[tuple[float, Address]] = []
         self.signed = asyncio.Event()
         self.typing_error: Exception | None = None
+        self.turn_error: Exception = ValueError("no")
         self.host: Host | None = None
 
     async def setup(self, inbound: Host) -> None:
@@ -69,7 +70,7 @@ class Scripted(BaseAdapter):
         raise ValueError("no")
 
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
-        raise ValueError("no")
+        raise self.turn_error
 
     async def set_typing(self, address: Address) -> None:
         self.typed.append((time.monotonic(), address))
@@ -200,6 +201,17 @@ async def test_progress_and_turns_never_raise(stage: Stage):
     for address in (CHAT, Address("nowhere", "chat")):
         stage.service.show_progress(address, StatusText("reads"))
         await stage.service.end_turn(address, "m", completed=True)
+
+
+async def test_a_platform_that_is_away_at_the_end_of_a_turn_is_no_bug(stage: Stage, caplog: pytest.LogCaptureFixture):
+    """A sentence in the journal; a stack only of what nobody expected."""
+    await stage.up()
+    stage.adapter.turn_error = Unavailable("the homeserver can't be reached")
+    await stage.service.end_turn(CHAT, "m", completed=False)
+    assert [one.exc_info for one in caplog.records if "can't be reached" in one.getMessage()] == [None]
+    stage.adapter.turn_error = ValueError("no")
+    await stage.service.end_turn(CHAT, "m", completed=False)
+    assert caplog.records[-1].exc_info
 
 
 async def test_typing_lasts_as_long_as_the_work_and_never_longer(stage: Stage):

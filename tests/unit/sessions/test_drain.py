@@ -187,7 +187,7 @@ async def test_what_becomes_due_while_others_are_carried_out_is_not_forgotten(
     stage.platform.answer = answer
     stage.rules.chats.add(("memory", "elsewhere"))
     stage.reply("one")
-    stage.write_out("two", platform_id="elsewhere")
+    stage.write_out("two", platform_id="elsewhere")  # in the same chat it would wait behind the first
     drained = await stage.run()
     assert drained.delivered == 1
     assert drained.again is not None
