@@ -27,10 +27,11 @@ test-unit: ## unit and property tests, without a bed (TESTS='-k name' narrows th
 test-system: ## system tests in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
 	@BED_NAME=$${BED_NAME:-test} tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system $(TESTS)
 
-soak: ## kill everything at random for a long time, and wait for every back-off (NANOCLAW_SOAK_TURNS, NANOCLAW_SOAK_TOOL_TURNS, NANOCLAW_SOAK_MATRIX, NANOCLAW_SOAK_SEED)
+soak: ## kill everything at random for a long time, and wait for every back-off (NANOCLAW_SOAK_TURNS, NANOCLAW_SOAK_TOOL_TURNS, NANOCLAW_SOAK_MATRIX, NANOCLAW_SOAK_HOURS, NANOCLAW_SOAK_SEED)
 	@BED_NAME=$${BED_NAME:-soak} tests/bed/in-fresh-bed env NANOCLAW_SOAK_TURNS=$${NANOCLAW_SOAK_TURNS:-200} NANOCLAW_SOAK_SEED=$${NANOCLAW_SOAK_SEED:-1} \
-		NANOCLAW_SOAK_TOOL_TURNS=$${NANOCLAW_SOAK_TOOL_TURNS:-300} NANOCLAW_SOAK_MATRIX=$${NANOCLAW_SOAK_MATRIX:-200} \
-		python3 -m pytest -p no:cacheprovider -s /src/tests/system/test_random_kills.py /src/tests/system/test_runner_killed.py /src/tests/system/soak_retries.py /src/tests/system/test_matrix.py $(TESTS)
+		NANOCLAW_SOAK_TOOL_TURNS=$${NANOCLAW_SOAK_TOOL_TURNS:-300} NANOCLAW_SOAK_MATRIX=$${NANOCLAW_SOAK_MATRIX:-200} NANOCLAW_SOAK_HOURS=$${NANOCLAW_SOAK_HOURS:-240} \
+		python3 -m pytest -p no:cacheprovider -s /src/tests/system/test_random_kills.py /src/tests/system/test_runner_killed.py /src/tests/system/soak_retries.py /src/tests/system/test_matrix.py \
+		/src/tests/system/test_bad_day.py $(TESTS)
 
 fuzz: ## fuzz all readers of frames and messages with atheris (SECONDS=60 for each, TARGETS='card body'; failing inputs: build/fuzz)
 	@tests/bed/fuzz --seconds $${SECONDS:-60} $(TARGETS)

@@ -53,9 +53,9 @@ class Display:
         self._show(StatusText(shown))
 
     def partial(self, partial: Partial) -> None:
-        """Pass on an answer that is being written, to where its question is."""
+        """Pass on an answer that is being written, to where its question is; not before what was said earlier there."""
         address = self._mailbox.address_of(partial.in_reply_to)
-        if address is not None:
+        if address is not None and not self._mailbox.is_behind(address):
             self._port.show_progress(address, PartialText(partial.in_reply_to, partial.text))
 
     def _show(self, progress: Progress) -> None:

@@ -58,6 +58,7 @@ class Drained:
         outcomes: how many rows something was learnt of: delivered, failed, or that they wait.
         problems: what could not be delivered for good.
         unseen: chats for which something waits until somebody sees them (channel, platform id).
+        behind: chats in which something failed, and is tried again.
         again: the earliest time at which a postponed delivery is due.
         more: another drain would find more at once.
     """
@@ -70,6 +71,7 @@ class Drained:
     outcomes: int
     problems: tuple[Problem, ...]
     unseen: frozenset[tuple[str, str]]
+    behind: frozenset[tuple[str, str]]
     again: str | None
     more: bool
 
@@ -83,6 +85,8 @@ class _Round:
     unrecorded: list[Delivery] = field(default_factory=list)
     failures: list[tuple[OutboundRow | BadRow, str]] = field(default_factory=list)
     unseen: set[tuple[str, str]] = field(default_factory=set)
+    behind: set[tuple[str, str]] = field(default_factory=set)
+    """Chats in which something that failed is to be tried again: what was said after it waits, to stay after it."""
     spent: list[Opened] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
     delivered: int = 0
@@ -163,6 +167,7 @@ class Drain:
             outcomes=done.outcomes,
             problems=problems,
             unseen=frozenset(done.unseen),
+            behind=frozenset(done.behind),
             # Since its beginning: what became due while others were carried out was not tried by this drain.
             again=done.next_attempt(begun),
             more=look.outbound.more and done.progressed,
@@ -181,7 +186,11 @@ class Drain:
         allowed: dict[tuple[str, str], bool] = {}
         for row in done.look.outbound.rows:
             before = done.known.get(row.id)
-            if (before is not None and before.status in _FINAL) or _postponed(before, now):
+            if before is not None and before.status in _FINAL:
+                continue
+            if before is not None and _postponed(before, now):
+                if before.attempts and before.chat is not None:
+                    done.behind.add(before.chat)
                 continue
             if isinstance(row, BadRow):
                 self._refuse(row, row.reason, done)
@@ -240,12 +249,14 @@ class Drain:
             done.note(replace(_new(row), status="delivered"))
             done.progressed = True
             return
-        if parcel.address is not None and not self._seen(row, parcel.address, done):
+        if parcel.address is not None and not self._may_go(row, parcel.address, done):
             return
         intent = await self._intend(row, parcel.address, done)
         result, opened = await self._courier.carry(parcel, names)
         outcome = _outcome(intent, result)
         done.note(outcome)
+        if outcome.status == "pending" and outcome.chat is not None:
+            done.behind.add(outcome.chat)
         done.delivered += outcome.status == "delivered"
         if opened is not None and outcome.status in _FINAL:
             done.spent.append(opened)
@@ -266,15 +277,25 @@ class Drain:
         if outcome.status == "failed":
             self._log_failure(notice.id, f"a notice could not be delivered: {outcome.reason}")
 
+    def _may_go(self, row: OutboundRow, address: Address, done: _Round) -> bool:
+        """Tell whether a row can be tried: not before what was said earlier in its chat and is tried again later."""
+        if _chat(address) not in done.behind:
+            return self._seen(row, address, done)
+        self._wait(row, address, done)
+        return False
+
     def _seen(self, one: OutboundRow | Notice, address: Address, done: _Round) -> bool:
         """Tell whether a delivery can be tried; nothing is shown to nobody, and that is no attempt."""
         if self._port.reachable(address):
             return True
         done.unseen.add(_chat(address))
-        if one.id not in done.known:
-            # Known to wait: what it answers is not answered yet.
-            done.note(_new(one, chat=_chat(address)))
+        self._wait(one, address, done)
         return False
+
+    def _wait(self, one: OutboundRow | Notice, address: Address, done: _Round) -> None:
+        """Have it known to wait: what it answers is not answered yet."""
+        if one.id not in done.known:
+            done.note(_new(one, chat=_chat(address)))
 
     async def _intend(self, one: OutboundRow | Notice, address: Address | None, done: _Round) -> Delivery:
         before = done.known.get(one.id) or _new(one)

@@ -28,6 +28,7 @@ class Mailbox:
         self._delivering = asyncio.Lock()
         self._pending: dict[str, Pending] = {}
         self._unseen: frozenset[tuple[str, str]] = frozenset()
+        self._behind: frozenset[tuple[str, str]] = frozenset()
         # What was accepted since the last load began: a load that was under way does not know of it.
         self._fresh: dict[str, Pending] = {}
 
@@ -52,6 +53,10 @@ class Mailbox:
     def unseen(self) -> frozenset[tuple[str, str]]:
         """The chats for which something waits until somebody sees them, as of the last look."""
         return self._unseen
+
+    def is_behind(self, address: Address) -> bool:
+        """Tell whether a chat has yet to get something that was said before, so that nothing newer is to be shown."""
+        return self._delivering.locked() or (address.channel_type, address.platform_id) in self._unseen | self._behind
 
     async def load(self) -> None:
         """Read what waits."""
@@ -117,7 +122,7 @@ class Mailbox:
         """
         async with self._delivering:
             drained = await self._drain.run(tuple(self._pending))
-        self._unseen = drained.unseen
+        self._unseen, self._behind = drained.unseen, drained.behind
         for message_id, ack in drained.finished.items():
             if message_id in drained.held:
                 self._forget(message_id)

@@ -113,5 +113,5 @@ def delete(connection: apsw.Connection, group_id: str) -> None:
 def _one(connection: apsw.Connection, column: str, value: str) -> AgentGroup:
     row = connection.execute(f"SELECT {_COLUMNS} FROM agent_groups WHERE {column} = ?", (value,)).fetchone()
     if row is None:
-        raise NotFound(f"there is no group {value[:40]}", hint="ncl groups list")
+        raise NotFound(f"there is no group {value[:40]!r}", hint="ncl groups list")
     return AgentGroup(*row)

@@ -163,6 +163,11 @@ class Control:
         """Have the next requests of a kind fail: see :class:`Failure`."""
         self._rest.failures.append(Failure(pattern, **how))
 
+    def calm(self) -> None:
+        """Have no more accidents."""
+        self._rest.failures.clear()
+        self.away(away=False)
+
     def cut(self) -> None:
         """End all gateway connections without a word."""
         self._gateway.cut()

@@ -4,12 +4,16 @@ import asyncio
 import contextlib
 import socket
 import struct
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Final, Self
 
 CHUNK_BYTES: Final = 16 * 1024
+TORN_BYTES: Final = 20
+_READ_SECONDS: Final = 0.1
+"""What is reset so soon after it was sent the client may not have read."""
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -29,6 +33,8 @@ class Weather(StrEnum):
     They stay lost when the weather is fair again; new ones are not."""
     SLOW = "slow"
     """Everything gets through, with a wait before each piece."""
+    TORN = "torn"
+    """What is asked gets through; of each answer a few bytes, and then the connection is reset."""
 
 
 @dataclass(eq=False)
@@ -37,6 +43,10 @@ class _Connection:
     server: asyncio.StreamWriter | None = None
     lost: bool = False
     task: asyncio.Task[None] | None = None
+    line: int = 0
+    """The port from which the server is asked: by it the server knows the connection."""
+    answered_at: float | None = 0.0
+    """When all that had come from the server was passed on last; None while the client waits for something."""
 
     def writers(self) -> list[asyncio.StreamWriter]:
         return [writer for writer in (self.client, self.server) if writer is not None]
@@ -51,12 +61,14 @@ class FaultProxy:
         pause: seconds before each piece while it is slow.
         port: where it listens; the same all the time.
         taken: how many connections were taken so far.
+        torn: lines (the ports from which the server was asked) whose last answer the client has not got.
     """
 
     upstream: int
     pause: float = 0.05
     port: int = 0
     taken: int = 0
+    torn: set[int] = field(default_factory=set)
     _weather: Weather = Weather.FAIR
     _open: set[_Connection] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -114,6 +126,8 @@ class FaultProxy:
     async def _end(self, *, reset: bool) -> None:
         connections = list(self._open)
         for connection in connections:
+            if reset and connection.answered_at is not None and _is_recent(connection.answered_at):
+                connection.answered_at = None
             for writer in connection.writers():
                 if reset:
                     _reset(writer)
@@ -135,6 +149,8 @@ class FaultProxy:
                 await self._carry(connection, reader)
         finally:
             self._open.discard(connection)
+            if connection.line and connection.answered_at is None:
+                self.torn.add(connection.line)
             for one in connection.writers():
                 one.close()
 
@@ -144,6 +160,7 @@ class FaultProxy:
                 pass
             return
         there, connection.server = await asyncio.open_connection("127.0.0.1", self.upstream)
+        connection.line = connection.server.get_extra_info("sockname")[1]
         pumps = [
             asyncio.create_task(self._pump(connection, reader, connection.server)),
             asyncio.create_task(self._pump(connection, there, connection.client)),
@@ -158,14 +175,27 @@ class FaultProxy:
                 pump.cancel()
 
     async def _pump(self, connection: _Connection, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        is_answer = sink is connection.client
         while chunk := await source.read(CHUNK_BYTES):
+            connection.answered_at = None
             if self._weather is Weather.SLOW:
                 await asyncio.sleep(self.pause)
             await self._flows.wait()
             if connection.lost:
                 continue
+            if is_answer and self._weather is Weather.TORN:
+                sink.write(chunk[:TORN_BYTES])
+                _reset(connection.client)
+                connection.client.transport.abort()
+                return
             sink.write(chunk)
             await sink.drain()
+            if is_answer:
+                connection.answered_at = time.monotonic()
+
+
+def _is_recent(moment: float) -> bool:
+    return time.monotonic() - moment < _READ_SECONDS
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -46,6 +46,11 @@ class RunningProxy:
         """How many connections were taken so far."""
         return self._proxy.taken
 
+    @property
+    def torn(self) -> frozenset[int]:
+        """The ports from which the server was asked something last of which the client has not got the answer."""
+        return frozenset(self._proxy.torn)
+
     def change(self, weather: Weather) -> None:
         """Let the weather be another from now on."""
         self._do(self._proxy.change(weather))

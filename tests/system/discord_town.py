@@ -88,9 +88,15 @@ def state() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def discord_appliance() -> Iterator[Discord]:
-    """Have the server, the token and the channel for as long as a module's tests run."""
+def discord_appliance(known_as: int = PORT, heartbeat: float = 41.25) -> Iterator[Discord]:
+    """Have the server, the token and the channel for as long as a module's tests run.
+
+    Args:
+        known_as: the port that the channel uses: a proxy's.
+        heartbeat: so often, in seconds, the gateway wants to hear.
+    """
     command = [sys.executable, "-m", "discord_api", "--port", str(PORT), "--token", TOKEN, "--unlimited"]
+    command += ["--known-as", str(known_as), "--heartbeat", str(heartbeat)]
     server = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.DEVNULL)
     CREDENTIAL.parent.mkdir(mode=0o700, exist_ok=True)
     run(
@@ -108,7 +114,7 @@ def discord_appliance() -> Iterator[Discord]:
             except OSError:
                 assert time.monotonic() < deadline, "the server does not come up"
                 time.sleep(0.05)
-        channels = {CHANNEL: {"type": "discord", "api": f"http://127.0.0.1:{PORT}"}}
+        channels = {CHANNEL: {"type": "discord", "api": f"http://127.0.0.1:{known_as}"}}
         with appliance.configured(channels=channels):
             wait_until(lambda: state()["state"] == "ok", "the channel is up", SECONDS)
             yield made

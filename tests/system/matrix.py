@@ -4,7 +4,7 @@ import contextlib
 import secrets
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +17,19 @@ BOT: Final = "nano"
 
 
 @contextlib.contextmanager
-def matrix_appliance() -> Iterator[Homeserver]:
-    """Have a homeserver, and the appliance's account on it, for a while."""
+def matrix_appliance(*more: str, through: Callable[[int], int] = lambda port: port) -> Iterator[Homeserver]:
+    """Have a homeserver, and the appliance's account on it, for a while.
+
+    Args:
+        more: options of the channel.
+        through: takes the server's port, and returns the one that the channel is told: a proxy's.
+    """
     with tempfile.TemporaryDirectory() as directory:
         server = Homeserver(Path(directory))
         server.start()
         try:
-            options = ("--option", f"homeserver={server.url}", "--option", f"user={BOT}")
+            told_url = f"http://127.0.0.1:{through(server.port)}"
+            options = [part for one in (f"homeserver={told_url}", f"user={BOT}", *more) for part in ("--option", one)]
             password = secrets.token_urlsafe()
             server.register(BOT, password)
             told = _ncl("add", "matrix", CHANNEL, *options, secret=password)

@@ -7,11 +7,13 @@ import base64
 import contextlib
 import hashlib
 import os
+import random
 import re
 import secrets
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 import pytest
 
 from system import appliance
-from system.appliance import call, kill_daemon, rows, run, session_state, wait_until
+from system.appliance import call, daemon_pid, kill_daemon, rows, run, session_state, wait_until
 from telegram_api.remote import Remote
 
 TRANSCRIPT = Path(__file__).with_name("telegram.txt")
@@ -28,6 +30,7 @@ TESTS = Path(__file__).parents[1]
 CHANNEL = f"tele-{secrets.token_hex(3)}"
 ANN, KITCHEN, HOUSE = 1001, -500, -1000000000777
 PATIENCE_SECONDS = 120.0
+SEED = int(os.environ.get("NANOCLAW_SOAK_SEED", "20260301"))
 _SAYS = re.compile(r'ann(?: sends (?P<kind>\w+) (?P<file>\S+) "(?P<content>[^"]*)")?> ?(?P<text>.*)', re.DOTALL)
 _CLICKS = re.compile(r"ann clicks (?P<label>[^:]+): (?P<words>.*)")
 _EDITS = re.compile(r'ann edits "(?P<before>[^"]*)": (?P<after>.*)')
@@ -87,9 +90,11 @@ def _listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def added(service: Service) -> Iterator[None]:
+def added(service: Service, *options: str) -> Iterator[None]:
     """Have the channel added as an operator does it, and take it away afterwards."""
-    command = ["ncl", "channels", "add", "telegram", CHANNEL, "--option", f"api={service.address}"]
+    command = ["ncl", "channels", "add", "telegram", CHANNEL]
+    for option in (f"api={service.address}", *options):
+        command += ["--option", option]
     done = subprocess.run(command, input=service.token, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"ncl channels pair {CHANNEL}" in done.stdout
@@ -303,3 +308,45 @@ def test_a_day_on_telegram_is_as_it_was_written_down(service: Service, group: st
         assert service.people.counts()["refused"] == 0, "the platform's limits were kept"
         kept = Path("/var/lib/nanoclaw/channels") / CHANNEL
         assert not [path for path in kept.rglob("*") if path.is_file() and service.token.encode() in path.read_bytes()]
+
+
+def test_a_daemon_that_is_killed_loses_nothing(service: Service, group: str) -> None:
+    """F-48, W-39: ``kill -9`` at random points of forty messages. Telegram has no key to know a message by that comes
+    again, so at each death the one message of a chat that was under way may be there twice; nothing else may.
+    """
+    luck = random.Random(SEED)
+    people = (ANN, 1002, 1003)
+    with added(service):
+        for user in people:
+            service.people.person(user=user, name=f"P{user}")
+            made = call("Chats.Create", channel=CHANNEL, chat=str(user), unknown_sender_policy="public")["chat"]
+            call("Wirings.Create", chat=made["id"], group=group, engage_mode="pattern", engage_pattern=".")
+        said: dict[int, list[str]] = {user: [] for user in people}
+        kills = 0
+        for number in range(40):
+            user = luck.choice(people)
+            service.people.write(chat=user, user=user, text=f"number {number}.")
+            said[user].append(f"echo: number {number}.")
+            time.sleep(luck.uniform(0, 0.4))  # people do not write all at once
+            if luck.random() < 0.15:
+                before = daemon_pid()
+                kill_daemon()
+                kills += 1
+                wait_until(lambda old=before: daemon_pid() not in {0, old}, "another daemon")
+        assert kills >= 3
+        doubled = 0
+        for user, expected in said.items():
+
+            def shown(chat: int = user) -> list[str]:
+                return [str(one["text"]) for one in service.people.see(chat=chat)]
+
+            def lines(texts: list[str]) -> list[str]:
+                return "\n".join(texts).splitlines()
+
+            wait_until(lambda: set(lines(shown())) >= set(expected), f"all answers to {user}", PATIENCE_SECONDS)  # noqa: B023
+            texts = shown()
+            once = [text for text, before in zip(texts, ["", *texts], strict=False) if text != before]
+            assert lines(once) == expected
+            assert len(texts) - len(once) <= kills
+            doubled += len(texts) - len(once)
+        print(f"{kills} deaths, {doubled} messages twice")

@@ -65,6 +65,8 @@ class TelegramApi:
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[str, Json]] = []
         self.moments_seen = Moments()
+        self._lines: Counter[int] = Counter()
+        self._sends: list[Json] = []
         self._poll: asyncio.Future[None] | None = None
         self._webhook: Json = {}
         self._pushing: asyncio.Task[None] | None = None
@@ -107,6 +109,10 @@ class TelegramApi:
         """Have the next calls of a method meet a fault."""
         self.faults.append(Fault(method, **about))
 
+    def calm(self) -> None:
+        """Have no more faults."""
+        self.faults.clear()
+
     def revoke(self, token: str) -> None:
         """[Bot features, BotFather] Revoke the token; another one is valid from now on."""
         self.token = token
@@ -127,6 +133,18 @@ class TelegramApi:
         """Return when messages were told and answers came: wall-clock seconds, chat, text."""
         return self.moments_seen.as_json()
 
+    def sends(self) -> list[Json]:
+        """Return all messages that the bot has sent, each with the port that its request came from, and whether nothing
+        was asked from there after it: then the bot may never have got the answer.
+        """
+        return [{**one, "is_last": self._lines[one["line"]] == one["number"]} for one in self._sends]
+
+    def _note(self, request: web.Request, result: Any) -> None:
+        if isinstance(result, dict) and "message_id" in result and "chat" in result:
+            line = _line(request)
+            about = {"chat": result["chat"]["id"], "message": result["message_id"], "line": line}
+            self._sends.append({**about, "number": self._lines[line]})
+
     # Requests of the bot.
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
@@ -140,6 +158,7 @@ class TelegramApi:
             self.calls[method] += 1
             if method == "sendMessage":
                 self.moments_seen.answer_came(came, given)
+            self._lines[_line(request)] += 1
             self.log.append((method, {key: value for key, value in given.items() if not isinstance(value, Upload)}))
             del self.log[:-5000]
             fault = self._next_fault(method)
@@ -147,7 +166,9 @@ class TelegramApi:
                 answer = await self._suffer(fault, request, method, given)
                 if answer is not None:
                     return answer
-            return _answer(await self._do(method, given))
+            result = await self._do(method, given)
+            self._note(request, result)
+            return _answer(result)
         except ApiError as error:
             # [Making requests] "'ok' equals false and the error is explained in the 'description'."
             body = {"ok": False, "error_code": error.code, "description": error.description}
@@ -271,7 +292,7 @@ class TelegramApi:
     async def _suffer(self, fault: Fault, request: web.Request, method: str, given: Json) -> web.StreamResponse | None:
         await asyncio.sleep(fault.stall)
         if fault.after:
-            await self._do(method, given)
+            self._note(request, await self._do(method, given))
         if fault.cut:
             assert request.transport is not None
             request.transport.abort()
@@ -295,6 +316,11 @@ class TelegramApi:
         except Exception as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=500)
         return web.json_response({"result": result})
+
+
+def _line(request: web.Request) -> int:
+    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+    return int(peer[1]) if peer else 0
 
 
 async def _parameters(request: web.Request) -> Json:

@@ -23,13 +23,12 @@ from nanoclawd.channels.discord.events import PLATFORM, chat_of
 from nanoclawd.channels.discord.options import Options
 from nanoclawd.channels.discord.rest import FAILURES, told, undelivered
 from nanoclawd.channels.discord.wire import is_id
+from nanoclawd.channels.reach import Reach, ReachPace
 from nanoclawd.errors import NotFound, Unavailable
 from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Progress, Undelivered
 
 TYPING_SECONDS: Final = 10.0
 DELIVERY_SECONDS: Final = 55.0
-
-_MAX_WAITING: Final = 10_000
 
 
 class DiscordAdapter(BaseAdapter):
@@ -53,7 +52,7 @@ class DiscordAdapter(BaseAdapter):
         self._state = places.state
         self._pace = pace or Pace()
         self._up: Bot | None = None
-        self._waiting: dict[Address, None] = {}
+        self._reach = Reach(name, ReachPace(self._pace.first_retry, self._pace.longest_retry))
 
     async def setup(self, inbound: Host) -> None:
         """Log in and listen.
@@ -66,9 +65,11 @@ class DiscordAdapter(BaseAdapter):
         bot = Bot(self.name, self._options, self._pace, self._state, inbound, self._came)
         self._up = bot
         await bot.open(token)
+        self._reach.open(bot.rest.me, inbound.reachable_again)
 
     async def teardown(self) -> None:
         """Disconnect."""
+        await self._reach.close()
         bot, self._up = self._up, None
         if bot is not None:
             await bot.close()
@@ -78,11 +79,10 @@ class DiscordAdapter(BaseAdapter):
         return Health(HealthState.STARTING) if self._up is None else self._up.health()
 
     def reachable(self, address: Address) -> bool:
-        """Tell whether the gateway is connected: without it the network is away, and an attempt is for nothing."""
+        """Tell whether the gateway is connected and requests are answered; elsewhere an attempt is for nothing."""
         if self._up is not None and self._up.is_connected:
-            return True
-        if len(self._waiting) < _MAX_WAITING:
-            self._waiting[address] = None
+            return self._reach.is_there(address)
+        self._reach.wait(address)
         return False
 
     async def deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:
@@ -91,7 +91,7 @@ class DiscordAdapter(BaseAdapter):
             return Undelivered("the channel is not connected")
         try:
             async with asyncio.timeout(DELIVERY_SECONDS):
-                return await self._up.sender.deliver(outgoing)
+                return await self._up.sender.deliver(outgoing, self._reach.failed)
         except TimeoutError as error:
             return undelivered(error)
 
@@ -202,9 +202,4 @@ class DiscordAdapter(BaseAdapter):
         return self._up.places.shown_name(platform_id)
 
     def _came(self) -> None:
-        bot = self._up
-        if bot is None:
-            return
-        waiting, self._waiting = self._waiting, {}
-        for address in waiting:
-            bot.host.reachable_again(address)
+        self._reach.tell()

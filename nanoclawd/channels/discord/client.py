@@ -38,6 +38,9 @@ DISALLOWED_INTENTS: Final = 4014
 _FAILURES_ELSEWHERE: Final = 2
 """After so many, where the session was to be resumed may be no more: it is tried where sessions begin."""
 
+_SILENT_BEATS: Final = 1.5
+"""Heartbeats (the gateway says how often it wants one) in whose time it must have said something."""
+
 _FLUSHED: Final = b"\x00\x00\xff\xff"
 
 
@@ -47,7 +50,8 @@ class Pace:
 
     Attributes:
         connect: until the gateway has said Hello.
-        silence: so long the gateway may say nothing (it answers a heartbeat every 41 s).
+        silence: so long the gateway may say nothing at most (it answers a heartbeat every 41 s).
+        request: so long the answer to a request may let wait for its next bytes; then the connection counts as lost.
         identify: between two new sessions.
         first_retry: before the second attempt; then twice as long each time.
         longest_retry: most that is waited between two attempts.
@@ -56,6 +60,7 @@ class Pace:
 
     connect: float = 30.0
     silence: float = 60.0
+    request: float = 20.0
     identify: float = 5.0
     first_retry: float = 1.0
     longest_retry: float = 60.0
@@ -120,6 +125,7 @@ class _Socket(DiscordWebSocket):
         """
         try:
             await super().received_message(msg)
+            self._note_interval()
         except (zlib.error, _FloodError) as error:
             log.warning("what Discord's gateway sends can't be unpacked (%s); connecting again", type(error).__name__)
             raise ReconnectWebSocket(self.shard_id) from error
@@ -128,15 +134,22 @@ class _Socket(DiscordWebSocket):
         except Exception as error:
             log.warning("a payload of Discord's gateway was skipped, after number %s: %s", self.sequence, _kind(error))
 
+    def _note_interval(self) -> None:
+        """Bound the silence by how often the gateway wants to hear: what answers no heartbeat is not there."""
+        keeper = self._keep_alive
+        if keeper is not None and keeper.interval is not None:
+            keeper.heartbeat_timeout = min(keeper.heartbeat_timeout, keeper.interval * _SILENT_BEATS)
+
 
 class _Http(HTTPClient):
     """The library's requests, sent to the configured place."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, api: str | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, api: str | None, seconds: float) -> None:
         super().__init__(loop, max_ratelimit_timeout=LONGEST_RATE_LIMIT, http_trace=Gate().trace)
         self.session: aiohttp.ClientSession | None = None
         """Ours, for the gateway and for files: what it asks for has no token in it."""
         self.websocket: aiohttp.ClientWebSocketResponse | None = None
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
         self._api = None if api is None else Route.BASE.replace("https://discord.com", api, 1)
 
     async def request(self, route: Route, **options: Any) -> Any:
@@ -144,7 +157,8 @@ class _Http(HTTPClient):
         if self._api is not None and route.url.startswith(Route.BASE):
             route.url = self._api + route.url.removeprefix(Route.BASE)
         try:
-            return await super().request(route, **options)
+            # The library's own bound is five minutes.
+            return await super().request(route, **{"timeout": self._timeout, **options})
         except asyncio.CancelledError:
             # Whoever is cancelled while waiting for the limit of all requests would leave them locked for ever.
             self._global_over.set()
@@ -219,7 +233,7 @@ class DiscordClient(discord.Client):
         self._connection.parsers = {**handlers, **ours}
 
     def _get_state(self, **options: Any) -> Any:
-        self.http = _Http(self.loop, self._api)
+        self.http = _Http(self.loop, self._api, self._pace.request)
         return super()._get_state(**options)
 
     @property
@@ -270,10 +284,12 @@ class DiscordClient(discord.Client):
         """
         failures, known = 0, _Known(yarl.URL(gateway))
         while True:
-            self._came_at = None
+            self._came_at, begun = None, self._identified
             reason = await self._live(known, gateway)
             lasted = 0.0 if self._came_at is None else time.monotonic() - self._came_at
-            failures = 0 if lasted >= self._pace.settled else failures + 1
+            # A session that was resumed costs nothing, and shows that the way there is open again.
+            was_resumed = self._came_at is not None and self._identified == begun
+            failures = 0 if was_resumed or lasted >= self._pace.settled else failures + 1
             self._lost(reason)
             if failures > _FAILURES_ELSEWHERE:
                 known.gateway = yarl.URL(gateway)

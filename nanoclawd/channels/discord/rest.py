@@ -181,6 +181,13 @@ class Rest:
         return await self._client.http.request(route, **options)
 
 
+def is_away(error: BaseException) -> bool:
+    """Tell whether a request failed because of the network or of Discord as a whole, and not for what it asked."""
+    if isinstance(error, discord.HTTPException):
+        return error.status >= _SERVER_FAULT
+    return isinstance(error, OSError | aiohttp.ClientError)
+
+
 def undelivered(error: BaseException) -> Undelivered:
     """Return what a failed request means for a delivery."""
     match error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import batched
@@ -16,7 +16,7 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd.atomic_file import write_atomically
 from nanoclawd.channels.discord import outgoing as bodies
 from nanoclawd.channels.discord.events import chat_of
-from nanoclawd.channels.discord.rest import FAILURES, UNKNOWN_MESSAGE, Rest, undelivered
+from nanoclawd.channels.discord.rest import FAILURES, UNKNOWN_MESSAGE, Rest, is_away, undelivered
 from nanoclawd.channels.discord.wire import is_id
 from nanoclawd.channels.live import LiveAnswers
 from nanoclawd.sessions.ports import Attachment, Delivered, Edit, Outgoing, Reaction, ShownCard, Text, Undelivered
@@ -83,13 +83,15 @@ class Sender:
         self.deleted: dict[str, None] = {}
         """Messages that we have deleted ourselves, the newest last: nobody is told of those."""
 
-    async def deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:
-        """Deliver once."""
+    async def deliver(self, outgoing: Outgoing, away: Callable[[], None]) -> Delivered | Undelivered:
+        """Deliver once; ``away`` is called where it fails because of the network, or of Discord as a whole."""
         if not is_id(chat_of(outgoing.address)):
             return Undelivered("this is no chat of Discord's", permanent=True)
         try:
             return await self._deliver(outgoing)
         except FAILURES as error:
+            if is_away(error):
+                away()
             return undelivered(error)
 
     async def _deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:

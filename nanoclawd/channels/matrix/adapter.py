@@ -30,6 +30,7 @@ from nanoclawd.channels.matrix.requests import RateLimited
 from nanoclawd.channels.matrix.sending import MAX_TEXT, TYPING_SECONDS
 from nanoclawd.channels.matrix.session import Session
 from nanoclawd.channels.matrix.state import Store
+from nanoclawd.channels.reach import Reach, ReachPace
 from nanoclawd.errors import NanoclawError, NotFound, Refused, TooLarge, Unavailable
 from nanoclawd.sessions.ports import Delivered, Outgoing, PartialText, Progress, Text, Undelivered
 
@@ -38,7 +39,6 @@ _READY_SECONDS: Final = 30.0
 
 _LIVE_SECONDS: Final = 3.0
 _DELIVER_SECONDS: Final = 40.0
-_MAX_WAITING: Final = 10_000
 _PIECE: Final = 256 * 1024
 
 
@@ -60,12 +60,12 @@ class MatrixAdapter(BaseAdapter):
         """Prepare; ``pace`` says how long things may take."""
         self.name = name
         self._options = options
-        self._pace = pace or Pace()
+        self._pace = pace or Pace(long_poll=float(options.poll_seconds))
         self._directory = places.state
         self._own: OwnLoop | None = None
         self._session: Session | None = None
         self._host: Host | None = None
-        self._waiting: dict[Address, None] = {}
+        self._reach = Reach(name, ReachPace(longest=self._pace.longest_pause, answer=self._pace.request))
         self._watch: asyncio.Task[None] | None = None
         self._live = LiveAnswers(self, LivePace(every=2.0, longest=MAX_TEXT - 100), places.state / "live.json")
 
@@ -91,6 +91,7 @@ class MatrixAdapter(BaseAdapter):
         own, session = self._own, self._session
         if self._watch is not None:
             self._watch.cancel()
+        await self._reach.close()
         try:
             if session is not None:
                 with contextlib.suppress(TimeoutError):
@@ -108,12 +109,11 @@ class MatrixAdapter(BaseAdapter):
         return session.health() if session is not None else Health(HealthState.STARTING)
 
     def reachable(self, address: Address) -> bool:
-        """Tell whether it is known yet which rooms the account is in."""
+        """Tell whether it is known yet which rooms the account is in, and whether requests are answered."""
         session = self._session
         if session is not None and session.ready.is_set():
-            return True
-        if len(self._waiting) < _MAX_WAITING:
-            self._waiting[address] = None
+            return self._reach.is_there(address)
+        self._reach.wait(address)
         return False
 
     async def deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:
@@ -132,7 +132,11 @@ class MatrixAdapter(BaseAdapter):
         except (NotFound, Refused, TooLarge) as error:
             return Undelivered(error.message, permanent=True)
         except TimeoutError:
+            self._reach.failed()
             return Undelivered("the homeserver does not answer in time")
+        except Unavailable as error:
+            self._reach.failed()
+            return Undelivered(error.message)
         except NanoclawError as error:
             return Undelivered(error.message)
         if shown is not None:
@@ -226,10 +230,8 @@ class MatrixAdapter(BaseAdapter):
 
     async def _tell_when_ready(self, own: OwnLoop, session: Session) -> None:
         await own.run(session.until_ready())
-        waiting, self._waiting = self._waiting, {}
         if self._host is not None:
-            for address in waiting:
-                self._host.reachable_again(address)
+            self._reach.open(lambda: own.run(session.whoami()), self._host.reachable_again)
 
     def _parts(self) -> tuple[OwnLoop, Session]:
         if self._own is None or self._session is None:

@@ -36,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             between them; None: everybody on the account's own server; ``nobody``, or an empty list: nobody.
         catch_up_minutes: after a first login, what is older than this is not answered.
         max_missed: so many messages of one chat are read after an absence.
+        poll_seconds: how long the homeserver may keep a question for news waiting.
     """
 
     homeserver: str
@@ -47,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     invites: Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=1000)] | Text | None = None
     catch_up_minutes: Annotated[int, msgspec.Meta(ge=0, le=60 * 24 * 7)] = 10
     max_missed: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
+    poll_seconds: Annotated[int, msgspec.Meta(ge=1, le=50)] = 30
 
 
 def check(options: Options) -> None:

@@ -15,7 +15,8 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import Account, BaseAdapter, Capabilities, ChannelPlaces, Health, HealthState, Host
 from nanoclawd.channels.credentials import read_token
 from nanoclawd.channels.live import LiveAnswers, LivePace
-from nanoclawd.channels.telegram.errors import as_outcome, seconds_of
+from nanoclawd.channels.reach import Reach, ReachPace
+from nanoclawd.channels.telegram.errors import as_outcome, is_away, seconds_of
 from nanoclawd.channels.telegram.events import Events
 from nanoclawd.channels.telegram.files import MAX_FILE_BYTES
 from nanoclawd.channels.telegram.http import Requests
@@ -85,6 +86,7 @@ class TelegramAdapter(BaseAdapter):
         self._pace = Pace(rates)
         self._sent = SentParts(places.state / "parts")
         self._live = LiveAnswers(self, _pace_of, places.state / "live.json")
+        self._reach = Reach(name, ReachPace(self._waits.first, self._waits.longest))
         self._requests = Requests(_CONNECTIONS)
         self._news_requests = Requests(1)
         self._host: Host | None = None
@@ -134,10 +136,12 @@ class TelegramAdapter(BaseAdapter):
             await self._listen(bot, self._events)
         else:
             source = BotSource(bot, self._news_requests)
+            seconds, heard = self._options.poll_seconds, self._reach.tell
             self._poller = Poller(
-                self.name, source, self._events.handle, inbound.lost, self._options.poll_seconds, self._waits
+                self.name, source, self._events.handle, inbound.lost, seconds, self._waits, heard=heard
             )
             self._poller.start()
+        self._reach.open(bot.get_me, inbound.reachable_again)
 
     async def _listen(self, bot: Bot, events: Events) -> None:
         """Have Telegram send the news."""
@@ -150,6 +154,7 @@ class TelegramAdapter(BaseAdapter):
     async def teardown(self) -> None:
         """Disconnect."""
         self._host = None
+        await self._reach.close()
         poller, self._poller = self._poller, None
         if poller is not None:
             await poller.stop()
@@ -174,6 +179,10 @@ class TelegramAdapter(BaseAdapter):
         return Health(HealthState.OK, f"@{self._username}")
 
     # Delivery.
+
+    def reachable(self, address: Address) -> bool:
+        """Tell whether Telegram has answered the last request, as far as a delivery can be tried now."""
+        return self._reach.is_there(address)
 
     async def deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:
         """Deliver once."""
@@ -220,6 +229,8 @@ class TelegramAdapter(BaseAdapter):
     def _outcome(self, where: Where, error: TelegramError) -> Undelivered:
         if isinstance(error, RetryAfter):
             self._pace.hold(where.chat, seconds_of(error))
+        elif is_away(error):
+            self._reach.failed()
         elif isinstance(error, InvalidToken) and self._host is not None:
             self._host.lost("Telegram refuses the bot's token: it was revoked")
         return as_outcome(error)

@@ -3,7 +3,7 @@
 import warnings
 from datetime import timedelta
 
-from telegram.error import BadRequest, Forbidden, InvalidToken, RetryAfter, TelegramError
+from telegram.error import BadRequest, Forbidden, InvalidToken, NetworkError, RetryAfter, TelegramError
 
 from nanoclawd.sessions.ports import Undelivered
 
@@ -24,6 +24,11 @@ def is_formatting(error: BadRequest) -> bool:
     """Tell whether Telegram does not like how a text is formatted, rather than the message."""
     words = error.message.lower()
     return any(mark in words for mark in _ENTITIES)
+
+
+def is_away(error: TelegramError) -> bool:
+    """Tell whether a request failed because of the network or of Telegram as a whole, and not for what it asked."""
+    return isinstance(error, NetworkError) and not isinstance(error, BadRequest)
 
 
 def as_outcome(error: TelegramError) -> Undelivered:

@@ -3,6 +3,7 @@
 Addresses have the bot's token in them, so no error of the HTTP client goes further than here, and it logs nothing.
 """
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -86,6 +87,21 @@ class Requests(BaseRequest):
             raise TimedOut("Telegram did not answer in time") from None
         except httpx.HTTPError as error:
             raise NetworkError(f"Telegram can't be reached: {type(error).__name__}") from None
+
+    @staticmethod
+    def parse_json_payload(payload: bytes) -> dict[str, Any]:
+        """Return what an answer says. The library's own way logs all of one that is no JSON, with a stack each time.
+
+        Raises:
+            NetworkError: it is none of Telegram's: what stands before it says that it is away.
+        """
+        try:
+            found = json.loads(payload)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise NetworkError("what answers for Telegram is something else: it may be away")
+        return found
 
     async def download(self, url: str) -> AsyncIterator[bytes]:
         """Give the content behind an address, in pieces.

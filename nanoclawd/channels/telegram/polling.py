@@ -72,6 +72,8 @@ class Poller:
         lost: Callable[[str], None],
         seconds: int,
         waits: Waits,
+        *,
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare.
 
@@ -82,7 +84,9 @@ class Poller:
             lost: called when the bot's token is valid no more.
             seconds: how long a question may wait for news.
             waits: between failures.
+            heard: called when there was trouble, and news come again.
         """
+        self._heard = heard
         self._channel = channel
         self._source = source
         self._handle = handle
@@ -181,6 +185,7 @@ class Poller:
             self.trouble = None
             if before is not None:
                 log.info("channel %s hears again", self._channel, extra=about(channel=self._channel))
+                self._heard()
             return
         since = before.since if before is not None else time.monotonic()
         self.trouble = Trouble(words, since, hint)

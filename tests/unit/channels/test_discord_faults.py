@@ -113,6 +113,54 @@ async def test_a_long_bad_time_leaves_nothing_open(network: BadNetwork):
     await until(lambda: descriptors() <= before + 12)
 
 
+async def test_requests_that_fail_while_the_gateway_is_well_cost_no_attempts(network: BadNetwork):
+    """W-11: an answer has eight attempts, within ten minutes; an outage of the API may be longer."""
+    stage = network.stage
+    channel = stage.people.channel("general")
+    address = Address(NAME, channel)
+    assert stage.adapter.reachable(address)
+    stage.people.fail("POST /channels|GET /users/@me", status=503, times=1000)
+    assert not isinstance(await stage.deliver(channel, Text("hello"), "row-1"), Delivered)
+    assert not stage.adapter.reachable(address)
+    assert stage.received.due == []
+    stage.people.calm()
+    await stage.received.until(lambda: stage.received.due == [address])
+    assert stage.adapter.reachable(address)
+    assert isinstance(await stage.deliver(channel, Text("hello"), "row-1"), Delivered)
+    # What is wrong with a message alone is no outage.
+    assert not isinstance(await stage.deliver("999", Text("hello"), "row-2"), Delivered)
+    assert stage.adapter.reachable(address)
+
+
+async def test_a_gateway_that_answers_no_heartbeat_is_left_by_its_own_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It says how often it wants to hear; what is silent for longer than that is not there."""
+    stage = Stage(tmp_path, monkeypatch, heartbeat_seconds=0.2)
+    stage.pace = replace(FAST, silence=3600.0)
+    await stage.api.start()
+    await stage.begin()
+    stage.api.gateway.mute = True
+    await until(lambda: stage.adapter.health().state is HealthState.DEGRADED)
+    stage.api.gateway.mute = False
+    await until(lambda: stage.adapter.health().state is HealthState.OK)
+    await stage.end()
+
+
+async def test_a_request_that_nobody_answers_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The library would wait for five minutes."""
+    stage = Stage(tmp_path, monkeypatch)
+    stage.pace = replace(FAST, request=0.2)
+    await stage.api.start()
+    channel = stage.people.channel("general")
+    await stage.begin()
+    stage.people.fail("POST /channels", hang=True)
+    async with asyncio.timeout(5):
+        assert not isinstance(await stage.deliver(channel, Text("hello")), Delivered)
+    assert isinstance(await stage.deliver(channel, Text("hello")), Delivered)
+    await stage.end()
+
+
 async def test_a_network_that_is_away_at_the_start_is_told_and_tried_again(network: BadNetwork):
     stage = network.stage
     await stage.adapter.teardown()

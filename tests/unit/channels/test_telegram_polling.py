@@ -11,6 +11,7 @@ from contract import PATIENCE_SECONDS
 from telegram_stage import ANN, BEA, GROUP, TOKEN, Stage, staged
 
 from fault_proxy import FaultProxy, Weather
+from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import HealthState
 from nanoclawd.channels.telegram import polling, source
 from nanoclawd.channels.telegram.polling import Queues, chat_of
@@ -113,6 +114,23 @@ async def test_trouble_of_the_service_is_waited_out(stage: Stage):
     await healthy(stage, HealthState.OK)
 
 
+async def test_what_stands_before_telegram_is_no_news_for_the_journal(stage: Stage, caplog: pytest.LogCaptureFixture):
+    """A page of a proxy's in the place of an answer: the channel is away, and no stack is logged for each of them."""
+    await stage.up()
+    chat = Address("tele", str(ANN))
+    stage.api.fault("*", times=1000, status=502, garbage=True)
+    assert not isinstance(await stage.deliver(Text("hello")), Delivered)
+    assert not stage.adapter.reachable(chat)
+    stage.people.write(ANN, ANN, "hello")  # ends the question that is open
+    await healthy(stage, HealthState.DEGRADED)
+    stage.api.calm()
+    await stage.received.until(lambda: stage.received.due == [chat])
+    await healthy(stage, HealthState.OK)
+    ours = [one for one in caplog.records if not one.name.startswith("aiohttp")]
+    assert not [one for one in ours if one.exc_info]
+    assert "Bad Gateway" not in "".join(one.getMessage() for one in ours)
+
+
 async def test_an_answer_that_is_lost_doubles_nothing(stage: Stage):
     await stage.up()
     stage.api.fault("getUpdates", times=4, cut=True)
@@ -166,6 +184,23 @@ async def test_a_delivery_over_a_dead_network_says_so(stage: Stage, proxy: Fault
     assert not outcome.permanent
     await proxy.change(Weather.FAIR)
     assert isinstance(await stage.deliver(Text("hello")), Delivered)
+
+
+async def test_what_an_outage_leaves_unsaid_waits_for_its_end(stage: Stage, proxy: FaultProxy):
+    """However long it is: no attempt is lost to it (an answer has eight, within ten minutes)."""
+    chat, other = Address("tele", str(ANN)), Address("tele", str(BEA))
+    assert stage.adapter.reachable(chat)
+    await proxy.change(Weather.REFUSED)
+    assert not isinstance(await stage.deliver(Text("hello")), Delivered)
+    assert not stage.adapter.reachable(chat)
+    assert not stage.adapter.reachable(other)
+    await proxy.change(Weather.FAIR)
+    await stage.received.until(lambda: len(stage.received.due) == 2)
+    assert stage.received.due == [chat, other]
+    assert stage.adapter.reachable(chat)
+    # What is wrong with a message alone is no outage.
+    assert not isinstance(await stage.deliver(Text("hello"), chat=999), Delivered)
+    assert stage.adapter.reachable(chat)
 
 
 async def test_no_log_has_the_token(stage: Stage, proxy: FaultProxy, caplog: pytest.LogCaptureFixture):

@@ -15,7 +15,7 @@ def _on_terminal(daemon: Daemon, columns: int, *words: str) -> list[str]:
     """Run ncl on a terminal of so many columns; return the lines that it prints."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    environment = {name: value for name, value in daemon.environment.items() if name not in {"COLUMNS", "LINES"}}
     command = [sys.executable, "-m", "nanoclawd.cli", "--socket", str(daemon.socket), *words]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as running:
         os.close(theirs)

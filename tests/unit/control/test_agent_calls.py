@@ -236,7 +236,7 @@ async def test_a_destination_that_a_group_agent_wants_needs_more_than_its_admin(
         "colleague", "office", "team",
     }  # fmt: skip
     assert "there is no chat" in stage.note(approvals["nowhere"].id)
-    assert "there is no group nobody" in stage.note(approvals["none"].id)
+    assert "there is no group 'nobody'" in stage.note(approvals["none"].id)
     assert "did you mean" not in stage.note(approvals["nowhere"].id)
 
 

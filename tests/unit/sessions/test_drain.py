@@ -174,7 +174,8 @@ async def test_a_drain_tells_when_to_come_again(stage: Stage):
 async def test_what_becomes_due_while_others_are_carried_out_is_not_forgotten(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ):
-    """W-11: a chat with a rate limit makes a drain last longer than the pause before another attempt."""
+    """W-11: another chat's rate limit makes a drain last longer than the pause before the next attempt."""
+    stage.rules.chats.add(("memory", "elsewhere"))
     real, ahead = clock.now, [timedelta()]
     monkeypatch.setattr(clock, "now", lambda: real() + ahead[0])
 
@@ -185,7 +186,8 @@ async def test_what_becomes_due_while_others_are_carried_out_is_not_forgotten(
         return Delivered()
 
     stage.platform.answer = answer
-    stage.reply("one", "two")
+    stage.write_out("one")
+    stage.write_out("two", platform_id="elsewhere")
     drained = await stage.run()
     assert drained.delivered == 1
     assert drained.again is not None
@@ -218,6 +220,42 @@ async def test_a_platform_that_fails_is_tried_again(stage: Stage):
     notes = [found for found in seen if not found.trigger]
     assert "the platform is down" in json.loads(notes[0].content)["text"]
     assert len(notes) == 1
+
+
+async def test_what_is_said_later_stays_behind_what_is_tried_again(stage: Stage):
+    """In a chat all comes in its order; other chats do not wait for it."""
+    elsewhere = ("memory", "elsewhere")
+    stage.rules.chats.add(elsewhere)
+    failures = ["r1", "r1", "r2"]
+
+    def answer(outgoing: Outgoing) -> Delivered | Undelivered:
+        if failures and outgoing.id == failures[0]:
+            failures.pop(0)
+            return Undelivered("the line is bad")
+        return Delivered()
+
+    stage.platform.answer = answer
+    await stage.files.append(message("m3"))
+    for row in ("r1", "r2"):
+        stage.write_out(row)
+    stage.write_out("other", channel_type=elsewhere[0], platform_id=elsewhere[1])
+    stage.reply("the last", completed=("m3",))
+    last = stage.outbound_ids()[-1]
+    with apsw.Connection(str(stage.paths.outbound_db)) as connection:
+        connection.execute("UPDATE messages_out SET in_reply_to = 'm3' WHERE id = ?", (last,))
+    connection.close()
+    drained = await stage.run("m3")
+    assert stage.platform.ids == ["other"]
+    assert drained.held == {"m3"}, "what waits behind another is not answered yet"
+    assert drained.again is not None
+    assert (await stage.run()).delivered == 0
+    for _ in range(3):
+        await make_due(stage)
+        drained = await stage.run()
+    assert stage.platform.ids == ["other", "r1", "r2", last]
+    assert drained.late == {"m3"}
+    states = await known(stage, "r1", "r2", last)
+    assert [states[row].attempts for row in ("r1", "r2", last)] == [3, 2, 1]
 
 
 async def test_a_permanent_refusal_is_not_tried_again(stage: Stage):

@@ -180,7 +180,8 @@ async def test_the_houses_own_trouble(stage: Stage, kind: str, error: Exception,
     stage.write_out("r2")
     await stage.run()
     assert (await state(stage, "r1")).status == status
-    assert stage.platform.ids == ["r2"]
+    # What is said in the same chat stays behind what is tried again.
+    assert stage.platform.ids == ([] if kind == "card" and status == "pending" else ["r2"])
     await make_due(stage)
     await stage.run()
     assert (await state(stage, "r1")).status == ("delivered" if status == "pending" else "failed")
