@@ -64,9 +64,9 @@ class TelegramApi:
         self.faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[str, Json]] = []
-        self.moments_seen = Moments()
         self._lines: Counter[int] = Counter()
         self._sends: list[Json] = []
+        self.moments_seen = Moments()
         self._poll: asyncio.Future[None] | None = None
         self._webhook: Json = {}
         self._pushing: asyncio.Task[None] | None = None
@@ -129,15 +129,15 @@ class TelegramApi:
         waiting = len(self.world.updates)
         return {"calls": dict(self.calls), "refused": self.limits.refused, "waiting": waiting}
 
-    def moments(self) -> Json:
-        """Return when messages were told and answers came: wall-clock seconds, chat, text."""
-        return self.moments_seen.as_json()
-
     def sends(self) -> list[Json]:
         """Return all messages that the bot has sent, each with the port that its request came from, and whether nothing
         was asked from there after it: then the bot may never have got the answer.
         """
         return [{**one, "is_last": self._lines[one["line"]] == one["number"]} for one in self._sends]
+
+    def moments(self) -> Json:
+        """Return when messages were told and answers came: wall-clock seconds, chat, text."""
+        return self.moments_seen.as_json()
 
     def _note(self, request: web.Request, result: Any) -> None:
         if isinstance(result, dict) and "message_id" in result and "chat" in result:
@@ -156,9 +156,9 @@ class TelegramApi:
             if not hmac.compare_digest(request.match_info["token"].encode(), self.token.encode()):
                 raise ApiError(401, "Unauthorized")
             self.calls[method] += 1
+            self._lines[_line(request)] += 1
             if method == "sendMessage":
                 self.moments_seen.answer_came(came, given)
-            self._lines[_line(request)] += 1
             self.log.append((method, {key: value for key, value in given.items() if not isinstance(value, Upload)}))
             del self.log[:-5000]
             fault = self._next_fault(method)
