@@ -75,7 +75,7 @@ class Gateway:
         """Dispatch an event to one session. "s: Sequence number … used for resuming sessions and heartbeating"."""
         session.sequence += 1
         if name == "MESSAGE_CREATE" and isinstance(data, dict):
-            self.told.append((time.time(), str(data["channel_id"]), str(data["content"])))
+            self.told.append((time.time(), str(data.get("channel_id")), str(data.get("content", ""))))
         payload = {"op": DISPATCH, "t": name, "s": session.sequence, "d": data}
         session.events.append(payload)
         if session.connection is not None:
