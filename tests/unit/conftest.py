@@ -5,7 +5,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
-# How long an example takes says something of the machine's disk and of what else it does: speed is measured by the bench.
+# How long an example takes says something of the disk and of what else runs: speed is measured by the bench.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 
