@@ -22,6 +22,16 @@ from unit.permissions.permission_stage import BUTTONS, Platform, Stage
 OWNER, ADMIN, STRANGER = "chat:owner", "chat:admin", "chat:stranger"
 PENDING = "io.nanoclaw.Appliance.ApprovalPending"
 
+NEVER = {
+    "Channels.Add", "Channels.Clear", "Channels.Disable", "Channels.Enable", "Channels.Remove", "Channels.Setup",
+    "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update", "Channels.Pair", "Channels.AwaitPairing",
+    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
+    "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim", "Hooks.List", "Hooks.Get", "Hooks.Create",
+    "Hooks.Rotate", "Hooks.Enable", "Hooks.Disable", "Hooks.Delete", "Hooks.Test",
+    "Egress.Allow", "Egress.Deny", "Egress.Remove",
+}  # fmt: skip
+"""Methods that no agent may call, whatever its scope."""
+
 
 class AgentStage(Stage):
     """The agents ``home`` (with an admin of its own) and ``work``, each with a chat and a session."""

@@ -22,16 +22,7 @@ from nanoclawd.control.agent_calls.wording import command_line
 from nanoclawd.errors import Refused
 from nanoclawd.store import approvals, chats, destinations, members, roles, users
 from nanoclawd.store import sessions as session_rows
-from unit.control.agent_stage import ADMIN, OWNER, STRANGER, AgentStage, folders
-
-NEVER = {
-    "Channels.Add", "Channels.Clear", "Channels.Disable", "Channels.Enable", "Channels.Remove", "Channels.Setup",
-    "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update", "Channels.Pair", "Channels.AwaitPairing",
-    "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
-    "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim", "Hooks.List", "Hooks.Get", "Hooks.Create",
-    "Hooks.Rotate", "Hooks.Enable", "Hooks.Disable", "Hooks.Delete", "Hooks.Test",
-    "Egress.Allow", "Egress.Deny", "Egress.Remove",
-}  # fmt: skip
+from unit.control.agent_stage import ADMIN, NEVER, OWNER, STRANGER, AgentStage, folders
 
 
 @pytest.fixture
