@@ -20,6 +20,7 @@ import msgspec
 from nanoclawd.config import Endpoint
 from nanoclawd.config.values import EndpointName
 from nanoclawd.egress.rules import Rule
+from nanoclawd.egress.secrets import Secret
 from nanoclawd.errors import NanoclawError, Unavailable
 from nanoclawd.gateway.refusals import Refusal
 
@@ -45,9 +46,10 @@ class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _AgentsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # 1 had no rules: a daemon that is older than this gateway goes on serving models.
-    version: Literal[1, 2]
+    version: Literal[1, 2, 3]
     agents: Annotated[tuple[Agent, ...], msgspec.Meta(max_length=10_000)]
     egress: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=10_000)] = ()
+    secrets: Annotated[tuple[Secret, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class AgentDirectory:
         self._seen: tuple[int, int, int] | None = None
         self._by_uid: Mapping[int, Agent] = {}
         self._rules: Mapping[str, tuple[Rule, ...]] = {}
+        self._secrets: Mapping[str, tuple[Secret, ...]] = {}
 
     def find(self, host_uid: int) -> Agent:
         """Return the caller's agent group.
@@ -123,6 +126,10 @@ class AgentDirectory:
     def rules_of(self, agent: Agent) -> tuple[Rule, ...]:
         """Return the rules of a group and of all groups, as they were when an agent was found last."""
         return self._rules.get(agent.group, ())
+
+    def secrets_of(self, agent: Agent) -> tuple[Secret, ...]:
+        """Return the secrets that a group's requests can have, as they were when an agent was found last."""
+        return self._secrets.get(agent.group, ())
 
     @property
     def is_current(self) -> bool:
@@ -162,11 +169,15 @@ class AgentDirectory:
             agent.group: tuple(rule for rule in published.egress if rule.group in (None, agent.group))
             for agent in published.agents
         }
+        self._secrets = {
+            agent.group: tuple(secret for secret in published.secrets if secret.is_for(agent.group))
+            for agent in published.agents
+        }
         self._by_uid, self._seen = by_uid, seen
 
     def _forget(self) -> None:
         # Fail closed: a group that was deleted must not live on in an old copy.
-        self._by_uid, self._rules, self._seen = {}, {}, None
+        self._by_uid, self._rules, self._secrets, self._seen = {}, {}, {}, None
 
 
 @dataclass(frozen=True, slots=True)
