@@ -68,6 +68,9 @@ _ERRORS: Final = {
     "address_not_allowed": "destination_ip_prohibited",
     "bad_request": "http_request_error",
     "broke_off": "connection_terminated",
+    "certificate": "tls_certificate_error",
+    "tls": "tls_protocol_error",
+    "encoded_answer": "http_response_content_coding",
 }
 
 

@@ -4,7 +4,7 @@ Its key never leaves the gateway's state directory. The authority's certificate 
 the hosts change; a host's certificate lives for a day and is only ever in memory.
 """
 
-import datetime
+import datetime as dt
 import ipaddress
 import os
 import ssl
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from nanoclawd.atomic_file import write_atomically
-from nanoclawd.egress.rules import ANY
 from nanoclawd.egress.targets import is_address
 
 if TYPE_CHECKING:
@@ -124,8 +123,8 @@ class Authority:
         from cryptography.x509.oid import ExtendedKeyUsageOID
 
         key = self._key()
-        now = datetime.datetime.now(datetime.UTC)
-        until = now + datetime.timedelta(days=_AUTHORITY_DAYS)
+        now = dt.datetime.now(dt.UTC)
+        until = now + dt.timedelta(days=_AUTHORITY_DAYS)
         usage = x509.KeyUsage(
             digital_signature=False,
             content_commitment=False,
@@ -138,7 +137,7 @@ class Authority:
             decipher_only=False,
         )
         made = (
-            _begun(_NAME, _NAME, now - datetime.timedelta(days=1), until)
+            _begun(_NAME, _NAME, now - dt.timedelta(days=1), until)
             .public_key(key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
@@ -160,12 +159,10 @@ class Authority:
         if self._leaf_key is None:
             self._leaf_key = ec.generate_private_key(ec.SECP256R1())
         key = self._leaf_key
-        now = datetime.datetime.now(datetime.UTC)
-        begin = now - datetime.timedelta(seconds=SKEW_SECONDS)
-        until = now + datetime.timedelta(seconds=LEAF_SECONDS)
-        name: x509.GeneralName = (
-            x509.IPAddress(ipaddress.ip_address(host)) if is_address(host) else x509.DNSName(host)
-        )
+        now = dt.datetime.now(dt.UTC)
+        begin = now - dt.timedelta(seconds=SKEW_SECONDS)
+        until = now + dt.timedelta(seconds=LEAF_SECONDS)
+        name: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host)) if is_address(host) else x509.DNSName(host)
         made = (
             # A common name has at most 64 characters, and nobody reads it.
             _begun("nanoclaw", _NAME, begin, until)
@@ -174,9 +171,7 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName([name]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
             .sign(authority, hashes.SHA256())
         )
         form = serialization.PrivateFormat.PKCS8
@@ -184,9 +179,7 @@ class Authority:
         return text + made.public_bytes(serialization.Encoding.PEM)
 
 
-def _begun(
-    subject: str, issuer: str, begin: datetime.datetime, until: datetime.datetime
-) -> "x509.CertificateBuilder":
+def _begun(subject: str, issuer: str, begin: dt.datetime, until: dt.datetime) -> "x509.CertificateBuilder":
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
@@ -206,14 +199,12 @@ def _constraints(hosts: tuple[str, ...]) -> "x509.NameConstraints":
 
     addresses = [host for host in hosts if is_address(host)]
     names = sorted({host.removeprefix("*.") for host in hosts if not is_address(host)})
-    permitted: list[x509.GeneralName] = []
-    if ANY not in names:
-        permitted += [x509.DNSName(name) for name in names or [_NOBODY]]
+    permitted: list[x509.GeneralName] = [x509.DNSName(name) for name in names or [_NOBODY]]
     permitted += [x509.IPAddress(ipaddress.ip_network(address)) for address in addresses]
     excluded: list[x509.GeneralName] = []
     if not addresses:
         excluded += [x509.IPAddress(ipaddress.ip_network(every)) for every in ("0.0.0.0/0", "::/0")]
-    return x509.NameConstraints(permitted or None, excluded or None)
+    return x509.NameConstraints(permitted, excluded or None)
 
 
 def _server_context(host: str, chain: bytes) -> ssl.SSLContext:
@@ -234,5 +225,5 @@ def _server_context(host: str, chain: bytes) -> ssl.SSLContext:
         lies = name is not None and name.lower().removesuffix(".") != host
         return int(ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME) if lies else None
 
-    context.sni_callback = check  # type: ignore[assignment]  # the stub wants a socket
+    context.sni_callback = check
     return context

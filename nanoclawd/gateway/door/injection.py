@@ -1,10 +1,11 @@
-"""Puts secrets into requests: where the daemon's word and that of whoever entered the secret agree, and nowhere else."""
+"""Puts secrets into requests: where the daemon's word and that of whoever entered a secret agree, and only there."""
 
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import quote, unquote_plus
 
@@ -31,13 +32,14 @@ class Charged:
     Attributes:
         path: with its query.
         needles: what its answer is searched for; none: the answer goes through as it is.
-        token: name of the secret whose access token was put in, which a host may not take any more.
+        renew: forgets the access token that was put in, because the host does not take it; tells whether another one
+            can be had.
     """
 
     path: str
     headers: Headers
     needles: Sequence[bytes] = ()
-    token: str = ""
+    renew: Callable[[], bool] | None = None
 
 
 class Tokens(Protocol):
@@ -49,6 +51,10 @@ class Tokens(Protocol):
         Raises:
             Denial: there is none to be had.
         """
+        ...
+
+    def refused(self, name: str, token: str) -> bool:
+        """Forget a token that a host does not take; tell whether another one may be asked for."""
         ...
 
     def known(self, name: str, sealed: Sealed) -> Iterable[str]:
@@ -64,7 +70,7 @@ class _Request:
     query: str | None
     headers: Headers
     pairs: list[str] = field(default_factory=list)
-    token: str = ""
+    renew: Callable[[], bool] | None = None
 
     def without(self, *names: bytes) -> None:
         self.headers = [pair for pair in self.headers if pair[0].lower() not in names]
@@ -81,22 +87,19 @@ class Injection:
         self._tokens = tokens
         self._spelled: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[bytes, ...]] = {}
 
-    async def charge(
-        self, group: str, secrets: Iterable[Secret], scheme: Scheme, asked: Asked, headers: Headers
-    ) -> Charged:
+    async def charge(self, group: str, secrets: Iterable[Secret], asked: Asked, headers: Headers) -> Charged:
         """Return a request with what belongs into it, and without what a container has put in its place.
 
         Args:
             group: whose request it is.
             secrets: those that the daemon has published for the group.
-            scheme: how the host is spoken to.
             asked: what it is about.
             headers: those that go on.
 
         Raises:
             Denial: a secret has no value, or a placeholder is where it must not be.
         """
-        secrets = list(secrets)
+        secrets, scheme = list(secrets), asked.scheme
         path, mark, query = (asked.path or "/").partition("?")
         request = _Request(path, query if mark else None, list(headers))
         bound = list(for_host(secrets, group, scheme, asked.target))
@@ -116,7 +119,7 @@ class Injection:
             # What is packed would have to be unpacked to be searched.
             request.without(b"accept-encoding")
             request.headers.append((b"Accept-Encoding", b"identity"))
-        return Charged(request.target(), request.headers, needles, request.token)
+        return Charged(request.target(), request.headers, needles, request.renew)
 
     async def _value(self, secret: Secret, scheme: Scheme, asked: Asked, request: _Request) -> str:
         sealed = self._vault.get(secret.name)
@@ -126,8 +129,9 @@ class Injection:
             raise _missing(secret.name, f"was not entered for {asked.target}")
         if sealed.oauth is None:
             return sealed.value
-        request.token = secret.name
-        return await self._tokens.access(secret.name, sealed)
+        token = await self._tokens.access(secret.name, sealed)
+        request.renew = partial(self._tokens.refused, secret.name, token)
+        return token
 
     def _needles(self, bound: Iterable[Secret], pairs: list[str]) -> tuple[bytes, ...]:
         """Return what no answer of this host may hold, whether this request has brought it there or another one."""

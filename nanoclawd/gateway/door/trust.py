@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from nanoclawd import paths
 from nanoclawd.atomic_file import write_atomically
 from nanoclawd.gateway.door.authority import Authority
 
-DIRECTORY: Final = Path("/run/nanoclaw-gateway/trust")
+DIRECTORY: Final = paths.GATEWAY_DIRECTORY / "trust"
 _BUNDLES: Final = (
     Path("/etc/ssl/certs/ca-certificates.crt"),  # Debian
     Path("/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"),  # Fedora
