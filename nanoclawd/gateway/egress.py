@@ -98,6 +98,8 @@ class Way:
             exchange.outcome, exchange.status = denial.outcome, denial.status
             await caller.deny(denial, exchange.accept)
             return False
+        except (ConnectionError, TimeoutError):
+            raise
         except Exception:
             exchange.outcome, exchange.status = "failed", 500
             log.exception("a request failed inside the gateway", extra=about(group=exchange.group or None))

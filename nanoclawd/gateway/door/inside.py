@@ -80,6 +80,8 @@ class Door:
             log.exception("certificates cannot be made")
             raise Denial(500, "gateway_error", "the gateway failed; its journal says why") from None
         secure = SecureWire(caller.wire, context, early=caller.http.trailing_data[0] + caller.wire.take())
+        # Who leaves in anger says why first: that is read before anything ends.
+        gone, caller.wire.gone = caller.wire.gone, _nobody_waits
         try:
             await secure.handshake()
         except ssl.SSLError as error:
@@ -87,6 +89,8 @@ class Door:
             distrusts = (error.reason or "").startswith((_ALERT, _ALERT_3))
             words = "the program in the container refuses TLS with the gateway"
             raise Denial(400, "tls_refused", words, outcome="distrusted" if distrusts else "malformed") from None
+        finally:
+            caller.wire.gone = gone
         return secure
 
     async def host(self, wire: Wire, target: Target) -> SecureWire:
@@ -96,6 +100,10 @@ class Door:
             Denial: it is somebody else, or can't be verified.
         """
         return await secured(wire, await self._trust.client(), target)
+
+
+def _nobody_waits() -> None:
+    """The caller may go."""
 
 
 async def secured(wire: Wire, context: ssl.SSLContext, target: Target) -> SecureWire:

@@ -51,7 +51,8 @@ class Redactor:
         keep = self._possible_beginning(text)
         marks = self._found(text)
         self._held = text[keep:]
-        self._covered = max((end - keep for start, end in marks if start < keep < end), default=0)
+        reaching_over = (end for start, end in marks if start < keep)
+        self._covered = max(0, max(reaching_over, default=0) - keep, self._covered - keep)
         return _starred(text, marks)[:keep]
 
     def end(self) -> bytes:

@@ -186,9 +186,11 @@ class AccessTokens:
 
 def _failure(name: str, words: str, *, is_final: bool = False) -> Denial:
     enter = f". It has to be entered anew: ncl secret set {name}" if is_final else ""
-    return Denial(
-        502, "secret_not_renewed", f"the secret {name} could not be renewed: {words}{enter}", outcome="no secret"
-    )
+    return _denial(f"the secret {name} could not be renewed: {words}{enter}")
+
+
+def _denial(message: str) -> Denial:
+    return Denial(502, "secret_not_renewed", message, outcome="no secret")
 
 
 def _seconds(told: float | str | None) -> float:
