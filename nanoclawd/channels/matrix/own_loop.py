@@ -77,8 +77,10 @@ class OwnLoop:
 
 
 async def _outcome[Result](call: Coroutine[Any, Any, Result]) -> tuple[Result | None, Exception | None]:
-    """Return what a call has come to: an error raised in its task would be told to the journal, with its traceback,
-    where nobody waits for it any more."""
+    """Return what a call has come to: its result, or its error.
+
+    An error that its task raised, and that nobody waits for any more, would be told to the journal with its traceback.
+    """
     try:
         return await call, None
     except Exception as error:
