@@ -89,9 +89,7 @@ async def test_placeholders_are_replaced_where_the_agent_has_written_them(door: 
         ("/", "X: nanoclaw-secret-theirs\r\n", "has no secret theirs"),
     ],
 )
-async def test_a_placeholder_that_has_no_business_there_is_refused(
-    door: Inside, path: str, headers: str, words: str
-):
+async def test_a_placeholder_that_has_no_business_there_is_refused(door: Inside, path: str, headers: str, words: str):
     """Another group's, another host's, or at a place where nobody puts it in."""
     far = door.secret("far", places=[{"host": "far.test", "port": 443}])
     door.bind(door.secret(), far, door.secret("theirs", groups=["main"]))
@@ -296,7 +294,12 @@ async def test_narrow_rules_hold_inside_of_tls(door: Inside):
     door.bind(rules=rules)
     door.host.serving = answers(OK, b"hello", door.host.heard)
     assert status(await door.fetch("/public/x")) == 200
-    for path, method in (("/private", "GET"), ("/public/x", "DELETE"), ("/public/not/x", "GET"), ("/public/../x", "GET")):
+    for path, method in (
+        ("/private", "GET"),
+        ("/public/x", "DELETE"),
+        ("/public/not/x", "GET"),
+        ("/public/../x", "GET"),
+    ):
         answer = await door.fetch(path, method=method)
         assert status(answer) == 403, path
         assert b"ncl egress allow tests" in answer
