@@ -145,9 +145,17 @@ class Inside(Out):
 
 
 @asynccontextmanager
-async def inside(place: Path, seal: Callable[[int], Mapping[str, Sealed]] | None = None) -> AsyncIterator[Inside]:
-    """A gateway before a host with the name ``api.test``; ``127.0.0.1`` and ``other.test`` are the same one."""
-    issuer = Issuer()
+async def inside(
+    place: Path, seal: Callable[[int], Mapping[str, Sealed]] | None = None, issuer: Issuer | None = None
+) -> AsyncIterator[Inside]:
+    """A gateway before a host with the name ``api.test``; ``127.0.0.1`` and ``other.test`` are the same one.
+
+    Args:
+        place: for its files.
+        seal: returns what was entered, for the host's port.
+        issuer: the authority of hosts.
+    """
+    issuer = issuer or Issuer()
     os.environ["SSL_CERT_FILE"] = str(issuer.bundle(place))
     host, names = Host(), Names({name: ["127.0.0.1"] for name in (NAME, "other.test", "tokens.test", "wrong.test")})
     server = await asyncio.start_server(

@@ -334,8 +334,7 @@ async def test_rapid_resets_end_the_connection(door: Inside):
                     number = found.request(found.head())
                     found.http.reset_stream(number)
                     await found.flush()
-                    if found.reader.at_eof():
-                        break
+                    await asyncio.sleep(0)
         assert number < 2 * 20_000 - 1
     assert door.host.connections < 5000
 
