@@ -20,6 +20,7 @@ from nanoclawd.store.schema_egress import EGRESS
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
 from nanoclawd.store.schema_hooks import HOOKS
 from nanoclawd.store.schema_peers import PEERS
+from nanoclawd.store.schema_secrets import SECRETS
 from nanoclawd.store.schema_tasks import TASKS
 from nanoclawd.store.schema_usage import USAGE
 
@@ -43,6 +44,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("added-channels", ADDED_CHANNELS),
     Migration("hooks", HOOKS),
     Migration("egress", EGRESS),
+    Migration("secrets", SECRETS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

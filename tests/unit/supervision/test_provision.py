@@ -65,7 +65,7 @@ def test_a_group_whose_endpoint_has_gone_reaches_nothing(
     lost = replace(GROUP, number=8, folder="lost", model="gone/big")
     provisioner.publish_agents([GROUP, lost])
     assert json.loads((tmp_path / "agents.json").read_text()) == {
-        "version": 2,
+        "version": 3,
         "egress": [],
         "agents": [
             {"uid": 1007, "group": "main", "endpoints": ["embedded"]},
