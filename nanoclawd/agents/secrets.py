@@ -270,5 +270,5 @@ def _how_to_allow(group: str, target: Target) -> str:
     if own:
         return f"ncl egress allow {group} {target} --private"
     bracketed = f"[{host}]" if ":" in host else host
-    quoted = f"'{bracketed}'" if host.startswith("*") else bracketed
-    return f"ncl egress allow {group} {quoted}" + ("" if target.port == HTTPS_PORT else f":{target.port}")
+    authority = bracketed if target.port == HTTPS_PORT else f"{bracketed}:{target.port}"
+    return f"ncl egress allow {group} " + (f"'{authority}'" if host.startswith("*") else authority)

@@ -66,7 +66,7 @@ def set_value(given: argparse.Namespace) -> int:
     if given.json:
         show.as_json({**bound, "taken": reply["taken"]})
         return outcome.OK
-    _say(f"{given.name} is stored", bound["secret"])
+    _say(f"{given.name} is stored, and goes", bound["secret"])
     show.say(credentials.taken(reply, name))
     _tell_closed([bound["secret"]])
     return outcome.OK

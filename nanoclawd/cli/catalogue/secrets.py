@@ -75,7 +75,7 @@ SECRET = Resource(
             run="secrets:set_value",
             about="The value is asked for without being shown, or read from standard input where that is no terminal."
             " It is encrypted, and only the gateway can read it: it puts it into requests to these hosts and no others,"
-            " and cuts it out of what they answer. That an agent may reach the host is another matter: ncl egress allow.",
+            " and cuts it out of what they answer. Whether an agent may reach the host is for ncl egress to say.",
             examples=(
                 ("ncl secret set github --host api.github.com --group main", "let main use an account at GitHub"),
                 (

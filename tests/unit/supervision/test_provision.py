@@ -67,6 +67,7 @@ def test_a_group_whose_endpoint_has_gone_reaches_nothing(
     assert json.loads((tmp_path / "agents.json").read_text()) == {
         "version": 3,
         "egress": [],
+        "secrets": [],
         "agents": [
             {"uid": 1007, "group": "main", "endpoints": ["embedded"]},
             {"uid": 1008, "group": "lost", "endpoints": []},
