@@ -15,6 +15,7 @@ from nanoclawd import config as configuration
 from nanoclawd import journal, paths
 from nanoclawd.config import Config
 from nanoclawd.errors import ConfigError, NanoclawError
+from nanoclawd.gateway.asking import Approver
 from nanoclawd.gateway.credentials import load_credentials
 from nanoclawd.gateway.egress import Way
 from nanoclawd.gateway.front import Front
@@ -52,7 +53,7 @@ async def serve(config: Config, agents: AgentDirectory, listening: socket.socket
     names = sorted({endpoint.credential for endpoint in config.endpoints.values() if endpoint.credential})
     async with Proxy(config, agents, load_credentials(names)) as proxy:
         bounds = config.gateway
-        way = Way(agents, bounds.egress_idle)
+        way = Way(agents, bounds.egress_idle, approver=Approver(paths.REQUESTS_SOCKET, bounds.hold))
         server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
         # Not create_unix_server: it would remove the socket, which belongs to systemd, from the file system at the end.
         listener = await loop.create_server(server, sock=listening, backlog=socket.SOMAXCONN)

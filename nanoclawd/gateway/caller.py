@@ -1,12 +1,15 @@
 """An agent's connection to the way out, read by h11: one request at a time, each with a bound on everything."""
 
+import asyncio
 import contextlib
 import re
+from collections import deque
 from typing import Final
 
 import h11
 
 from nanoclawd.gateway.denials import Denial, malformed
+from nanoclawd.gateway.sessions import session_of
 from nanoclawd.gateway.wire import Wire
 
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -33,6 +36,15 @@ class Caller:
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._ahead: deque[bytes] = deque()
+        self._session: str | None = None
+
+    def session(self, group: str) -> str:
+        """Return the session of a group that it is, an empty text where that can't be told; looked up once."""
+        if self._session is None:
+            found = self.wire.transport.get_extra_info("socket") if self.wire.transport is not None else None
+            self._session = session_of(found, group) if found is not None else ""
+        return self._session
 
     async def request(self) -> h11.Request | None:
         """Return the next request's head, None where there is none any more.
@@ -61,6 +73,37 @@ class Caller:
             TimeoutError: it stopped coming.
             ConnectionResetError: the caller has gone in the middle of it.
         """
+        if self._ahead:
+            return self._ahead.popleft()
+        return await self._piece(seconds)
+
+    async def preview(self, most: int, seconds: float) -> bytes:
+        """Return the beginning of the request's body, which :meth:`body` returns all the same.
+
+        A body that waits to be told to come is not told so, and of one that does not come soon there is none.
+
+        Args:
+            most: bytes; one piece more than these may be kept.
+            seconds: for all of it.
+
+        Raises:
+            Denial: it can't be read.
+            ConnectionResetError: the caller has gone in the middle of it.
+        """
+        if self.http.they_are_waiting_for_100_continue:
+            return b""
+        begun = b""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(begun) < most:
+                    piece = await self._piece(None)
+                    self._ahead.append(piece)
+                    if not piece:
+                        break
+                    begun += piece
+        return begun[:most]
+
+    async def _piece(self, seconds: float | None) -> bytes:
         while True:
             event = self._next()
             if isinstance(event, h11.Data):

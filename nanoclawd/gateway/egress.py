@@ -8,13 +8,17 @@ from typing import Final
 
 import h11
 
+from nanoclawd import paths
 from nanoclawd.egress.rules import Asked
 from nanoclawd.egress.targets import BadTarget, Target, parse_authority, parse_url
 from nanoclawd.gateway import denials
+from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES, Approver
 from nanoclawd.gateway.audit import Audit, Record
 from nanoclawd.gateway.caller import Caller
 from nanoclawd.gateway.denials import Denial
-from nanoclawd.gateway.forwarding import Forwarding
+from nanoclawd.gateway.forwarding import Forwarding, announced
+from nanoclawd.gateway.leaving import leaving
+from nanoclawd.gateway.limits import Limits, check_sent
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.policy import AgentDirectory
 from nanoclawd.gateway.reaching import Reaching, Unreachable
@@ -25,6 +29,8 @@ from nanoclawd.journal import about
 
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,19}", re.ASCII)
 _UNKNOWN: Final = Target("-", 0)
+_PREVIEW_SECONDS: Final = 2.0
+"""The beginning of a body that is to be shown has so long to come."""
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +38,12 @@ log = logging.getLogger(__name__)
 class Way:
     """Serves connections of agents that want to go out."""
 
-    def __init__(self, agents: AgentDirectory, idle: float, reaching: Reaching | None = None) -> None:
+    def __init__(
+        self, agents: AgentDirectory, idle: float, reaching: Reaching | None = None, approver: Approver | None = None
+    ) -> None:
         self._agents = agents
+        self._approver = approver or Approver(paths.REQUESTS_SOCKET)
+        self._limits = Limits()
         self._idle = idle
         self._reaching = reaching or Reaching()
         self._audit = Audit()
@@ -109,14 +119,22 @@ class Way:
             # Who it is comes first: a stranger learns nothing, and is in no audit.
             exchange.group = self._agents.find(exchange.uid).group
             asked = exchange.read()
-            permit = Permit(self._agents, exchange.uid, asked)
+            exchange.session = caller.session(exchange.group)
+            permit = Permit(self._agents, exchange.uid, asked, exchange.session)
         except Refusal as refusal:
             self._refusals.write(exchange.uid, exchange.group or None, refusal)
             raise _as_denial(refusal) from None
         decision = permit.decision
         exchange.rule = decision.rule.id if decision.rule is not None else 0
-        if not decision.allowed:
+        if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
+        self._limits.enter(permit)
+        check_sent(permit, announced(exchange.request))
+        if decision.asks:
+            preview = b"" if asked.is_tunnel else await caller.preview(MAX_PREVIEW_BYTES, _PREVIEW_SECONDS)
+            with leaving(caller.wire):
+                decision = await self._approver.decide(permit, preview)
+            exchange.approval = decision.approval
         try:
             connection = await self._reaching.connect(
                 exchange.group, asked.target, may_be_private=decision.may_be_private
@@ -163,7 +181,7 @@ class Exchange:
     def __init__(self, request: h11.Request, uid: int) -> None:
         self.request = request
         self.uid = uid
-        self.group = ""
+        self.group = self.session = self.approval = ""
         self.is_tunnel = request.method == b"CONNECT"
         self.accept = next((value for name, value in request.headers if name == b"accept"), b"")
         self.outcome = "left"
@@ -213,6 +231,8 @@ class Exchange:
             received=getattr(counts, "received", 0),
             milliseconds=round((time.monotonic() - self._begun) * 1000),
             status=self.status,
+            session=self.session,
+            approval=self.approval,
         )
 
 

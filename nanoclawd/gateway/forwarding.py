@@ -8,6 +8,7 @@ import h11
 
 from nanoclawd.gateway.caller import Caller
 from nanoclawd.gateway.denials import Denial
+from nanoclawd.gateway.limits import check_received, check_sent
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.wire import Wire
 
@@ -23,6 +24,7 @@ _OF_ONE_HOP: Final = frozenset(
 )
 _CONTINUE: Final = 100
 _SWITCHING: Final = 101
+_NOT_MODIFIED: Final = 304
 
 
 class Counted(Protocol):
@@ -97,6 +99,7 @@ class Forwarding:
                 if not self._permit.holds():
                     raise _withdrawn()
                 self._counted.sent += len(piece)
+                check_sent(self._permit, self._counted.sent)
                 await self._tell(h11.Data(data=piece))
             await self._tell(h11.EndOfMessage())
         except ConnectionError:
@@ -120,6 +123,7 @@ class Forwarding:
                 await self._pass_head(event)
             elif isinstance(event, h11.Data):
                 self._counted.received += len(event.data)
+                check_received(self._permit, self._counted.received)
                 await self._caller.send(h11.Data(data=event.data), self._idle)
             else:
                 await self._caller.send(h11.EndOfMessage(), self._idle)
@@ -151,9 +155,16 @@ class Forwarding:
             raise Denial(502, "broke_off", "the host's answer has too large a head", outcome="broken")
         self._counted.status = event.status_code
         chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
+        if not chunked and self._permit.asked.method != "HEAD" and event.status_code != _NOT_MODIFIED:
+            check_received(self._permit, announced(event))
         headers = [pair for pair in cleaned(event) if not (chunked and pair[0].lower() == b"content-length")]
         head = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
         await self._caller.send(head, self._idle)
+
+
+def announced(event: h11.Request | h11.Response) -> int:
+    """Return the length that a head announces for its body; 0 where it has none."""
+    return next((int(value) for name, value in event.headers if name == b"content-length"), 0)
 
 
 def cleaned(event: h11.Request | h11.Response) -> list[tuple[bytes, bytes]]:

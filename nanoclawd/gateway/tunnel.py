@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+from nanoclawd.gateway.denials import Denial
+from nanoclawd.gateway.limits import check_received, check_sent
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.wire import Wire, close
 
@@ -74,10 +76,16 @@ class Tunnel:
         if not self._permit.holds():
             self.end("withdrawn")
             return
-        if source.sends:
-            self.carried.sent += len(data)
-        else:
-            self.carried.received += len(data)
+        try:
+            if source.sends:
+                self.carried.sent += len(data)
+                check_sent(self._permit, self.carried.sent)
+            else:
+                self.carried.received += len(data)
+                check_received(self._permit, self.carried.received)
+        except Denial as denial:
+            self.end(denial.outcome)
+            return
         self._last = self._loop.time()
         target.write(data)
 
@@ -95,11 +103,11 @@ class Tunnel:
         self._timer = self._loop.call_later(self._idle - quiet, self._look)
 
     def _close(self) -> None:
-        withdrawn = self.carried.outcome == "withdrawn"
+        cut = self.carried.outcome in ("withdrawn", "too_large")
         for transport in (self._agent.transport, self._host.transport):
             if transport is None:
                 continue
-            if withdrawn:
+            if cut:
                 transport.abort()
             else:
                 close(transport)

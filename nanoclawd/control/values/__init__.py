@@ -37,6 +37,7 @@ from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, Im
 from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
 from nanoclawd.control.values.peers import PeerLink
 from nanoclawd.control.values.people import Dm, Member, Role, User
+from nanoclawd.control.values.requests import HeldRequest, RequestAnswer, RequestOutcome
 from nanoclawd.control.values.routing import Decision, DroppedSender, Hypothesis, Step, WiringDecision
 from nanoclawd.control.values.sessions import Session, SessionState
 from nanoclawd.control.values.tasks import RunStatus, Task, TaskPlace, TaskRun, TaskSettings, TaskStatus
@@ -76,6 +77,7 @@ __all__ = [
     "FilePart",
     "Group",
     "GroupSettings",
+    "HeldRequest",
     "Hook",
     "HookSettings",
     "HookWithSecret",
@@ -93,6 +95,8 @@ __all__ = [
     "Peer",
     "PeerLink",
     "Question",
+    "RequestAnswer",
+    "RequestOutcome",
     "Role",
     "RunStatus",
     "Sent",
