@@ -185,7 +185,9 @@ def _answer(frame: bytes) -> _Answer:
             return msgspec.convert(reply.parameters, _Answer)
     except msgspec.MsgspecError:
         pass
-    raise Denial(502, "approval_unavailable", "the appliance's daemon does not understand this gateway", outcome="failed")
+    raise Denial(
+        502, "approval_unavailable", "the appliance's daemon does not understand this gateway", outcome="failed"
+    )
 
 
 def _denied(permit: Permit, answer: _Answer, seconds: float) -> Denial:

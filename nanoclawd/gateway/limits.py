@@ -57,9 +57,7 @@ class Limits:
             return account
         if len(self._accounts) >= _MAX_ACCOUNTS:
             # A rule's number is never given twice, so old ones pile up. What is full again is as good as new.
-            self._accounts = {
-                key: one for key, one in self._accounts.items() if now - one.at < one.rate.seconds
-            }
+            self._accounts = {key: one for key, one in self._accounts.items() if now - one.at < one.rate.seconds}
         account = self._accounts[group, rule.id] = _Account(rate, float(rate.count), now)
         return account
 

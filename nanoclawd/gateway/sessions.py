@@ -1,4 +1,4 @@
-"""Which session of a group calls: the kernel says which process, and its control group says whose container it is in."""
+"""Which session of a group calls: the kernel says which process, its control group says whose container it is in."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Requests of agents that a rule holds: a card asks somebody with the right to decide, the gateway waits for the answer.
+"""Requests of agents that a rule holds: a card asks somebody with the right to decide, and the gateway waits for it.
 
 Which request waits only the gateway knows. While it is connected, the approval waits; when it hangs up, the approval is
 withdrawn; when this daemon is restarted, the gateway comes back with the same id, and what nobody comes back for is
@@ -6,6 +6,7 @@ withdrawn then.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,7 @@ from nanoclaw_runner.contract.transaction import writing
 from nanoclawd.control.values import HeldRequest, RequestAnswer
 from nanoclawd.errors import NanoclawError, NotFound
 from nanoclawd.journal import about
-from nanoclawd.permissions import held_cards
+from nanoclawd.permissions import cards, held_cards
 from nanoclawd.permissions.actions import ActionHandler, Applied, Decider
 from nanoclawd.permissions.approvals import ApprovalService
 from nanoclawd.permissions.direct_messages import DirectMessages
@@ -42,11 +43,16 @@ MAX_CARDS: Final = 30
 """Of one agent group in ten minutes: who asks, hangs up and asks again buries nobody in cards."""
 
 _CARDS_SECONDS: Final = 600
+_LATE_SECONDS: Final = 5.0
+_TRIES: Final = 3
+"""Failed deliveries of a card after which nobody is waited for on that way."""
+
 _GRACE_SECONDS: Final = 30.0
 """After this daemon's start the gateway has so long to come back for what it waits for."""
 
 _GONE: Final = "Withdrawn: the request does not wait any more. The agent left, or the gateway was restarted."
 _NOBODY: Final = "nobody has the right to decide, see: ncl roles list"
+_UNDELIVERED: Final = "the card could not be delivered to anybody who may decide"
 _UNREACHABLE: Final = "nobody who may decide can be reached at the moment"
 
 
@@ -58,9 +64,10 @@ class HeldRequests(ActionHandler):
         self._database = database
         self._service = service
         self._messages = messages
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, set[asyncio.Event]] = {}
         self._background = Background(log, "looking after held requests")
         self._stopping = False
+        self._undeliverable: set[str] = set()
         service.register(ACTION, self)
 
     def start(self) -> None:
@@ -72,26 +79,32 @@ class HeldRequests(ActionHandler):
         self._stopping = True
         self._background.cancel()
 
-    async def hold(
-        self, request: HeldRequest, tell: Callable[[RequestAnswer], Awaitable[None]]
-    ) -> RequestAnswer:
+    async def hold(self, request: HeldRequest, tell: Callable[[RequestAnswer], Awaitable[None]]) -> RequestAnswer:
         """Return what becomes of a request, once that is decided."""
-        done = asyncio.get_running_loop().create_future()
+        done = asyncio.Event()
         waiting = self._waiting.setdefault(request.id, set())
         waiting.add(done)
         try:
             answer = await self._begun(request)
             if answer.outcome != "asked":
+                done.set()
                 return answer
             await tell(answer)
-            await done
+            with contextlib.suppress(TimeoutError):
+                # It expires before; only the approval of a group that is deleted goes without a word.
+                async with asyncio.timeout(request.seconds + _LATE_SECONDS):
+                    await done.wait()
             # Decided, or expired: what is written counts.
-            return await self._database.run(_answer, request.id) or RequestAnswer("expired")
+            found = await self._database.run(_answer, request.id) or RequestAnswer("expired")
+            if found.outcome == "expired" and request.id in self._undeliverable:
+                return RequestAnswer("unreachable", found.approval, words=_UNDELIVERED)
+            return found
         finally:
             waiting.discard(done)
+            self._undeliverable.discard(request.id)
             if not waiting:
                 self._waiting.pop(request.id, None)
-                if not done.done() and not self._stopping:
+                if not done.is_set() and not self._stopping:
                     self._background.spawn(self._withdraw(request.id))
 
     async def _begun(self, request: HeldRequest) -> RequestAnswer:
@@ -118,7 +131,10 @@ class HeldRequests(ActionHandler):
                 raise
             return RequestAnswer("unreachable", words=error.message)
         log.info(
-            "%s asks for %s, approval %s", request.group, held_cards.what(request), approval.id,
+            "%s asks for %s, approval %s",
+            request.group,
+            held_cards.what(request),
+            approval.id,
             extra=about(group=request.group, session=request.session),
         )
         return RequestAnswer("asked", approval.id)
@@ -143,12 +159,22 @@ class HeldRequests(ActionHandler):
             grants.put(connection, scope, approval.id, time.time() + HOUR_SECONDS)
         return Applied("approved", f"{option.done} by {by.name}.")
 
+    def review(self, connection: apsw.Connection) -> None:
+        """Give up what was tried to be shown to everybody who may decide, and arrived nowhere."""
+        for approval in approvals.pending(connection):
+            if approval.action != ACTION or approval.subject not in self._waiting:
+                continue
+            shown = cards.present(connection, approval)
+            left = set(roles.approvers(connection, approval.agent_group_id)) - {one.person for one in shown}
+            if not left and all(one.status == "pending" and one.attempts >= _TRIES for one in shown):
+                self._undeliverable.add(approval.subject)
+                approvals.expire_now(connection, approval.id)
+
     async def finish(self, approval: Approval, *, resumed: bool) -> None:
         """Tell the gateway, if it waits."""
         del resumed
         for done in self._waiting.get(approval.subject, ()):
-            if not done.done():
-                done.set_result(None)
+            done.set()
 
     async def _withdraw(self, request_id: str) -> None:
         approval = await self._database.run(approvals.newest, ACTION, request_id)
@@ -162,9 +188,7 @@ class HeldRequests(ActionHandler):
                 await self._service.withdraw(approval.id, _GONE)
 
 
-def _judged(
-    connection: apsw.Connection, request: HeldRequest
-) -> tuple[Scope, str, RequestAnswer | None]:
+def _judged(connection: apsw.Connection, request: HeldRequest) -> tuple[Scope, str, RequestAnswer | None]:
     """Return what a permission would be about, the rule in words, and the answer where there is one already.
 
     Raises:
@@ -175,8 +199,8 @@ def _judged(
     if rule.action != "ask" or rule.group not in (None, request.group):
         raise NotFound(f"rule {request.rule} does not ask about requests of {request.group} any more")
     session = request.session
-    if session is not None and not session_rows.is_of(connection, session, group.id):
-        session = None
+    if session is not None and session not in {one.id for one in session_rows.of_group(connection, group.id)}:
+        session = None  # deleted since then
     scope = Scope(group.id, rule.id, request.host, request.port, request.method or "", session)
     found = grants.find(connection, scope, time.time())
     answer = None if found is None else RequestAnswer("allowed", found[0], found[1])

@@ -69,7 +69,9 @@ def what(request: HeldRequest) -> str:
         return f"CONNECT {host}:{request.port}"
     usual = {"http": 80, "https": 443}.get(request.scheme or "")
     port = "" if request.port == usual else f":{request.port}"
-    return f"{request.method} {request.scheme}://{host}{port}{wording.visible(request.path or '/', _MAX_PATH_CHARACTERS)}"
+    return (
+        f"{request.method} {request.scheme}://{host}{port}{wording.visible(request.path or '/', _MAX_PATH_CHARACTERS)}"
+    )
 
 
 def _lasting(seconds: float) -> str:

@@ -294,6 +294,13 @@ def earliest_expiry(connection: apsw.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
+def expire_now(connection: apsw.Connection, approval_id: str) -> None:
+    """Have an approval that waits be over by now."""
+    connection.execute(
+        "UPDATE approvals SET expires_at = ? WHERE id = ? AND status = 'pending'", (now_text(), approval_id)
+    )
+
+
 def prune(connection: apsw.Connection, before: str) -> int:
     """Forget what was decided before a moment, with its cards, and return how many these were."""
     connection.execute("DELETE FROM approvals WHERE status <> 'pending' AND decided_at < ?", (before,))

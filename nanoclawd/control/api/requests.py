@@ -9,9 +9,7 @@ from nanoclawd.control.values import HeldRequest, RequestAnswer
 class RequestsBackend(Protocol):
     """Behind io.nanoclaw.Requests."""
 
-    async def hold(
-        self, request: HeldRequest, tell: Callable[[RequestAnswer], Awaitable[None]]
-    ) -> RequestAnswer:
+    async def hold(self, request: HeldRequest, tell: Callable[[RequestAnswer], Awaitable[None]]) -> RequestAnswer:
         """Return what becomes of a request, once that is decided; ``tell`` is told before that it is asked.
 
         Cancelled, nobody waits for it any more.
