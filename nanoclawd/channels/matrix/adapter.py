@@ -225,7 +225,8 @@ class MatrixAdapter(BaseAdapter):
 
     async def _typing(self, address: Address, *, on: bool) -> None:
         own, session = self._parts()
-        with contextlib.suppress(Refused, NotFound):  # a room that the account is in no more
+        # A room that the account is in no more, or a homeserver that is away: a sign that is not shown harms nobody.
+        with contextlib.suppress(Refused, NotFound, Unavailable):
             await own.run(session.sender.typing(address.platform_id, on=on))
 
     async def _tell_when_ready(self, own: OwnLoop, session: Session) -> None:
