@@ -78,6 +78,12 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether it speaks of parts of a request that a tunnel hides."""
         return bool(self.methods or self.path)
 
+    @property
+    def is_of_inside(self) -> bool:
+        """Whether it can need a look into TLS connections."""
+        asks = self.action == "ask" and self.port in (None, HTTPS_PORT)
+        return (self.is_narrow or asks) and self.host != ANY and self.port != HTTP_PORT
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = f":{self.port}" if self.port is not None else ""
@@ -213,6 +219,11 @@ def needs_inside(rules: Iterable[Rule], group: str, target: Target, now: float |
         # This one decides about whatever has come so far.
         return rule.action == "ask" and rule.host != ANY and target.port == HTTPS_PORT
     return False
+
+
+def may_be_allowed(rules: Iterable[Rule], group: str, target: Target, now: float) -> bool:
+    """Tell whether some request to a host is not denied; the parameters are those of :func:`needs_inside`."""
+    return any(rule.action != "deny" and _concerns(rule, group, target, now) for rule in rules)
 
 
 def _concerns(rule: Rule, group: str, target: Target, now: float) -> bool:

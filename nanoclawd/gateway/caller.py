@@ -9,8 +9,7 @@ from typing import Final
 import h11
 
 from nanoclawd.gateway.denials import Denial, malformed
-from nanoclawd.gateway.sessions import session_of
-from nanoclawd.gateway.wire import Wire
+from nanoclawd.gateway.secure import Line
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
@@ -31,20 +30,18 @@ type Event = type[h11.NEED_DATA | h11.PAUSED] | h11.Event
 
 
 class Caller:
-    """The agent's side."""
+    """The agent's side.
 
-    def __init__(self, wire: Wire) -> None:
+    Attributes:
+        wire: carries it.
+        may_upgrade: whether a request may become a WebSocket.
+    """
+
+    def __init__(self, wire: Line, *, may_upgrade: bool = False) -> None:
         self.wire = wire
+        self.may_upgrade = may_upgrade
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._ahead: deque[bytes] = deque()
-        self._session: str | None = None
-
-    def session(self, group: str) -> str:
-        """Return the session of a group that it is, an empty text where that can't be told; looked up once."""
-        if self._session is None:
-            found = self.wire.transport.get_extra_info("socket") if self.wire.transport is not None else None
-            self._session = session_of(found, group) if found is not None else ""
-        return self._session
 
     async def request(self) -> h11.Request | None:
         """Return the next request's head, None where there is none any more.
@@ -64,6 +61,11 @@ class Caller:
             data = await self.wire.read(HEAD_SECONDS if head else KEEP_ALIVE_SECONDS)
             head += data
             self.http.receive_data(data)
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether a body comes only when the host has said that it wants it."""
+        return self.http.they_are_waiting_for_100_continue
 
     async def body(self, seconds: float) -> bytes:
         """Return the next piece of the request's body, nothing at its end.
@@ -90,16 +92,16 @@ class Caller:
             Denial: it can't be read.
             ConnectionResetError: the caller has gone in the middle of it.
         """
-        if self.http.they_are_waiting_for_100_continue:
+        if self.expects_continue:
             return b""
-        begun = b""
+        begun = b"".join(self._ahead)
+        is_over = bool(self._ahead) and not self._ahead[-1]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while len(begun) < most:
+                while len(begun) < most and not is_over:
                     piece = await self._piece(None)
                     self._ahead.append(piece)
-                    if not piece:
-                        break
+                    is_over = not piece
                     begun += piece
         return begun[:most]
 
@@ -183,6 +185,15 @@ def _check(request: h11.Request, head: bytes) -> None:
         raise malformed("a line of the request's head does not end in CR LF")
     if _FOLDED_LINE.search(head[:length]):
         raise malformed("a header goes over several lines")
+    check_headers(request)
+
+
+def check_headers(request: h11.Request) -> None:
+    """Refuse headers that others would take for something else than h11 does.
+
+    Raises:
+        Denial: there are some.
+    """
     if any(_CONTROL.search(value) for _, value in request.headers):
         raise malformed("a header has a control character in it")
     names = [name for name, _ in request.headers]

@@ -78,6 +78,16 @@ def check_sent(permit: Permit, size: int) -> None:
         raise Denial(413, "body_too_large", words, outcome="too_large")
 
 
+def is_within(permit: Permit, sent: int, received: int) -> bool:
+    """Tell whether what has gone through a connection each way, in bytes, is within its rule's bounds."""
+    rule = permit.decision.rule
+    if rule is None:
+        return True
+    return (rule.max_sent is None or sent <= rule.max_sent) and (
+        rule.max_received is None or received <= rule.max_received
+    )
+
+
 def check_received(permit: Permit, size: int) -> None:
     """See to it that what an agent gets is within its rule's bound, likewise.
 

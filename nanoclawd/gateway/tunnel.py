@@ -4,8 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from nanoclawd.gateway.denials import Denial
-from nanoclawd.gateway.limits import check_received, check_sent
+from nanoclawd.gateway.limits import is_within
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.wire import Wire, close
 
@@ -76,15 +75,12 @@ class Tunnel:
         if not self._permit.holds():
             self.end("withdrawn")
             return
-        try:
-            if source.sends:
-                self.carried.sent += len(data)
-                check_sent(self._permit, self.carried.sent)
-            else:
-                self.carried.received += len(data)
-                check_received(self._permit, self.carried.received)
-        except Denial as denial:
-            self.end(denial.outcome)
+        if source.sends:
+            self.carried.sent += len(data)
+        else:
+            self.carried.received += len(data)
+        if not is_within(self._permit, self.carried.sent, self.carried.received):
+            self.end("too_large")
             return
         self._last = self._loop.time()
         target.write(data)

@@ -140,6 +140,7 @@ def test_the_command_line_knows_only_itself_and_the_health_checks():
 def test_the_gateway_shares_only_configuration_and_journal_with_the_daemon():
     known = {
         "nanoclawd.gateway",
+        "nanoclawd.atomic_file",
         "nanoclawd.config",
         "nanoclawd.egress",
         "nanoclawd.errors",
