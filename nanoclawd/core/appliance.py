@@ -35,6 +35,7 @@ from nanoclawd.peers.making import AgentMaking
 from nanoclawd.peers.planning import Bounds as PeerBounds
 from nanoclawd.peers.service import PeerService
 from nanoclawd.permissions.gate import Permissions
+from nanoclawd.permissions.held import HeldRequests
 from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.permissions.withdrawing import withdraw_for_group
 from nanoclawd.routing.event import InboundEvent
@@ -107,6 +108,7 @@ class Appliance:
         self.agents.ending, self.agents.ended = withdraw_for_group, self.outbox.nudge
         self.approvals = self.permissions.approvals
         self.questions = self.permissions.questions
+        self.held = HeldRequests(self.database, self.approvals, self.permissions.direct_messages)
         self.files = IncomingFiles(paths.staging, self.channels.adapter)
         self._background = Background(log, "building groups' images")
         payloads = PayloadFiles(paths.staging, self.files.fetch)
@@ -198,6 +200,7 @@ class Appliance:
         )
         await self.outbox.start()
         await self.permissions.start()
+        self.held.start()
         # Somebody may be reachable now whom a card could not reach.
         self.channels.came_up = lambda _name: self.permissions.repost()
         await self.added_channels.start()

@@ -16,7 +16,7 @@ from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
 from nanoclawd.store.schema_added_channels import ADDED_CHANNELS
 from nanoclawd.store.schema_channels import MOVED_CHATS
-from nanoclawd.store.schema_egress import EGRESS, EGRESS_INSIDE
+from nanoclawd.store.schema_egress import EGRESS, EGRESS_GRANTS, EGRESS_INSIDE
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
 from nanoclawd.store.schema_hooks import HOOKS
 from nanoclawd.store.schema_peers import PEERS
@@ -46,6 +46,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("egress", EGRESS),
     Migration("egress-inside", EGRESS_INSIDE),
     Migration("secrets", SECRETS),
+    Migration("egress-grants", EGRESS_GRANTS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

@@ -20,6 +20,7 @@ from nanoclawd.control.api.egress import EgressBackend
 from nanoclawd.control.api.hooks import HooksBackend
 from nanoclawd.control.api.machine import ApplianceBackend, GroupsBackend, ImagesBackend, SessionsBackend
 from nanoclawd.control.api.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
+from nanoclawd.control.api.requests import RequestsBackend
 from nanoclawd.control.api.secrets import SecretsBackend
 from nanoclawd.control.api.tasks import TasksBackend
 from nanoclawd.control.api.traffic import ApprovalsBackend, ChannelsBackend, QuestionsBackend, RoutingBackend
@@ -44,6 +45,7 @@ __all__ = [
     "PackagesBackend",
     "PeersBackend",
     "QuestionsBackend",
+    "RequestsBackend",
     "RolesBackend",
     "RoutingBackend",
     "SecretsBackend",
