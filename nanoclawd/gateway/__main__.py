@@ -15,6 +15,7 @@ from nanoclawd import config as configuration
 from nanoclawd import journal, paths
 from nanoclawd.config import Config
 from nanoclawd.errors import ConfigError, NanoclawError
+from nanoclawd.gateway.asking import Approver
 from nanoclawd.gateway.credentials import load_credentials
 from nanoclawd.gateway.door import trust, vault
 from nanoclawd.gateway.door.made import make_door
@@ -64,7 +65,7 @@ async def serve(config: Config, agents: AgentDirectory, listening: socket.socket
         bounds, reaching = config.gateway, Reaching()
         door = await make_door(agents, vault.load(), reaching, options.state, options.trust)
         watch = Watch((options.agents, trust.system_bundle().resolve()), door.look_again)
-        way = Way(agents, bounds.egress_idle, reaching, door)
+        way = Way(agents, bounds.egress_idle, reaching, door, Approver(paths.REQUESTS_SOCKET, bounds.hold))
         server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
         # Not create_unix_server: it would remove the socket, which belongs to systemd, from the file system at the end.
         listener = await loop.create_server(server, sock=listening, backlog=socket.SOMAXCONN)

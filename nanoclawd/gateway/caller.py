@@ -1,7 +1,9 @@
 """An agent's connection to the way out, read by h11: one request at a time, each with a bound on everything."""
 
+import asyncio
 import contextlib
 import re
+from collections import deque
 from typing import Final
 
 import h11
@@ -39,6 +41,7 @@ class Caller:
         self.wire = wire
         self.may_upgrade = may_upgrade
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._ahead: deque[bytes] = deque()
 
     async def request(self) -> h11.Request | None:
         """Return the next request's head, None where there is none any more.
@@ -72,6 +75,37 @@ class Caller:
             TimeoutError: it stopped coming.
             ConnectionResetError: the caller has gone in the middle of it.
         """
+        if self._ahead:
+            return self._ahead.popleft()
+        return await self._piece(seconds)
+
+    async def preview(self, most: int, seconds: float) -> bytes:
+        """Return the beginning of the request's body, which :meth:`body` returns all the same.
+
+        A body that waits to be told to come is not told so, and of one that does not come soon there is none.
+
+        Args:
+            most: bytes; one piece more than these may be kept.
+            seconds: for all of it.
+
+        Raises:
+            Denial: it can't be read.
+            ConnectionResetError: the caller has gone in the middle of it.
+        """
+        if self.expects_continue:
+            return b""
+        begun = b"".join(self._ahead)
+        is_over = bool(self._ahead) and not self._ahead[-1]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(begun) < most and not is_over:
+                    piece = await self._piece(None)
+                    self._ahead.append(piece)
+                    is_over = not piece
+                    begun += piece
+        return begun[:most]
+
+    async def _piece(self, seconds: float | None) -> bytes:
         while True:
             event = self._next()
             if isinstance(event, h11.Data):

@@ -3,12 +3,15 @@
 import asyncio
 import logging
 import time
+from typing import Final
 
 import h11
 
+from nanoclawd import paths
 from nanoclawd.egress.rules import Asked, decide, may_be_allowed
 from nanoclawd.egress.targets import Target
 from nanoclawd.gateway import denials
+from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES, Approver
 from nanoclawd.gateway.audit import Audit, Record
 from nanoclawd.gateway.caller import Caller
 from nanoclawd.gateway.denials import Denial
@@ -16,15 +19,21 @@ from nanoclawd.gateway.door.http2 import GroupStreams, StreamCaller, Streams
 from nanoclawd.gateway.door.injection import Charged
 from nanoclawd.gateway.door.inside import Door
 from nanoclawd.gateway.exchange import Exchange
-from nanoclawd.gateway.forwarding import Forwarding, Onward, Refused, cleaned
+from nanoclawd.gateway.forwarding import Forwarding, Onward, Refused, announced, cleaned
+from nanoclawd.gateway.leaving import leaving
+from nanoclawd.gateway.limits import Limits, check_sent
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.policy import Agent, AgentDirectory
 from nanoclawd.gateway.reaching import Reaching, Unreachable
 from nanoclawd.gateway.refusals import Refusal, RefusalLog
 from nanoclawd.gateway.secure import Line, SecureWire
+from nanoclawd.gateway.sessions import session_of
 from nanoclawd.gateway.tunnel import Tunnel
 from nanoclawd.gateway.wire import Wire
 from nanoclawd.journal import about
+
+_PREVIEW_SECONDS: Final = 2.0
+"""The beginning of a body that is to be shown has so long to come."""
 
 type Answering = Caller | StreamCaller
 
@@ -35,9 +44,16 @@ class Way:
     """Serves connections of agents that want to go out."""
 
     def __init__(
-        self, agents: AgentDirectory, idle: float, reaching: Reaching | None = None, door: Door | None = None
+        self,
+        agents: AgentDirectory,
+        idle: float,
+        reaching: Reaching | None = None,
+        door: Door | None = None,
+        approver: Approver | None = None,
     ) -> None:
         self._agents = agents
+        self._approver = approver or Approver(paths.REQUESTS_SOCKET)
+        self._limits = Limits()
         self._idle = idle
         self._reaching = reaching or Reaching()
         self._door = door
@@ -74,7 +90,7 @@ class Way:
             wire.close()
 
     async def _serve_one(
-        self, caller: Caller, uid: int, task: "asyncio.Task[None]", inside: Target | None = None
+        self, caller: Caller, uid: int, task: "asyncio.Task[None]", inside: Target | None = None, session: str = ""
     ) -> bool:
         """Serve the next request; tell whether there can be another one on this connection."""
         self._waiting.add(task)
@@ -87,7 +103,7 @@ class Way:
             self._waiting.discard(task)
         if request is None:
             return False
-        exchange = Exchange(request, uid, inside)
+        exchange = Exchange(request, uid, inside, session)
         return await self._serve_exchange(caller, exchange) and not exchange.is_tunnel and caller.next_cycle()
 
     async def _serve_exchange(self, caller: Answering, exchange: Exchange) -> bool:
@@ -124,18 +140,23 @@ class Way:
             agent = self._agents.find(exchange.uid)
             exchange.group = agent.group
             asked = exchange.read()
+            exchange.session = exchange.session or _session(caller, agent.group)
             if isinstance(caller, Caller) and self._is_inside(agent, asked):
                 await self._look_inside(caller, exchange, asked)
                 return
-            permit = Permit(self._agents, exchange.uid, asked)
+            permit = Permit(self._agents, exchange.uid, asked, exchange.session)
         except Refusal as refusal:
             self._refusals.write(exchange.uid, exchange.group or None, refusal)
             raise _as_denial(refusal) from None
         decision = permit.decision
         exchange.rule = decision.rule.id if decision.rule is not None else 0
-        if not decision.allowed:
+        if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
+        self._limits.enter(permit)
+        check_sent(permit, announced(exchange.request))
         try:
+            if decision.asks:
+                exchange.approval = await self._decided(caller, permit)
             if isinstance(caller, Caller) and asked.is_tunnel:
                 await self._tunnel(caller, exchange, permit)
             else:
@@ -148,6 +169,19 @@ class Way:
         except asyncio.CancelledError:
             exchange.outcome = "left"
             raise
+
+    async def _decided(self, caller: Answering, permit: Permit) -> str:
+        """Have somebody decide about a request, of which nothing goes on before that; return the approval's id.
+
+        Raises:
+            Denial: it was refused.
+        """
+        preview = b"" if permit.asked.is_tunnel else await caller.preview(MAX_PREVIEW_BYTES, _PREVIEW_SECONDS)
+        if not isinstance(caller, Caller):
+            # Its connection is read on, because others are on it.
+            return (await self._approver.decide(permit, preview)).approval
+        with leaving(caller.wire if isinstance(caller.wire, Wire) else caller.wire.wire):
+            return (await self._approver.decide(permit, preview)).approval
 
     def _is_inside(self, agent: Agent, asked: Asked) -> bool:
         return asked.is_tunnel and self._door is not None and self._door.is_for(agent, asked.target)
@@ -170,7 +204,7 @@ class Way:
                 await self._serve_streams(secure, exchange, task)
                 return
             inner = Caller(secure, may_upgrade=True)
-            while await self._serve_one(inner, exchange.uid, task, target):
+            while await self._serve_one(inner, exchange.uid, task, target, exchange.session):
                 pass
             if inner.is_unheard:
                 await inner.linger()
@@ -181,7 +215,7 @@ class Way:
         """Serve a connection of HTTP/2: each stream is a request of its own."""
 
         async def handle(caller: StreamCaller, request: h11.Request) -> None:
-            await self._serve_exchange(caller, Exchange(request, exchange.uid, exchange.target))
+            await self._serve_exchange(caller, Exchange(request, exchange.uid, exchange.target, exchange.session))
 
         async def refuse(caller: StreamCaller, denial: Denial) -> None:
             await self._refuse_unread(caller, exchange.uid, denial)
@@ -254,6 +288,12 @@ class Way:
             exchange.outcome = tunnel.carried.outcome
         finally:
             host.close()
+
+
+def _session(caller: Answering, group: str) -> str:
+    """Return whose connection it is, an empty text where that can't be told."""
+    transport = caller.wire.transport if isinstance(caller, Caller) and isinstance(caller.wire, Wire) else None
+    return session_of(transport.get_extra_info("socket"), group) if transport is not None else ""
 
 
 def _nobody_waits() -> None:

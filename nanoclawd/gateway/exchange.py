@@ -21,15 +21,18 @@ class Exchange:
     Attributes:
         carried: what went through; a tunnel's own counts take its place.
         inside: the host in whose place the request was heard; None: it was sent to a proxy.
+        session: whose it is, where that can be told.
+        approval: by which somebody has allowed it.
         was_inside: of a tunnel, whether the requests in it have records of their own.
     """
 
-    def __init__(self, request: h11.Request, uid: int, inside: Target | None = None) -> None:
+    def __init__(self, request: h11.Request, uid: int, inside: Target | None = None, session: str = "") -> None:
         self.request = request
         self.uid = uid
         self.inside = inside
         self.was_inside = False
-        self.group = ""
+        self.session = session
+        self.group = self.approval = ""
         self.is_tunnel = request.method == b"CONNECT"
         self.accept = next((value for name, value in request.headers if name == b"accept"), b"")
         self.outcome = "left"
@@ -107,4 +110,6 @@ class Exchange:
             received=getattr(counts, "received", 0),
             milliseconds=round((time.monotonic() - self._begun) * 1000),
             status=self.status,
+            session=self.session,
+            approval=self.approval,
         )

@@ -13,6 +13,7 @@ from nanoclawd.gateway.door import websocket
 from nanoclawd.gateway.door.decoding import Undecodable
 from nanoclawd.gateway.door.injection import Charged
 from nanoclawd.gateway.door.searching import Searching
+from nanoclawd.gateway.limits import check_received, check_sent
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.secure import Line
 
@@ -28,6 +29,7 @@ _OF_ONE_HOP: Final = frozenset(
 )
 _CONTINUE: Final = 100
 _SWITCHING: Final = 101
+_NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
 
 
@@ -152,6 +154,7 @@ class Forwarding:
                 if not self._permit.holds():
                     raise _withdrawn()
                 self._counted.sent += len(piece)
+                check_sent(self._permit, self._counted.sent)
                 await self._tell(h11.Data(data=piece))
             await self._tell(h11.EndOfMessage())
         except ConnectionError:
@@ -178,6 +181,7 @@ class Forwarding:
                 await self._pass_head(event)
             elif isinstance(event, h11.Data):
                 self._counted.received += len(event.data)
+                check_received(self._permit, self._counted.received)
                 await self._pass_body(bytes(event.data))
             else:
                 await self._pass_end()
@@ -215,7 +219,7 @@ class Forwarding:
         finally:
             self._counted.sent, self._counted.received = upgraded.carried.sent, upgraded.carried.received
         self._counted.outcome = upgraded.carried.outcome
-        if upgraded.carried.outcome == "withdrawn":
+        if upgraded.carried.outcome in ("withdrawn", "too_large"):
             caller.wire.abort()
 
     def _seen(self, event: h11.Response | h11.InformationalResponse) -> list[tuple[bytes, bytes]]:
@@ -236,6 +240,9 @@ class Forwarding:
         renew = self._charged.renew if event.status_code == _UNAUTHORIZED else None
         if renew is not None and renew() and not self._has_body:
             raise Refused
+        chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
+        if not chunked and self._method != b"HEAD" and event.status_code != _NOT_MODIFIED:
+            check_received(self._permit, announced(event))
         self._counted.status = event.status_code
         if self._searching is not None:
             try:
@@ -265,6 +272,11 @@ class Forwarding:
                 await self._caller.send(h11.Data(data=rest), self._idle)
         await self._caller.send(h11.EndOfMessage(), self._idle)  # what a host says behind its body ends here
         self._counted.outcome = "answered"
+
+
+def announced(event: h11.Request | h11.Response) -> int:
+    """Return the length that a head announces for its body; 0 where it has none."""
+    return next((int(value) for name, value in event.headers if name == b"content-length"), 0)
 
 
 def cleaned(event: h11.Request | h11.Response | h11.InformationalResponse) -> list[tuple[bytes, bytes]]:

@@ -38,6 +38,11 @@ class SecureWire:
         self._is_client = host is not None
 
     @property
+    def wire(self) -> Wire:
+        """What carries it."""
+        return self._wire
+
+    @property
     def protocol(self) -> str | None:
         """What both sides agreed to speak (ALPN)."""
         return self._tls.selected_alpn_protocol()

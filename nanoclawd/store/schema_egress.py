@@ -1,4 +1,4 @@
-"""Migrations ``egress`` and ``egress-inside``: where agents may go."""
+"""Migrations ``egress``, ``egress-inside`` and ``egress-grants``: where agents may go."""
 
 EGRESS: tuple[str, ...] = (
     # agent_group_id NULL: all groups. port NULL: 80 and 443.
@@ -58,4 +58,19 @@ EGRESS_INSIDE: tuple[str, ...] = (
     "ALTER TABLE egress_rules_next RENAME TO egress_rules",
     """CREATE UNIQUE INDEX egress_rules_subject
   ON egress_rules (ifnull(agent_group_id, ''), host, ifnull(port, 0), methods, path)""",
+)
+
+EGRESS_GRANTS: tuple[str, ...] = (
+    # What somebody has allowed for a while of what a rule asks about. until: seconds since 1970.
+    """CREATE TABLE egress_grants (
+  agent_group_id TEXT NOT NULL REFERENCES agent_groups (id) ON DELETE CASCADE,
+  rule INTEGER NOT NULL REFERENCES egress_rules (id) ON DELETE CASCADE,
+  host TEXT NOT NULL,
+  port INTEGER NOT NULL,
+  method TEXT NOT NULL,
+  approval_id TEXT NOT NULL,
+  until REAL NOT NULL,
+  PRIMARY KEY (agent_group_id, rule, host, port, method)
+) STRICT""",
+    "CREATE INDEX egress_grants_of_rule ON egress_grants (rule)",
 )

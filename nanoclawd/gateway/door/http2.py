@@ -115,6 +115,20 @@ class StreamCaller:
         await self._streams.flush(seconds)
         return data
 
+    async def preview(self, most: int, seconds: float) -> bytes:
+        """Return the beginning of the request's body, which :meth:`body` returns all the same.
+
+        Args:
+            most: bytes.
+            seconds: for all of it.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.ended and sum(len(data) for data, _ in self.arrived) < most:
+                    self.news.clear()
+                    await self.news.wait()
+        return b"".join(data for data, _ in self.arrived)[:most]
+
     async def send(self, event: h11.Event, seconds: float | None = None) -> None:
         """Send a part of the answer.
 

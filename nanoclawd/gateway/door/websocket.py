@@ -7,6 +7,7 @@ from typing import Final
 import h11
 
 from nanoclawd.gateway.door.redaction import Redactor
+from nanoclawd.gateway.limits import is_within
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.secure import Line
 from nanoclawd.gateway.tunnel import Carried
@@ -92,6 +93,9 @@ class Upgraded:
             data = self._redactor.feed(data)
         else:
             self.carried.sent += len(data)
+        if not is_within(self._permit, self.carried.sent, self.carried.received):
+            self._end("too_large")
+            return False
         if data:
             await target.write(data, self._idle)
         return True
