@@ -43,7 +43,16 @@ async def test_an_ambiguous_head_is_refused(door: Inside, head: str, body: bytes
 
 @pytest.mark.parametrize(
     "host",
-    ["other.test:{port}", NAME, f"{NAME}:1", f"user@{NAME}:{{port}}", f"x.{NAME}:{{port}}", "", f"{NAME}:{{port}}, x", "["],
+    [
+        "other.test:{port}",
+        NAME,
+        f"{NAME}:1",
+        f"user@{NAME}:{{port}}",
+        f"x.{NAME}:{{port}}",
+        "",
+        f"{NAME}:{{port}}, x",
+        "[",
+    ],
 )
 async def test_another_host_within_the_tunnel_is_refused(door: Inside, host: str):
     """The name in the tunnel's address, in the certificate and in the request are one."""
@@ -94,7 +103,9 @@ async def test_old_tls_is_refused(door: Inside):
         await door.open_tls(context=context)
 
 
-@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"\0" * 70_000, b"\0"])
+@pytest.mark.parametrize(
+    "garbage", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"\0" * 70_000, b"\0"]
+)
 async def test_what_is_no_tls_ends_the_tunnel(door: Inside, garbage: bytes):
     reader, writer = await door.connect(f"{NAME}:{door.host.port}")
     writer.write(garbage)
@@ -132,9 +143,7 @@ async def test_a_handshake_that_never_ends_is_ended(door: Inside, monkeypatch: p
     writer.close()
 
 
-async def test_a_host_that_never_ends_its_handshake_is_given_up(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_host_that_never_ends_its_handshake_is_given_up(place: Path, monkeypatch: pytest.MonkeyPatch):
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()

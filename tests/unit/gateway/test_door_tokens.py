@@ -38,6 +38,7 @@ class Town:
     status: int = 200
     raw: bytes | None = None
     release: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     echoes: bool = False
 
     def __post_init__(self) -> None:
@@ -60,6 +61,7 @@ class Town:
 
     async def _token(self, body: str) -> tuple[int, bytes]:
         self.forms.append({name: value[0] for name, value in parse_qs(body).items()})
+        self.asked.set()
         await self.release.wait()
         if self.raw is not None:
             return self.status, self.raw
@@ -101,8 +103,7 @@ async def test_who_asks_at_once_waits_for_one_answer(place: Path):
     async with town(place) as (door, found):
         found.release.clear()
         asking = [asyncio.create_task(door.fetch()) for _ in range(5)]
-        while not found.forms:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(found.asked.wait(), 5)
         asking.pop().cancel()  # one that leaves takes nothing with it
         found.release.set()
         assert [status(answer) for answer in await asyncio.gather(*asking)] == [200] * 4
@@ -177,6 +178,7 @@ async def test_a_file_that_was_changed_counts_for_nothing(place: Path):
         (200, b"[" * 60_000, "without an access token"),
         (200, b" " * 70_000, "closed the connection"),
     ],
+    ids=range(9),
 )
 async def test_a_failure_is_told_in_our_words(
     place: Path, caplog: pytest.LogCaptureFixture, code: int, raw: bytes, words: str

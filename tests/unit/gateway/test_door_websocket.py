@@ -7,26 +7,17 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
-from door_stage import NAME, VALUE, Inside, Issuer, entered, inside
+from door_stage import NAME, VALUE, Inside, Issuer, entered, forwarder, inside
 from egress_stage import answers, status
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanoclawd.gateway.door.websocket import Frames
 
 UPGRADE = (
     "Upgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 )
-
-
-async def _carried(door: Inside, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """What the forwarder in a container does."""
-    inner_reader, inner_writer = await door.open()
-
-    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while data := await source.read(65_536):
-            target.write(data)
-            await target.drain()
-        target.close()
-
-    await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer), return_exceptions=True)
 
 
 @dataclass
@@ -59,15 +50,9 @@ async def test_messages_go_both_ways_and_the_secret_does_not_come_back(place: Pa
     async with inside(place, lambda _: {"key": entered(port)}, issuer) as door:
         door.host.port = port
         door.bind(door.secret())
-
-        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await _carried(door, reader, writer)
-
-        forwarder = await asyncio.start_server(carry, "127.0.0.1", 0)
-        proxy = f"http://127.0.0.1:{forwarder.sockets[0].getsockname()[1]}"
         trusted = await door.trust()
         async with (
-            forwarder,
+            forwarder(door) as proxy,
             aiohttp.ClientSession() as session,
             session.ws_connect(f"wss://{NAME}:{port}/ws", proxy=proxy, ssl=trusted, compress=15) as socket,
         ):
@@ -87,10 +72,10 @@ async def test_a_socket_ends_with_its_permission(door: Inside):
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfirst")
+        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x82\x05first")
         await writer.drain()
         await go.wait()
-        writer.write(b"second")
+        writer.write(b"\x82\x06second")
         await writer.drain()
         await reader.read()
 
@@ -98,12 +83,45 @@ async def test_a_socket_ends_with_its_permission(door: Inside):
     reader, writer = await door.open_tls()
     writer.write(f"GET / HTTP/1.1\r\nHost: {NAME}:{door.host.port}\r\n{UPGRADE}\r\n".encode())
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-    assert await reader.readexactly(5) == b"first"
+    assert await reader.readexactly(7) == b"\x82\x05first"
     door.bind(door.secret(), rules=[])
     go.set()
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await asyncio.wait_for(reader.readexactly(6), 5)
     writer.close()
+
+
+@given(
+    frames=st.lists(st.tuples(st.binary(max_size=200), st.sampled_from([1, 125, 126, 127]), st.booleans()), max_size=6),
+    cuts=st.lists(st.integers(0, 1500), max_size=8),
+)
+def test_frames_are_walked_over_however_they_come(frames: list[tuple[bytes, int, bool]], cuts: list[int]):
+    """Nothing is held back behind a frame's end, lengths stay, and a secret within a frame is not left."""
+    said = expected = b""
+    for payload, form, has_secret in frames:
+        text = payload + b"secret-in-a-frame" * has_secret + payload[:20]
+        head = _head_of(len(text), form)
+        said += head + text
+        expected += head + text.replace(b"secret-in-a-frame", b"*" * 17)
+    walked, begin, found = Frames([b"secret-in-a-frame"]), 0, b""
+    for end in sorted(min(cut, len(said)) for cut in [*cuts, len(said)]):
+        found += walked.feed(said[begin:end])
+        begin = end
+    assert found == expected
+
+
+def _head_of(length: int, form: int) -> bytes:
+    if form == 127:
+        return b"\x82\x7f" + length.to_bytes(8)
+    if form == 126 or length > 125:
+        return b"\x82\x7e" + length.to_bytes(2)
+    return bytes((0x82, length))
+
+
+@pytest.mark.parametrize("frame", [b"\xc2\x01a", b"\x82\x81abcda"])
+def test_packed_and_masked_frames_are_not_for_an_agent(frame: bytes):
+    with pytest.raises(ConnectionResetError):
+        Frames([b"x"]).feed(frame)
 
 
 async def test_silence_ends_it(door: Inside):
