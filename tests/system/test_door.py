@@ -5,7 +5,6 @@ F-119: it is entered outside of the agent. F-106: what a container is to trust i
 
 import contextlib
 import json
-import os
 import secrets
 import subprocess
 import time
@@ -62,7 +61,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             try:
                 yield Stage(person, site)
             finally:
-                appliance.run("ncl", "secret", "remove", SECRET, "--yes")
+                appliance.run("ncl", "secret", "remove", SECRET)
 
 
 @contextlib.contextmanager
@@ -156,8 +155,9 @@ def test_the_key_is_the_gateways_alone_and_outlives_it(stage: Stage):
     assert stage.authorization() == f"Bearer {CANARY}"
     assert key.read_bytes() == before
     assert {one.name for one in TRUST.iterdir()} == {"ca.pem", "bundle.pem"}
-    assert not os.access(STATE, os.W_OK) or os.geteuid() == 0
-    assert stage.run(f"ls {STATE} 2>&1; touch {TRUST}/x 2>&1").count("\n") <= 1
+    seen = stage.run(f"ls {STATE} 2>&1; touch {TRUST}/x 2>&1")
+    assert "No such file" in seen
+    assert "Read-only file system" in seen
     assert not (TRUST / "x").exists()
 
 
