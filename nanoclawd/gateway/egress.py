@@ -9,7 +9,6 @@ import h11
 
 from nanoclawd import paths
 from nanoclawd.egress.rules import Asked, decide, may_be_allowed
-from nanoclawd.egress.targets import Target
 from nanoclawd.gateway import denials
 from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES, Approver
 from nanoclawd.gateway.audit import Audit, Record
@@ -18,8 +17,8 @@ from nanoclawd.gateway.denials import Denial
 from nanoclawd.gateway.door.http2 import GroupStreams, StreamCaller, Streams
 from nanoclawd.gateway.door.injection import Charged
 from nanoclawd.gateway.door.inside import Door
-from nanoclawd.gateway.exchange import Exchange
-from nanoclawd.gateway.forwarding import Forwarding, Onward, Refused, announced, cleaned
+from nanoclawd.gateway.exchange import Exchange, Within
+from nanoclawd.gateway.forwarding import Forwarding, Onward, Refused, Stale, announced, cleaned
 from nanoclawd.gateway.leaving import leaving
 from nanoclawd.gateway.limits import Limits, check_sent
 from nanoclawd.gateway.permit import Permit
@@ -90,7 +89,7 @@ class Way:
             wire.close()
 
     async def _serve_one(
-        self, caller: Caller, uid: int, task: "asyncio.Task[None]", inside: Target | None = None, session: str = ""
+        self, caller: Caller, uid: int, task: "asyncio.Task[None]", within: Within | None = None
     ) -> bool:
         """Serve the next request; tell whether there can be another one on this connection."""
         self._waiting.add(task)
@@ -103,7 +102,7 @@ class Way:
             self._waiting.discard(task)
         if request is None:
             return False
-        exchange = Exchange(request, uid, inside, session)
+        exchange = Exchange(request, uid, within)
         return await self._serve_exchange(caller, exchange) and not exchange.is_tunnel and caller.next_cycle()
 
     async def _serve_exchange(self, caller: Answering, exchange: Exchange) -> bool:
@@ -199,23 +198,27 @@ class Way:
         await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         secure = await self._door.welcome(caller, target)
         exchange.was_inside = True  # from here on there is a record for each request
+        within = Within(target, exchange.session)
         try:
             if secure.protocol == "h2":
-                await self._serve_streams(secure, exchange, task)
+                await self._serve_streams(secure, exchange, task, within)
                 return
             inner = Caller(secure, may_upgrade=True)
-            while await self._serve_one(inner, exchange.uid, task, target, exchange.session):
+            while await self._serve_one(inner, exchange.uid, task, within):
                 pass
             if inner.is_unheard:
                 await inner.linger()
         finally:
+            within.kept.close()
             secure.close()
 
-    async def _serve_streams(self, secure: SecureWire, exchange: Exchange, task: "asyncio.Task[None]") -> None:
+    async def _serve_streams(
+        self, secure: SecureWire, exchange: Exchange, task: "asyncio.Task[None]", within: Within
+    ) -> None:
         """Serve a connection of HTTP/2: each stream is a request of its own."""
 
         async def handle(caller: StreamCaller, request: h11.Request) -> None:
-            await self._serve_exchange(caller, Exchange(request, exchange.uid, exchange.target, exchange.session))
+            await self._serve_exchange(caller, Exchange(request, exchange.uid, within))
 
         async def refuse(caller: StreamCaller, denial: Denial) -> None:
             await self._refuse_unread(caller, exchange.uid, denial)
@@ -252,20 +255,35 @@ class Way:
         names = {name for name, _ in exchange.request.headers}
         if not names & {b"content-length", b"transfer-encoding"}:
             await caller.body(self._idle)  # says that there is none
+        kept = exchange.within.kept if exchange.within is not None else None
         while True:
             charged = await self._charged(exchange, permit)
-            wire = await self._reached(exchange, permit)
-            line: Line = wire
+            is_private = permit.decision.may_be_private
+            was_kept = kept.take(may_be_private=is_private) if kept is not None else None
+            line = was_kept or await self._line(exchange, permit)
+            onward = Onward(line, exchange.authority, permit, self._idle, kept is not None, was_kept is not None)
+            forwarding = Forwarding(caller, onward, charged, exchange)
             try:
-                if self._door is not None and exchange.inside is not None:
-                    line = await self._door.host(wire, exchange.inside)
-                onward = Onward(line, exchange.authority, permit, self._idle)
-                await Forwarding(caller, onward, charged, exchange).run(exchange.request)
-            except Refused:
+                await forwarding.run(exchange.request)
+            except (Refused, Stale):
                 continue
             finally:
-                line.close()
+                if kept is not None and forwarding.can_go_on:
+                    kept.give(line, may_be_private=is_private)
+                else:
+                    line.close()
             return
+
+    async def _line(self, exchange: Exchange, permit: Permit) -> Line:
+        """Return a connection to the host, as it is spoken with."""
+        wire = await self._reached(exchange, permit)
+        if self._door is None or exchange.within is None:
+            return wire
+        try:
+            return await self._door.host(wire, exchange.target)
+        except BaseException:
+            wire.close()
+            raise
 
     async def _charged(self, exchange: Exchange, permit: Permit) -> Charged:
         headers = cleaned(exchange.request)

@@ -42,6 +42,11 @@ class Wire(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is open, and nothing has come that was not read."""
+        return not self.ended and not self._waiting and self.transport is not None and not self.transport.is_closing()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self.transport = transport  # type: ignore[assignment]  # a stream's
