@@ -44,6 +44,8 @@ def check_value(value: str, style: str, what: str = "secret") -> None:
         raise CommandError(outcome.REFUSED, f"the {what} has more than one line, or invisible characters in it")
     if style.partition(":")[0] in _IN_HEADERS and not _HEADER_VALUE.fullmatch(value):
         raise CommandError(outcome.REFUSED, f"the {what} has characters that no header of a request can have")
+    if style.startswith("cookie:") and ";" in value:
+        raise CommandError(outcome.REFUSED, f"the {what} has a semicolon in it, which ends a cookie")
 
 
 def sealed(hosts: Sequence[str], value: str, oauth: OAuth | None = None) -> str:
