@@ -140,9 +140,8 @@ TOOLS: Final = {
         "rm -rf wheels; pip download -q --no-deps -i {url}/simple -d wheels tiny && ls wheels",
         "tiny-1.0-py3-none",
     ),
-    "npm view": (
-        "if command -v npm >/dev/null; then npm --registry {url} view left-pad version;"
-        " else curl -sS -H 'Accept: application/vnd.npm.install-v1+json' {url}/left-pad; fi",
+    "curl as npm": (
+        "curl -sS -H 'Accept: application/vnd.npm.install-v1+json' {url}/left-pad",
         "1.3.0",
     ),
     "requests": ("python3 -c \"import requests; print(requests.get('{url}/hello', timeout=20).text)\"", HELLO),
@@ -212,9 +211,16 @@ def test_apt_trusts_it_too(stage: Stage) -> None:
     assert f'Acquire::https::CaInfo "{BUNDLE}";' in stage.run("apt-config dump")
 
 
-def test_what_is_not_bound_passes_through_as_it_was(stage: Stage) -> None:
-    """Another host's own certificate reaches the client, which knows nobody but those that the machine trusts."""
-    port = stage.site.port
+@pytest.fixture
+def fresh(stage: Stage, certificate: Path) -> Iterator[Stage]:
+    """The agent with a site that nothing is bound to."""
+    with sites.serving(stage.workspace, certificate) as site:
+        yield Stage(stage.person, site, stage.workspace)
+
+
+def test_what_is_not_bound_passes_through_as_it_was(fresh: Stage) -> None:
+    """The host's own certificate reaches the client, until there is a secret for it."""
+    stage, port = fresh, fresh.site.port
     with allowed(stage.group, f"{NAME}:{port}", "--private"):
         said = stage.run(f"curl -sSv https://{NAME}:{port}/hello 2>&1")
         assert "issuer: CN=tests" in said
@@ -223,8 +229,9 @@ def test_what_is_not_bound_passes_through_as_it_was(stage: Stage) -> None:
             assert "issuer: CN=tests" not in stage.run(f"curl -sSv https://{NAME}:{port}/hello 2>&1")
 
 
-def test_set_rotate_and_remove_hold_by_themselves(stage: Stage) -> None:
+def test_set_rotate_and_remove_hold_by_themselves(fresh: Stage) -> None:
     """The gateway takes what is stored without anybody's help, and forgets what is removed."""
+    stage = fresh
     where = f"{NAME}:{stage.site.port}"
     command = f"curl -sS -m 20 {stage.url}/hello"
 
