@@ -91,8 +91,7 @@ class Appliance:
         self.images = ImageService(config, paths, self.database, self.manager, units, share)
         self.provisioner = Provisioner(paths, units, config, share)
         self.agents = AgentService(config, paths, self.database, self.sessions, self.manager, units, self.provisioner)
-        self.egress = EgressRules(self.database, self.agents)
-        self.secrets = SecretBindings(self.database, self.agents)
+        self.egress, self.secrets = EgressRules(self.database, self.agents), SecretBindings(self.database, self.agents)
         group_images = GroupImages(config, paths, self.manager, units)
         self.outfit = Outfit(config, self.database, self.agents, group_images, self.provisioner)
         self.permissions = Permissions(
