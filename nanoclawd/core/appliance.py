@@ -8,6 +8,7 @@ from pathlib import Path
 from nanoclawd.agents.egress import EgressRules
 from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
+from nanoclawd.agents.secrets import SecretBindings
 from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.added import AddedChannels
@@ -91,6 +92,7 @@ class Appliance:
         self.provisioner = Provisioner(paths, units, config, share)
         self.agents = AgentService(config, paths, self.database, self.sessions, self.manager, units, self.provisioner)
         self.egress = EgressRules(self.database, self.agents)
+        self.secrets = SecretBindings(self.database, self.agents)
         group_images = GroupImages(config, paths, self.manager, units)
         self.outfit = Outfit(config, self.database, self.agents, group_images, self.provisioner)
         self.permissions = Permissions(

@@ -20,6 +20,7 @@ from nanoclawd.store.schema_egress import EGRESS, EGRESS_GRANTS, EGRESS_INSIDE
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
 from nanoclawd.store.schema_hooks import HOOKS
 from nanoclawd.store.schema_peers import PEERS
+from nanoclawd.store.schema_secrets import SECRETS
 from nanoclawd.store.schema_tasks import TASKS
 from nanoclawd.store.schema_usage import USAGE
 
@@ -44,6 +45,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("hooks", HOOKS),
     Migration("egress", EGRESS),
     Migration("egress-inside", EGRESS_INSIDE),
+    Migration("secrets", SECRETS),
     Migration("egress-grants", EGRESS_GRANTS),
 )
 

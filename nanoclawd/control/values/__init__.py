@@ -39,6 +39,7 @@ from nanoclawd.control.values.peers import PeerLink
 from nanoclawd.control.values.people import Dm, Member, Role, User
 from nanoclawd.control.values.requests import HeldRequest, RequestAnswer, RequestOutcome
 from nanoclawd.control.values.routing import Decision, DroppedSender, Hypothesis, Step, WiringDecision
+from nanoclawd.control.values.secrets import ClosedHost, SecretBinding, SecretSettings, SecretTrial
 from nanoclawd.control.values.sessions import Session, SessionState
 from nanoclawd.control.values.tasks import RunStatus, Task, TaskPlace, TaskRun, TaskSettings, TaskStatus
 from nanoclawd.control.values.usage import UsageBy, UsageSum
@@ -61,6 +62,7 @@ __all__ = [
     "ChatEvent",
     "ChatFile",
     "ChatSettings",
+    "ClosedHost",
     "Component",
     "ComponentState",
     "Conversation",
@@ -99,6 +101,9 @@ __all__ = [
     "RequestOutcome",
     "Role",
     "RunStatus",
+    "SecretBinding",
+    "SecretSettings",
+    "SecretTrial",
     "Sent",
     "Session",
     "SessionState",

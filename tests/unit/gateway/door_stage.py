@@ -1,4 +1,4 @@
-"""A gateway that looks into TLS, before hosts on loopback with an authority of their own, and a client that trusts it."""
+"""A gateway that looks into TLS, before hosts on loopback with an authority of their own, and who trusts it."""
 
 import asyncio
 import ipaddress
@@ -33,8 +33,8 @@ class Issuer:
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the tests' authority")])
-        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)  # noqa: FBT003
-        made = self._begun(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)  # noqa: FBT003
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        made = self._begun(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)
         self.certificate = made.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
 
     def _begun(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
@@ -107,19 +107,20 @@ class Inside(Out):
         places = [self.place_of()]
         return {"name": name, "places": places, "style": style, "parameter": parameter, **more}
 
-    def trust(self) -> ssl.SSLContext:
-        """What a program in a container trusts."""
+    async def trust(self, *protocols: str) -> ssl.SSLContext:
+        """What a program in a container trusts that begins now."""
+        await self.gateway.door.publish()
         context = ssl.create_default_context(cafile=str(self.place / "trust" / "bundle.pem"))
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(protocols or ["http/1.1"])
         return context
 
     async def open_tls(
         self, host: str = NAME, context: ssl.SSLContext | None = None, port: int | None = None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """TLS with whoever answers for a host."""
-        await self.gateway.door.publish()
+        context = context or await self.trust()
         reader, writer = await self.connect(f"{host}:{port or self.host.port}")
-        await writer.start_tls(context or self.trust(), server_hostname=host)
+        await writer.start_tls(context, server_hostname=host)
         return reader, writer
 
     async def say(self, request: bytes, host: str = NAME) -> bytes:

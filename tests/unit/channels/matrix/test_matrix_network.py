@@ -18,7 +18,7 @@ from nanoclawd.channels.adapter import HealthState
 from nanoclawd.channels.matrix.own_loop import OwnLoop
 from nanoclawd.channels.matrix.pace import Pace
 from nanoclawd.errors import Unavailable
-from nanoclawd.sessions.ports import Delivered, Text, Undelivered
+from nanoclawd.sessions.ports import Delivered, PartialText, Text, Undelivered
 from unit.channels.contract import Received, outgoing
 from unit.channels.matrix.stage import Stage, staged
 
@@ -102,6 +102,44 @@ async def test_whatever_the_network_does_every_message_arrives_once_and_in_order
         assert open_files() <= before + 8
         assert not received.lost_for
         assert not received.aside
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+async def test_the_beginning_of_an_answer_does_not_stay_behind(
+    server: Homeserver,
+    proxy: FaultProxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    received: Received,
+    encrypted: bool,
+):
+    """Neither where the server took it unheard, nor where the turn ends while the server is away."""
+    url = f"http://127.0.0.1:{proxy.port}"
+    async with staged(server, tmp_path, 1200 + encrypted, monkeypatch, homeserver=url) as stage:
+        stage.pace = QUICK
+        stage.adapter = stage.make()
+        await stage.adapter.setup(received)
+        room = await stage.meet(encrypted=encrypted)
+        await delivered(stage, room, "here", "out-0")
+        ada, address = stage.ada, stage.address(room)
+        beginning = "This is how an answer begins that takes its time to be written."
+        await proxy.change(Weather.TORN)
+        stage.adapter.show_progress(address, PartialText("question", beginning))
+        await ada.hears(room, f"{beginning} …")
+        await proxy.change(Weather.FAIR)
+        answer = outgoing(address, Text("This is the whole answer."), "out-1")
+        answer = type(answer)(answer.id, answer.body, answer.address, answer.timestamp, "question")
+        async with asyncio.timeout(60):
+            while not isinstance(await stage.adapter.deliver(answer), Delivered):
+                await asyncio.sleep(0.1)
+        await ada.hears(room, "This is the whole answer.")
+        assert ada.texts(room) == ["here", "This is the whole answer."]
+        stage.adapter.show_progress(address, PartialText("another", beginning))
+        await ada.hears(room, f"{beginning} …")
+        await proxy.change(Weather.REFUSED)
+        await stage.adapter.end_turn(address, "another", completed=False)
+        await proxy.change(Weather.FAIR)
+        await ada.until(lambda: len(ada.texts(room)) == 2, "half an answer is taken back", 60)
 
 
 async def test_a_sign_of_work_that_cannot_be_shown_harms_nobody(
