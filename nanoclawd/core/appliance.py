@@ -105,8 +105,7 @@ class Appliance:
             hours=config.access.approval_hours,
         )
         self.agents.ending, self.agents.ended = withdraw_for_group, self.outbox.nudge
-        self.approvals = self.permissions.approvals
-        self.questions = self.permissions.questions
+        self.approvals, self.questions = self.permissions.approvals, self.permissions.questions
         self.held = HeldRequests(self.database, self.approvals, self.permissions.direct_messages)
         self.files = IncomingFiles(paths.staging, self.channels.adapter)
         self._background = Background(log, "building groups' images")

@@ -21,6 +21,7 @@ BY_THEMSELVES = {
 """Commands that need more than replies: an agent, a terminal, a file's bytes, the journal, a listener, a secret."""
 
 INTERFACES = {path.stem.rpartition(".")[2]: Interface(path.read_text()) for path in DIRECTORY.glob("*.varlink")}
+del INTERFACES["Requests"]  # the gateway's alone
 METHODS: dict[str, _Method] = {
     f"{name}.{member.name}": member
     for name, interface in INTERFACES.items()
