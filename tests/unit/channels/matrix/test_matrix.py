@@ -323,14 +323,18 @@ async def test_a_key_that_comes_later_opens_what_was_kept(stage: Stage, received
     await stage.restart(received)
     await ada.client.export_keys(str(tmp_path / "keys.txt"), "a passphrase", count=1000)
     with pytest.raises(Refused):
-        await stage.adapter.import_keys(tmp_path / "keys.txt", "a wrong one")
-    await stage.adapter.import_keys(tmp_path / "keys.txt", "a passphrase")
+        await stage.adapter.import_keys((tmp_path / "keys.txt").read_bytes(), "a wrong one")
+    assert await stage.adapter.import_keys((tmp_path / "keys.txt").read_bytes(), "a passphrase") == 3
     for number, event_id in enumerate(hidden):
         assert (await event_of(received, event_id)).text == f"secret {number}"
     assert len(ada.texts(room)) == 1
-    await stage.adapter.export_keys(tmp_path / "exported.txt", "another")
-    assert (tmp_path / "exported.txt").stat().st_mode & 0o777 == 0o600
-    assert "BEGIN MEGOLM SESSION DATA" in (tmp_path / "exported.txt").read_text()
+    exported = await stage.adapter.export_keys("another")
+    assert not list((stage.directory / "state").glob("*.tmp"))
+    # Another client reads it.
+    (tmp_path / "exported.txt").write_bytes(exported)
+    found = ada.client.olm.import_keys_static(str(tmp_path / "exported.txt"), "another")
+    assert {one.room_id for one in found} == {room}
+    assert await stage.adapter.import_keys(exported, "another") == 0
 
 
 async def test_without_encryption_people_are_told_and_nothing_goes_out_in_the_clear(stage: Stage, received: Received):
