@@ -143,7 +143,7 @@ CHANNELS = Resource(
             ),
             run="channels:keys",
             about="The passphrase of the file is asked for without being shown, or read from standard input where that "
-            "is no terminal. A file that is there already is not written over; one that is made is readable by you alone.",
+            "is no terminal. A file that is there is not written over; one that is made is readable by you alone.",
             examples=(
                 ("ncl channels keys export matrix keys.txt", "keep them somewhere else"),
                 ("ncl channels keys import matrix element-keys.txt", "read what was said before the account's device"),
