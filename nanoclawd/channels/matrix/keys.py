@@ -103,6 +103,11 @@ class Keys:
         """Forget a room that the account is in no more."""
         self.client.rooms.pop(room_id, None)
 
+    def begin_anew(self) -> None:
+        """Ask for everybody's devices again: what has changed of them meanwhile nobody tells."""
+        if self.encrypts:
+            self.client.olm.users_for_key_query.update(self.client.device_store.users)
+
     async def keep_up(self) -> None:
         """Do what a sync may have made due: publish keys, ask for others' keys, answer devices.
 
