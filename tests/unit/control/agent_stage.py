@@ -25,6 +25,7 @@ PENDING = "io.nanoclaw.Appliance.ApprovalPending"
 NEVER = {
     "Channels.Add", "Channels.Clear", "Channels.Disable", "Channels.Enable", "Channels.Remove", "Channels.Setup",
     "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update", "Channels.Pair", "Channels.AwaitPairing",
+    "Channels.ExportKeys", "Channels.ImportKeys",
     "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
     "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim", "Hooks.List", "Hooks.Get", "Hooks.Create",
     "Hooks.Rotate", "Hooks.Enable", "Hooks.Disable", "Hooks.Delete", "Hooks.Test",
