@@ -20,6 +20,7 @@ from nanoclawd.gateway.egress import Way
 from nanoclawd.gateway.front import Front
 from nanoclawd.gateway.policy import AgentDirectory, subordinate_ranges
 from nanoclawd.gateway.proxy import Proxy
+from nanoclawd.undumpable import be_undumpable
 
 IDENTIFIER = "nanoclaw-gateway"
 _STOP_MARGIN_SECONDS = 15.0
@@ -86,6 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--subuid", type=Path, default=Path("/etc/subuid"), help="subordinate uids")
     parser.add_argument("--user", default="nanoclaw", help="whose containers they are")
     options = parser.parse_args(arguments)
+    be_undumpable()
     journal.configure(IDENTIFIER)
     journal.install_crash_policy()
     try:
