@@ -165,6 +165,18 @@ class Front:
         task.add_done_callback(ended)
 
 
+def leads_out(begun: bytes) -> bool | None:
+    """Tell from how a connection begins whether it is for the way out or for an endpoint; None: more has to come.
+
+    The same however it comes in pieces.
+    """
+    begun = begun[: _LONGEST_METHOD + 2]
+    method, space, rest = begun.partition(b" ")
+    if not rest and len(begun) < _LONGEST_METHOD + 2:
+        return None
+    return bool(space) and (method == b"CONNECT" or not rest.startswith(b"/"))
+
+
 class _Knocking(asyncio.Protocol):
     """A connection of which nobody knows yet where it wants to."""
 
@@ -196,11 +208,10 @@ class _Knocking(asyncio.Protocol):
         if self._counts is None or self._transport is None:
             return
         self._begun += data
-        method, space, rest = self._begun.partition(b" ")
-        if not rest and len(method) <= _LONGEST_METHOD and not (space and len(self._begun) > _LONGEST_METHOD):
+        out = leads_out(self._begun)
+        if out is None:
             return
         self._leave()
-        out = bool(space) and (method == b"CONNECT" or not rest.startswith(b"/"))
         self._front.lead(self._transport, self._uid, self._begun, out=out)
 
     def connection_lost(self, _error: Exception | None) -> None:
