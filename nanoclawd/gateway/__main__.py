@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -26,10 +25,10 @@ from nanoclawd.gateway.policy import AgentDirectory, subordinate_ranges
 from nanoclawd.gateway.proxy import Proxy
 from nanoclawd.gateway.reaching import Reaching
 from nanoclawd.gateway.watch import Watch
+from nanoclawd.undumpable import be_undumpable
 
 IDENTIFIER = "nanoclaw-gateway"
 _STOP_MARGIN_SECONDS = 15.0
-_PR_SET_DUMPABLE = 4
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--state", type=Path, default=state, help="what only the gateway may see")
     parser.add_argument("--trust", type=Path, default=trust.DIRECTORY, help="where containers find whom to trust")
     options = parser.parse_args(arguments)
-    # Keys and secrets are in this process: no dump of it, no trace of it.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    be_undumpable()
     journal.configure(IDENTIFIER)
     journal.install_crash_policy()
     try:
