@@ -9,6 +9,9 @@ from nanoclawd.egress.rules import DEFAULT_PORTS, Asked, Decision
 from nanoclawd.egress.targets import Target
 
 PROXY: Final = "nanoclaw"
+AWAY_SECONDS: Final = 10
+"""What a client is told to wait while the gateway outside is away."""
+
 _JSON: Final = b"application/json"
 
 
@@ -22,7 +25,16 @@ class Denial(Exception):  # noqa: N818  # an answer, not a fault
         outcome: what the audit calls it.
     """
 
-    def __init__(self, status: int, kind: str, message: str, *, outcome: str = "refused", brief: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        *,
+        outcome: str = "refused",
+        brief: str = "",
+        retry_after: int | None = None,
+    ) -> None:
         """Say no.
 
         Args:
@@ -31,12 +43,14 @@ class Denial(Exception):  # noqa: N818  # an answer, not a fault
             message: sentences for a person.
             outcome: what the audit calls it.
             brief: the status line's words, all that some clients show of an answer to CONNECT.
+            retry_after: seconds after which asking again can help.
         """
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.message = message
         self.outcome = outcome
+        self.retry_after = retry_after
         self._brief = brief
 
     def head_and_body(self, accept: bytes) -> tuple[list[tuple[str, str]], bytes, bytes]:
@@ -53,6 +67,8 @@ class Denial(Exception):  # noqa: N818  # an answer, not a fault
             ("Proxy-Status", f"{PROXY}; error={_ERRORS.get(self.kind, 'http_request_denied')}"),
             ("Connection", "close"),
         ]
+        if self.retry_after is not None:
+            headers.append(("Retry-After", str(self.retry_after)))
         return headers, self.reason(), body
 
     def reason(self) -> bytes:
@@ -68,6 +84,8 @@ _ERRORS: Final = {
     "address_not_allowed": "destination_ip_prohibited",
     "bad_request": "http_request_error",
     "broke_off": "connection_terminated",
+    "onecli_away": "destination_unavailable",
+    "onecli_refused": "destination_unavailable",
 }
 
 
@@ -90,6 +108,18 @@ def by_address(group: str, target: Target, words: str) -> Denial:
         "address_not_allowed",
         f"{words}, which no agent may reach unless its owner allows exactly this host and port: {allow}",
         brief=f"Forbidden by nanoclaw; the owner can: {allow}",
+    )
+
+
+def away(message: str) -> Denial:
+    """Return the answer while the gateway outside is away."""
+    return Denial(
+        503,
+        "onecli_away",
+        f"{message}. It is tried again all the time; ask again later",
+        outcome="away",
+        brief="Service Unavailable: OneCLI is away; nanoclaw tries again",
+        retry_after=AWAY_SECONDS,
     )
 
 
