@@ -30,13 +30,13 @@ class Outside(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How it stands.
 
     Attributes:
-        state: ``ready``: what agents ask for gets through; ``away``: it does not.
+        state: ``ready``: what agents ask for gets through; ``away``: it does not; ``starting``: nobody knows yet.
         reason: why not.
         fix: what an operator can run.
         notes: of the agents there.
     """
 
-    state: Literal["ready", "away"]
+    state: Literal["starting", "ready", "away"]
     reason: Words = ""
     fix: Words = ""
     notes: Annotated[tuple[Note, ...], msgspec.Meta(max_length=100)] = ()

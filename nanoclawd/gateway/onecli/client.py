@@ -61,8 +61,11 @@ class OneCliClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        # One pool for both of its addresses; no cookies, nothing of the environment, no redirects.
-        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        # No cookies, nothing of the environment. A connection for each request: they are few, and one that is kept may
+        # be closed at the other side just when it is needed.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        )
         return self
 
     async def __aexit__(

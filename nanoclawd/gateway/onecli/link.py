@@ -7,7 +7,6 @@ is told that it is away, and the whole meeting is tried again until it works: On
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 from nanoclawd.config import OneCli
@@ -54,6 +53,7 @@ class Link:
         trust: Callable[[str], None],
         *,
         pause: float = PAUSE_SECONDS,
+        stands_after: float = STANDS_AFTER_SECONDS,
     ) -> None:
         """Prepare; :meth:`run` begins.
 
@@ -64,6 +64,7 @@ class Link:
             approving: has people decide.
             trust: takes the certificate by which OneCLI intercepts TLS, for the containers to trust.
             pause: after a failure, in seconds.
+            stands_after: a poll that was not refused for so many seconds stands.
         """
         self._settings = settings
         self._client = client
@@ -71,6 +72,7 @@ class Link:
         self._approving = approving
         self._trust = trust
         self._pause = pause
+        self._stands_after = stands_after
         self._gateway = ""
         self._access: dict[str, asyncio.Task[Access]] = {}
         self._news: dict[str, Note] = {}
@@ -78,7 +80,7 @@ class Link:
         self._broken: asyncio.Future[OneCliError] | None = None
         self._changed = asyncio.Event()
         self._ended = False
-        self.state = Outside("away", "the gateway has not reached OneCLI yet")
+        self.state = Outside("starting", "OneCLI is being reached")
 
     async def run(self) -> None:
         """Keep the link, for ever."""
@@ -102,6 +104,8 @@ class Link:
         """The gateway stops: those who watch are let go."""
         self._ended = True
         self._changed.set()
+        for task in self._access.values():
+            task.cancel()
 
     async def access(self, agent: Agent) -> Access:
         """Return an agent's way through OneCLI, having it made there first where it is new.
@@ -129,6 +133,8 @@ class Link:
         Raises:
             OneCliError: it does not work.
         """
+        for task in self._access.values():
+            task.cancel()
         self._access.clear()
         self._faults.clear()
         # The first question of all is whether the key is taken.
@@ -154,17 +160,16 @@ class Link:
             raise RuntimeError("run() comes first")
         polling = asyncio.create_task(self._poll())
         try:
-            await asyncio.wait({polling, broken}, timeout=STANDS_AFTER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({polling, broken}, timeout=self._stands_after, return_when=asyncio.FIRST_COMPLETED)
             if not polling.done() and not broken.done():
                 self._ready()
                 await asyncio.wait({polling, broken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             polling.cancel()
-            with suppress(asyncio.CancelledError, OneCliError):
-                await polling
+        await asyncio.wait({polling})
         if broken.done():
             raise broken.result()
-        polling.result()
+        await polling
 
     async def _poll(self) -> None:
         while True:
@@ -199,7 +204,11 @@ class Link:
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             # One for all who ask at once; it goes on when the one who asked first goes.
             task = self._access[agent.id] = asyncio.create_task(self._make(agent))
-        return await asyncio.shield(task)
+            task.add_done_callback(_known)
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise OneCliError("OneCLI is being reached")
+        return task.result()
 
     async def _make(self, agent: Agent) -> Access:
         try:
@@ -246,6 +255,12 @@ class Link:
         self.state = state
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _known(task: asyncio.Task[Access]) -> None:
+    """Take note of how it ended: whoever waited may be gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 def unreachable(access: Access, error: OSError | TimeoutError) -> OneCliError:

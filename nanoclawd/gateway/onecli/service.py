@@ -9,7 +9,7 @@ from nanoclawd.config import OneCli
 from nanoclawd.gateway.credentials import Credentials
 from nanoclawd.gateway.onecli.approving import Approvals, Asker
 from nanoclawd.gateway.onecli.client import OneCliClient
-from nanoclawd.gateway.onecli.link import PAUSE_SECONDS, Link
+from nanoclawd.gateway.onecli.link import PAUSE_SECONDS, STANDS_AFTER_SECONDS, Link
 from nanoclawd.gateway.onecli.through import Through
 from nanoclawd.gateway.policy import AgentDirectory
 from nanoclawd.gateway.refusals import Refusal
@@ -37,6 +37,7 @@ async def serving(
     trust: Callable[[str], None],
     *,
     pause: float = PAUSE_SECONDS,
+    stands_after: float = STANDS_AFTER_SECONDS,
 ) -> AsyncIterator[Service]:
     """Keep the link until the block ends; the parameters are those of :class:`Link`."""
     key = None
@@ -44,7 +45,7 @@ async def serving(
         key = credentials.key(settings.credential) if settings.credential is not None else None
     async with OneCliClient(settings, key) as client:
         approvals = Approvals(client, asker, pause=pause)
-        link = Link(settings, client, agents, approvals, trust, pause=pause)
+        link = Link(settings, client, agents, approvals, trust, pause=pause, stands_after=stands_after)
         running = asyncio.create_task(link.run())
         try:
             yield Service(link, Through(link))
