@@ -42,7 +42,7 @@ class TerminalChannel(BaseAdapter):
     name = CHANNEL_TYPE
     platform = CHANNEL_TYPE
     # A screen shows an id once, however often it is told.
-    capabilities = Capabilities(idempotent=True, max_text=MAX_CONTENT_BYTES, max_attachment=MAX_BYTES)
+    capabilities = Capabilities(idempotent=True, at_once=True, max_text=MAX_CONTENT_BYTES, max_attachment=MAX_BYTES)
 
     def __init__(self, files: TerminalFiles) -> None:
         self.files = files

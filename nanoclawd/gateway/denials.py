@@ -86,6 +86,10 @@ _ERRORS: Final = {
     "broke_off": "connection_terminated",
     "onecli_away": "destination_unavailable",
     "onecli_refused": "destination_unavailable",
+    "answer_too_large": "http_response_body_size",
+    "certificate": "tls_certificate_error",
+    "tls": "tls_protocol_error",
+    "encoded_answer": "http_response_content_coding",
 }
 
 
@@ -95,7 +99,8 @@ def by_rule(group: str, asked: Asked, decision: Decision) -> Denial:
     return Denial(
         403,
         "egress_denied",
-        f"agent group {group} may not reach {asked.target}: {decision.reason}. Its owner can allow it: {allow}",
+        f"agent group {group} may not reach {asked.target}: {decision.reason}. Its owner can allow it: {allow}"
+        f"{_ask(asked, decision)}",
         brief=f"Forbidden by nanoclaw; the owner can: {allow}",
     )
 
@@ -128,8 +133,15 @@ def malformed(message: str, status: int = 400) -> Denial:
     return Denial(status, "bad_request", message, outcome="malformed")
 
 
+def _ask(asked: Asked, decision: Decision) -> str:
+    """Return how the agent itself can have its owner asked; a rule that denies is the owner's word already."""
+    return "" if decision.rule is not None else f". You can ask for it: ncl egress request {_named(asked.target)}"
+
+
 def _command(group: str, target: Target) -> str:
+    return f"ncl egress allow {group} {_named(target)}"
+
+
+def _named(target: Target) -> str:
     named = str(target)
-    if target.port in DEFAULT_PORTS:
-        named = named.rpartition(":")[0]
-    return f"ncl egress allow {group} {named}"
+    return named.rpartition(":")[0] if target.port in DEFAULT_PORTS else named
