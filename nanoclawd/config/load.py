@@ -25,7 +25,6 @@ _ONECLI = "onecli"
 """In the place of the section ``gateway``: OneCLI, where it is by default."""
 
 
-
 class _Loader(yaml.SafeLoader):
     """Composes nodes only: no aliases (they multiply), no depth beyond what a configuration has."""
 

@@ -127,7 +127,9 @@ class Aftermath:
             ids = self._mailbox.asked()
             if not ids:
                 return  # a task, or another agent: nobody looks at a screen
-            text = f"I can't work at the moment: {hold.reason}. Your message is kept; I go on by myself when that is over."
+            text = (
+                f"I can't work at the moment: {hold.reason}. Your message is kept; I go on by myself when that is over."
+            )
             await self._mailbox.tell(ids[-1:], f"held-{hold.outage}", text)
             await self._mailbox.deliver_notices()
         except Exception:

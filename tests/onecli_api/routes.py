@@ -57,7 +57,7 @@ class Routes:
         """The address that the client is told."""
 
     async def answer(self, request: Request) -> Answer:
-        self._world.calls.append((request.method, request.target))
+        self._world.note(request.method, request.target)
         if self._world.failing:
             return Answer(self._world.failing, {"error": "this OneCLI fails"})
         # [ContainerClient.buildHeaders, AgentsClient.buildHeaders, ApprovalClient.buildAuthHeaders] Authorization:

@@ -107,7 +107,9 @@ class OneCli:
         await writer.start_tls(self.authority.context(host.strip("[]")))
         inside = h11.Connection(h11.SERVER)
         while (asked := await _request(inside, reader, writer)) is not None:
-            await _answer(inside, writer, await self._forward(agent, asked, host.strip("[]"), int(port), self._upstream))
+            await _answer(
+                inside, writer, await self._forward(agent, asked, host.strip("[]"), int(port), self._upstream)
+            )
             if inside.our_state is not h11.DONE:
                 return
             inside.start_next_cycle()
@@ -173,9 +175,7 @@ def _token(request: Request) -> str:
     return ""
 
 
-async def _request(
-    http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> Request | None:
+async def _request(http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
     head, body = None, b""
     while True:
         event = http.next_event()

@@ -85,6 +85,13 @@ class World:
     failing: int = 0
     has_modes: bool = True
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, method: str, target: str) -> None:
+        """Remember what was asked of the API."""
+        self.calls.append((method, target))
+        self.called.set()
+        self.called = asyncio.Event()
 
     def by_token(self, token: str) -> Agent | None:
         return next((agent for agent in self.agents.values() if secrets.compare_digest(agent.token, token)), None)

@@ -54,7 +54,11 @@ def read_access(given: ContainerConfig, settings: OneCli, gateway: str) -> Acces
         port = 0
     if not host or not token or parts.scheme != "http":
         raise OneCliError("OneCLI's container configuration names no http:// proxy with a token in HTTPS_PROXY")
-    if len(user) + len(token) > _MAX_TOKEN_CHARACTERS or not (user + token).isascii() or not (user + token).isprintable():
+    if (
+        len(user) + len(token) > _MAX_TOKEN_CHARACTERS
+        or not (user + token).isascii()
+        or not (user + token).isprintable()
+    ):
         raise OneCliError("OneCLI's token for the agent can't be sent in a header")
     if settings.proxy is not None:
         host, port = _place(settings.proxy)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Protocol
 
 from nanoclawd.gateway.onecli.client import OneCliClient, OneCliError
@@ -51,7 +52,10 @@ class Approvals:
                 continue
             task = asyncio.create_task(self._one(gateway, request))
             self._tasks[request.id] = task
-            task.add_done_callback(lambda _task, ended=request.id: self._tasks.pop(ended, None))
+            task.add_done_callback(partial(self._ended, request.id))
+
+    def _ended(self, request_id: str, _task: asyncio.Task[None]) -> None:
+        self._tasks.pop(request_id, None)
 
     async def close(self) -> None:
         """Withdraw everything, and wait until that is done."""

@@ -7,7 +7,7 @@ is told that it is away, and the whole meeting is tried again until it works: On
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from nanoclawd.config import OneCli
 from nanoclawd.egress.outside import Note, Outside
@@ -104,8 +104,6 @@ class Link:
         """The gateway stops: those who watch are let go."""
         self._ended = True
         self._changed.set()
-        for task in self._access.values():
-            task.cancel()
 
     async def access(self, agent: Agent) -> Access:
         """Return an agent's way through OneCLI, having it made there first where it is new.
@@ -122,6 +120,12 @@ class Link:
         self._access.pop(agent.id, None)
         self._faults.pop(agent.group, None)
 
+    def forget_all(self) -> None:
+        """Know no agent's token any more."""
+        for task in self._access.values():
+            task.cancel()
+        self._access.clear()
+
     def failed(self, error: OneCliError) -> None:
         """Whoever used the proxy could not connect to it."""
         if self._broken is not None and not self._broken.done():
@@ -133,9 +137,7 @@ class Link:
         Raises:
             OneCliError: it does not work.
         """
-        for task in self._access.values():
-            task.cancel()
-        self._access.clear()
+        self.forget_all()
         self._faults.clear()
         # The first question of all is whether the key is taken.
         self._gateway = self._settings.proxy or await self._client.gateway_url()
@@ -159,11 +161,12 @@ class Link:
         if broken is None:
             raise RuntimeError("run() comes first")
         polling = asyncio.create_task(self._poll())
+        either: set[asyncio.Future[Any]] = {polling, broken}
         try:
-            await asyncio.wait({polling, broken}, timeout=self._stands_after, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=self._stands_after, return_when=asyncio.FIRST_COMPLETED)
             if not polling.done() and not broken.done():
                 self._ready()
-                await asyncio.wait({polling, broken}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             polling.cancel()
         await asyncio.wait({polling})
@@ -266,4 +269,6 @@ def _known(task: asyncio.Task[Access]) -> None:
 def unreachable(access: Access, error: OSError | TimeoutError) -> OneCliError:
     """Say that OneCLI's proxy can't be connected to."""
     why = "no answer" if isinstance(error, TimeoutError) else error.strerror or "it failed"
-    return OneCliError(f"OneCLI's proxy at {access.host}:{access.port} cannot be reached ({why.partition('[')[0].strip()})")
+    return OneCliError(
+        f"OneCLI's proxy at {access.host}:{access.port} cannot be reached ({why.partition('[')[0].strip()})"
+    )

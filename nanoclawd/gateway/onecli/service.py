@@ -52,6 +52,6 @@ async def serving(
         finally:
             link.end()
             running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            await asyncio.wait({running})
+            link.forget_all()
             await approvals.close()

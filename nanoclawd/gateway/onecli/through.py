@@ -29,6 +29,16 @@ class Through:
     def __init__(self, link: Link) -> None:
         self._link = link
 
+    async def reach(self, agent: Agent, target: Target, *, is_plain: bool) -> tuple[Wire, bytes]:
+        """Return a connection for an agent's requests to a host.
+
+        Args:
+            agent: whose they are.
+            target: the host.
+            is_plain: they are plain http, in absolute form; then with the value of Proxy-Authorization.
+        """
+        return await self.plain(agent) if is_plain else (await self.tunnel(agent, target), b"")
+
     async def tunnel(self, agent: Agent, target: Target) -> Wire:
         """Return a connection on which what is sent goes to a host, by way of what OneCLI makes of it."""
         status = 0
@@ -54,6 +64,10 @@ class Through:
         access = await self._access(agent)
         return await self._connect(access), access.authorization.encode()
 
+    def forget(self, agent: Agent) -> None:
+        """Ask for an agent's token anew, with its next request."""
+        self._link.forget(agent)
+
     async def _access(self, agent: Agent) -> Access:
         try:
             return await self._link.access(agent)
@@ -74,14 +88,25 @@ class Through:
 
 def refused(target: Target, status: int) -> Denial:
     """Return the denial of what OneCLI's proxy does not carry."""
-    return Denial(502, "onecli_refused", f"OneCLI's proxy does not connect to {target} (it says {status})", outcome="refused")
+    return Denial(
+        502, "onecli_refused", f"OneCLI's proxy does not connect to {target} (it says {status})", outcome="refused"
+    )
+
+
+def token_refused(through: Through | None, agent: Agent) -> Denial:
+    """Return the denial of a request whose token OneCLI did not take; the next one has another."""
+    if through is not None:
+        through.forget(agent)
+    return Denial(502, "onecli_refused", "OneCLI's proxy did not take the agent's token: ask once more", retry_after=1)
 
 
 async def _ask(wire: Wire, access: Access, target: Target) -> int:
     """Ask for a tunnel; return the answer's status. What comes behind the answer stays on the wire."""
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
     headers = [("Host", target.authority), ("Proxy-Authorization", access.authorization)]
-    await wire.write(http.send(h11.Request(method="CONNECT", target=str(target), headers=headers)) or b"", CONNECT_SECONDS)
+    await wire.write(
+        http.send(h11.Request(method="CONNECT", target=str(target), headers=headers)) or b"", CONNECT_SECONDS
+    )
     try:
         while (event := http.next_event()) is h11.NEED_DATA or isinstance(event, h11.InformationalResponse):
             if event is h11.NEED_DATA:

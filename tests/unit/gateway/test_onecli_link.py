@@ -308,6 +308,7 @@ async def test_a_decision_is_told_when_onecli_is_back(tmp_path: Path, api: OneCl
 
 
 async def until_asked(api: OneCli, words: str) -> None:
+    """Return when the API was asked for something with these words in it."""
     async with asyncio.timeout(10):
         while not any(words in target for _, target in api.world.calls):
-            await asyncio.sleep(0.01)
+            await api.world.called.wait()
