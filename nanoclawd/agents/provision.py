@@ -199,7 +199,7 @@ class Provisioner:
         write_atomically(AGENTS_FILE, json.dumps(published) + "\n", mode=0o644)
 
     def _known_outside(self, group: AgentGroup) -> dict[str, str]:
-        """Return what a gateway outside has to know of a group; a gateway without one is older than these keys, maybe."""
+        """Return what a gateway outside has to know of a group; without one nobody reads it."""
         return {} if self._config.gateway.onecli is None else {"id": group.id, "name": group.name}
 
     def _endpoints(self, group: AgentGroup, configuration: GroupConfiguration) -> list[str]:

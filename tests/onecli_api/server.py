@@ -37,6 +37,8 @@ class OneCli:
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.api_port = self.gateway_port = 0
+        self.names: dict[str, str] = {}
+        """Addresses of hosts that no name server knows."""
 
     @property
     def url(self) -> str:
@@ -125,12 +127,13 @@ class OneCli:
         secret = self.world.secret_for(agent, host)
         if secret is not None:
             headers["authorization"] = secret
-        return await _fetch(Request(asked.method, asked.target, headers, asked.body), host, port, tls)
+        inner = Request(asked.method, asked.target, headers, asked.body)
+        return await _fetch(inner, host, self.names.get(host, host), port, tls)
 
 
-async def _fetch(asked: Request, host: str, port: int, tls: ssl.SSLContext | None) -> Answer:
+async def _fetch(asked: Request, host: str, address: str, port: int, tls: ssl.SSLContext | None) -> Answer:
     try:
-        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+        reader, writer = await asyncio.open_connection(address, port, ssl=tls, server_hostname=host if tls else None)
     except OSError:
         return Answer(502, {"error": "bad_gateway"})
     try:

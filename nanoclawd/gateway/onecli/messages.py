@@ -1,4 +1,4 @@
-"""What OneCLI's management API and its gateway say, as its published client reads it (@onecli-sh/sdk 2.2.1, ``/v1``)."""
+"""What OneCLI's API and its gateway say, as the published client reads it (@onecli-sh/sdk 2.2.1, ``/v1``)."""
 
 from typing import Annotated
 

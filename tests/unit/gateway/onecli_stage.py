@@ -37,7 +37,7 @@ class Person:
 @asynccontextmanager
 async def onecli(place: Path, *, says: str = "127.0.0.1", upstream_ca: Path | None = None) -> AsyncIterator[OneCli]:
     """A OneCLI that runs until the block ends."""
-    place.mkdir(exist_ok=True)
+    await asyncio.to_thread(place.mkdir, exist_ok=True)
     found = OneCli(World(), place, upstream_ca, says)
     await found.start()
     try:

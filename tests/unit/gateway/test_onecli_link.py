@@ -50,7 +50,7 @@ class Stage:
 async def linked(
     place: Path, api: OneCli, given: Settings | None = None, key: str | None = None, agents: tuple = (AGENT,)
 ) -> AsyncIterator[Stage]:
-    published = Running(place / "none.sock", place / "agents.json", None)  # type: ignore[arg-type]
+    published = Running(place / "none.sock", place / "agents.json", None, None)  # type: ignore[arg-type]
     published.publish(list(agents))
     directory = AgentDirectory(published.agents_file, [SubordinateRange(100_000, 65_536)])
     person, trusted = Person(), []
