@@ -31,7 +31,7 @@ soak: ## kill everything at random for a long time, and wait for every back-off 
 	@BED_NAME=$${BED_NAME:-soak} tests/bed/in-fresh-bed env NANOCLAW_SOAK_TURNS=$${NANOCLAW_SOAK_TURNS:-200} NANOCLAW_SOAK_SEED=$${NANOCLAW_SOAK_SEED:-1} \
 		NANOCLAW_SOAK_TOOL_TURNS=$${NANOCLAW_SOAK_TOOL_TURNS:-300} NANOCLAW_SOAK_MATRIX=$${NANOCLAW_SOAK_MATRIX:-200} NANOCLAW_SOAK_HOURS=$${NANOCLAW_SOAK_HOURS:-240} \
 		python3 -m pytest -p no:cacheprovider -s /src/tests/system/test_random_kills.py /src/tests/system/test_runner_killed.py /src/tests/system/soak_retries.py /src/tests/system/test_matrix.py \
-		/src/tests/system/soak_bad_day.py $(TESTS)
+		/src/tests/system/test_bad_day.py $(TESTS)
 
 fuzz: ## fuzz all readers of frames and messages with atheris (SECONDS=60 for each, TARGETS='card body'; failing inputs: build/fuzz)
 	@tests/bed/fuzz --seconds $${SECONDS:-60} $(TARGETS)

@@ -14,6 +14,7 @@ from systemd import daemon
 from nanoclawd import __version__
 from nanoclawd.config import Config, load
 from nanoclawd.control.activation import sockets_from_systemd
+from nanoclawd.control.requests import RequestsServer
 from nanoclawd.control.server import ControlServer
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.core.backend import Backend
@@ -71,11 +72,13 @@ async def _run(config: Config, paths: StatePaths) -> int:
             appliance.database, backend, appliance.approvals, appliance.sessions, appliance.agents, appliance.outfit
         )
     )
-    server = ControlServer(backend)
+    server, requests = ControlServer(backend), RequestsServer(appliance.held)
     try:
         passed = sockets_from_systemd("control", "nanoclawd.socket")
         await appliance.start()
         await server.start(passed.main)
+        for one in passed.requests:
+            await requests.start(one)
         appliance.http.open(passed.http)
     except NanoclawError as error:
         log.critical("%s%s", error.message, f" Next: {error.hint}" if error.hint else "")
@@ -87,7 +90,8 @@ async def _run(config: Config, paths: StatePaths) -> int:
     await stopping.wait()
     daemon.notify("STOPPING=1")
     watchdog.cancel()
-    await server.stop()
+    appliance.held.stop()
+    await asyncio.gather(server.stop(), requests.stop())
     await appliance.stop()
     return 0
 

@@ -218,6 +218,7 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_connections: connections of one agent group at once; enough for every session that can be awake by default.
         max_egress: connections of one agent group to other hosts at once.
         egress_idle: seconds after which a connection to another host on which nothing goes is ended.
+        hold: seconds that a request waits for somebody's word where a rule asks.
         drain: seconds that running answers get when the gateway is stopped.
     """
 
@@ -225,6 +226,7 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections: Connections = 64
     max_egress: Connections = 128
     egress_idle: Seconds = 600.0
+    hold: Seconds = 300.0
     drain: Seconds = 60.0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from nanoclawd.agents.egress import EgressRules
 from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
+from nanoclawd.agents.secrets import SecretBindings
 from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.added import AddedChannels
@@ -34,6 +35,7 @@ from nanoclawd.peers.making import AgentMaking
 from nanoclawd.peers.planning import Bounds as PeerBounds
 from nanoclawd.peers.service import PeerService
 from nanoclawd.permissions.gate import Permissions
+from nanoclawd.permissions.held import HeldRequests
 from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.permissions.withdrawing import withdraw_for_group
 from nanoclawd.routing.event import InboundEvent
@@ -90,6 +92,7 @@ class Appliance:
         self.provisioner = Provisioner(paths, units, config, share)
         self.agents = AgentService(config, paths, self.database, self.sessions, self.manager, units, self.provisioner)
         self.egress = EgressRules(self.database, self.agents)
+        self.secrets = SecretBindings(self.database, self.agents)
         group_images = GroupImages(config, paths, self.manager, units)
         self.outfit = Outfit(config, self.database, self.agents, group_images, self.provisioner)
         self.permissions = Permissions(
@@ -105,6 +108,7 @@ class Appliance:
         self.agents.ending, self.agents.ended = withdraw_for_group, self.outbox.nudge
         self.approvals = self.permissions.approvals
         self.questions = self.permissions.questions
+        self.held = HeldRequests(self.database, self.approvals, self.permissions.direct_messages)
         self.files = IncomingFiles(paths.staging, self.channels.adapter)
         self._background = Background(log, "building groups' images")
         payloads = PayloadFiles(paths.staging, self.files.fetch)
@@ -196,6 +200,7 @@ class Appliance:
         )
         await self.outbox.start()
         await self.permissions.start()
+        self.held.start()
         # Somebody may be reachable now whom a card could not reach.
         self.channels.came_up = lambda _name: self.permissions.repost()
         await self.added_channels.start()

@@ -38,8 +38,12 @@ class Target:
     @property
     def authority(self) -> str:
         """As a Host header has it for plain http."""
+        return self.authority_by(HTTP_PORT)
+
+    def authority_by(self, default_port: int) -> str:
+        """Return it as a Host header has it where a port is what is meant without one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == HTTP_PORT else f"{host}:{self.port}"
+        return host if self.port == default_port else f"{host}:{self.port}"
 
 
 def parse_host(text: str) -> str:

@@ -1,15 +1,21 @@
-"""Plain http: a request goes on with a head that was written anew, and its answer comes back, piece by piece."""
+"""A request goes on with a head that was written anew, and its answer comes back, piece by piece."""
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import h11
 
 from nanoclawd.gateway.caller import Caller
 from nanoclawd.gateway.denials import Denial
+from nanoclawd.gateway.door import websocket
+from nanoclawd.gateway.door.decoding import Undecodable
+from nanoclawd.gateway.door.injection import Charged
+from nanoclawd.gateway.door.searching import Searching
+from nanoclawd.gateway.limits import check_received, check_sent
 from nanoclawd.gateway.permit import Permit
-from nanoclawd.gateway.wire import Wire
+from nanoclawd.gateway.secure import Line
 
 MAX_ANSWER_HEAD_BYTES: Final = 64 * 1024
 MAX_ANSWER_HEADERS: Final = 250
@@ -23,6 +29,8 @@ _OF_ONE_HOP: Final = frozenset(
 )
 _CONTINUE: Final = 100
 _SWITCHING: Final = 101
+_NOT_MODIFIED: Final = 304
+_UNAUTHORIZED: Final = 401
 
 
 class Counted(Protocol):
@@ -34,25 +42,68 @@ class Counted(Protocol):
     outcome: str
 
 
+class Asking(Protocol):
+    """Whoever asks, by either version of HTTP."""
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether a body comes only when the host has said that it wants it."""
+        ...
+
+    async def body(self, seconds: float) -> bytes:
+        """Return the next piece of the request's body, nothing at its end."""
+        ...
+
+    async def send(self, event: h11.Event, seconds: float | None = None) -> None:
+        """Send a part of the answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """Whereto a request goes.
+
+    Attributes:
+        wire: connected to the host.
+        authority: as the Host header says it.
+        permit: allows it.
+        idle: seconds after which a side that says nothing, or takes nothing, is given up.
+    """
+
+    wire: Line
+    authority: str
+    permit: Permit
+    idle: float
+
+
+class Refused(Exception):  # noqa: N818  # an answer, not a fault
+    """The host does not take the access token, nothing of its answer went on, and there may be another token."""
+
+
 class Forwarding:
     """One request and its answer. Redirects are the client's to follow."""
 
-    def __init__(self, caller: Caller, permit: Permit, wire: Wire, counted: Counted, idle: float) -> None:
+    def __init__(self, caller: Asking, onward: Onward, charged: Charged, counted: Counted) -> None:
         """Prepare.
 
         Args:
             caller: whose request's head was read.
-            permit: allows it.
-            wire: connected to the host.
+            onward: whereto it goes.
+            charged: the request as it goes on.
             counted: is told what goes through.
-            idle: seconds after which a side that says nothing, or takes nothing, is given up.
         """
         self._caller = caller
-        self._permit = permit
-        self._wire = wire
+        self._permit = onward.permit
+        self._wire = onward.wire
+        self._authority = onward.authority.encode()
+        self._charged = charged
         self._counted = counted
-        self._idle = idle
+        self._idle = onward.idle
         self._host = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_ANSWER_HEAD_BYTES)
+        self._searching = Searching(charged.needles) if charged.needles else None
+        self._method = b""
+        self._has_body = False
+        self._upgrading: Caller | None = None
         self._failure: Denial | None = None
 
     async def run(self, request: h11.Request) -> None:
@@ -60,17 +111,23 @@ class Forwarding:
 
         Raises:
             Denial: the host does not answer as one does.
+            Refused: ask again, with another token.
             ConnectionError: either side has gone in the middle of an answer.
             TimeoutError: the caller does not read.
         """
-        asked = self._permit.asked
-        headers = [(b"Host", asked.target.authority.encode()), *cleaned(request), (b"Connection", b"close")]
         chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
+        self._method = request.method
+        self._has_body = chunked or any(name == b"content-length" for name, _ in request.headers)
+        headers = [(b"Host", self._authority), *self._charged.headers]
+        if isinstance(self._caller, Caller) and self._caller.may_upgrade and websocket.is_asked_for(request):
+            self._upgrading = self._caller
+            headers = websocket.headers_of_request(headers)
+        else:
+            headers.append((b"Connection", b"close"))
         if chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))
-        await self._tell(h11.Request(method=request.method, target=(asked.path or "/").encode(), headers=headers))
-        if not chunked and not any(name == b"content-length" for name, _ in request.headers):
-            await self._caller.body(self._idle)  # says that there is none
+        await self._tell(h11.Request(method=request.method, target=self._charged.path.encode(), headers=headers))
+        if not self._has_body:
             await self._tell(h11.EndOfMessage())
             await self._answer()
             return
@@ -97,6 +154,7 @@ class Forwarding:
                 if not self._permit.holds():
                     raise _withdrawn()
                 self._counted.sent += len(piece)
+                check_sent(self._permit, self._counted.sent)
                 await self._tell(h11.Data(data=piece))
             await self._tell(h11.EndOfMessage())
         except ConnectionError:
@@ -115,15 +173,18 @@ class Forwarding:
             if not self._permit.holds():
                 raise _withdrawn()
             if isinstance(event, h11.InformationalResponse):
+                if event.status_code == _SWITCHING:
+                    await self._switch(event)
+                    return
                 await self._pass_informational(event)
             elif isinstance(event, h11.Response):
                 await self._pass_head(event)
             elif isinstance(event, h11.Data):
                 self._counted.received += len(event.data)
-                await self._caller.send(h11.Data(data=event.data), self._idle)
+                check_received(self._permit, self._counted.received)
+                await self._pass_body(bytes(event.data))
             else:
-                await self._caller.send(h11.EndOfMessage(), self._idle)
-                self._counted.outcome = "answered"
+                await self._pass_end()
                 return
 
     async def _heard(self) -> object:
@@ -133,30 +194,92 @@ class Forwarding:
                 self._host.receive_data(await self._wire.read(self._idle))
         except TimeoutError:
             raise Denial(504, "timeout", "the host does not answer", outcome="timeout") from None
-        except h11.RemoteProtocolError:
+        except (h11.RemoteProtocolError, ConnectionError):
             words = "the host closed the connection, or its answer is not HTTP"
             raise Denial(502, "broke_off", words, outcome="broken") from None
         return event
 
     async def _pass_informational(self, event: h11.InformationalResponse) -> None:
-        if event.status_code == _SWITCHING:
-            raise Denial(502, "broke_off", "the host changes to another protocol unasked", outcome="broken")
-        if event.status_code == _CONTINUE and self._caller.http.they_are_waiting_for_100_continue:
+        if event.status_code == _CONTINUE and self._caller.expects_continue:
             await self._caller.send(h11.InformationalResponse(status_code=_CONTINUE, headers=[]), self._idle)
 
-    async def _pass_head(self, event: h11.Response) -> None:
+    async def _switch(self, event: h11.InformationalResponse) -> None:
+        if self._upgrading is None or not websocket.is_agreed(event):
+            raise Denial(502, "broke_off", "the host changes to another protocol unasked", outcome="broken")
+        caller = self._upgrading
+        headers = [*self._seen(event), (b"Connection", b"Upgrade"), (b"Upgrade", websocket.WEBSOCKET)]
+        if self._searching is not None:
+            headers = self._searching.headers(headers)
+        self._counted.status = event.status_code
+        await caller.send(h11.InformationalResponse(status_code=event.status_code, headers=headers), self._idle)
+        upgraded = websocket.Upgraded(self._permit, self._charged.needles, self._idle)
+        early = (caller.http.trailing_data[0], self._host.trailing_data[0])
+        try:
+            await upgraded.run(caller.wire, self._wire, early)
+        finally:
+            self._counted.sent, self._counted.received = upgraded.carried.sent, upgraded.carried.received
+        self._counted.outcome = upgraded.carried.outcome
+        if upgraded.carried.outcome in ("withdrawn", "too_large"):
+            caller.wire.abort()
+
+    def _seen(self, event: h11.Response | h11.InformationalResponse) -> list[tuple[bytes, bytes]]:
+        """Return a head's headers that go on.
+
+        Raises:
+            Denial: there are too many.
+        """
         if len(event.headers) > MAX_ANSWER_HEADERS:
             raise Denial(502, "broke_off", "the host's answer has too many headers", outcome="broken")
         if sum(len(name) + len(value) for name, value in event.headers) > MAX_ANSWER_HEAD_BYTES:
             raise Denial(502, "broke_off", "the host's answer has too large a head", outcome="broken")
-        self._counted.status = event.status_code
         chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
-        headers = [pair for pair in cleaned(event) if not (chunked and pair[0].lower() == b"content-length")]
-        head = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
+        return [pair for pair in cleaned(event) if not (chunked and pair[0].lower() == b"content-length")]
+
+    async def _pass_head(self, event: h11.Response) -> None:
+        headers, reason = self._seen(event), bytes(event.reason)
+        renew = self._charged.renew if event.status_code == _UNAUTHORIZED else None
+        if renew is not None and renew() and not self._has_body:
+            raise Refused
+        chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
+        if not chunked and self._method != b"HEAD" and event.status_code != _NOT_MODIFIED:
+            check_received(self._permit, announced(event))
+        self._counted.status = event.status_code
+        if self._searching is not None:
+            try:
+                reason, headers = self._searching.head(self._method, event, headers)
+            except Undecodable as error:
+                raise Denial(502, "encoded_answer", str(error), outcome="broken") from None
+        head = h11.Response(status_code=event.status_code, headers=headers, reason=reason)
         await self._caller.send(head, self._idle)
 
+    async def _pass_body(self, data: bytes) -> None:
+        if self._searching is None:
+            await self._caller.send(h11.Data(data=data), self._idle)
+            return
+        try:
+            for piece in self._searching.body(data):
+                await self._caller.send(h11.Data(data=piece), self._idle)
+        except Undecodable as error:
+            raise Denial(502, "encoded_answer", str(error), outcome="broken") from None
 
-def cleaned(event: h11.Request | h11.Response) -> list[tuple[bytes, bytes]]:
+    async def _pass_end(self) -> None:
+        if self._searching is not None:
+            try:
+                rest = self._searching.end()
+            except Undecodable as error:
+                raise Denial(502, "encoded_answer", str(error), outcome="broken") from None
+            if rest:
+                await self._caller.send(h11.Data(data=rest), self._idle)
+        await self._caller.send(h11.EndOfMessage(), self._idle)  # what a host says behind its body ends here
+        self._counted.outcome = "answered"
+
+
+def announced(event: h11.Request | h11.Response) -> int:
+    """Return the length that a head announces for its body; 0 where it has none."""
+    return next((int(value) for name, value in event.headers if name == b"content-length"), 0)
+
+
+def cleaned(event: h11.Request | h11.Response | h11.InformationalResponse) -> list[tuple[bytes, bytes]]:
     """Return the headers that are for the other side, as they were written."""
     named = {
         word.strip().lower() for name, value in event.headers if name == b"connection" for word in value.split(b",")

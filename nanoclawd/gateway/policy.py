@@ -106,6 +106,7 @@ class AgentDirectory:
         self._by_uid: Mapping[int, Agent] = {}
         self._rules: Mapping[str, tuple[Rule, ...]] = {}
         self._secrets: Mapping[str, tuple[Secret, ...]] = {}
+        self._inside: frozenset[str] = frozenset()
 
     def find(self, host_uid: int) -> Agent:
         """Return the caller's agent group.
@@ -130,6 +131,12 @@ class AgentDirectory:
     def secrets_of(self, agent: Agent) -> tuple[Secret, ...]:
         """Return the secrets that a group's requests can have, as they were when an agent was found last."""
         return self._secrets.get(agent.group, ())
+
+    def inside(self) -> frozenset[str]:
+        """Return the hosts and patterns, of all groups, whose TLS connections may have to be looked into."""
+        with contextlib.suppress(Unavailable):
+            self._refresh()
+        return self._inside
 
     @property
     def is_current(self) -> bool:
@@ -173,11 +180,16 @@ class AgentDirectory:
             agent.group: tuple(secret for secret in published.secrets if secret.is_for(agent.group))
             for agent in published.agents
         }
+        self._inside = frozenset(
+            {place.host for secret in published.secrets for place in secret.places if place.scheme == "https"}
+            | {rule.host for rule in published.egress if rule.is_of_inside}
+        )
         self._by_uid, self._seen = by_uid, seen
 
     def _forget(self) -> None:
         # Fail closed: a group that was deleted must not live on in an old copy.
         self._by_uid, self._rules, self._secrets, self._seen = {}, {}, {}, None
+        self._inside = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,10 @@ class Wire(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def leave(self) -> None:
+        """The other side was seen to go, whatever of it was not read yet."""
+        self._end()
+
     def _end(self) -> None:
         self._something.set()
         if not self.ended:

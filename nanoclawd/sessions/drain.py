@@ -300,8 +300,11 @@ class Drain:
         return False
 
     def _seen(self, one: OutboundRow | Notice, address: Address, done: _Round) -> bool:
-        """Tell whether a delivery can be tried; nothing is shown to nobody, and that is no attempt."""
-        if self._port.reachable(address):
+        """Tell whether a delivery can be tried; nothing is shown to nobody, and that is no attempt.
+
+        A chat that comes back in the middle of a drain is for the next one: what waits already was said before.
+        """
+        if _chat(address) not in done.unseen and self._port.reachable(address):
             return True
         done.unseen.add(_chat(address))
         self._wait(one, address, done)

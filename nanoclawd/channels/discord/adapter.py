@@ -66,6 +66,7 @@ class DiscordAdapter(BaseAdapter):
         self._up = bot
         await bot.open(token)
         self._reach.open(bot.rest.me, inbound.reachable_again)
+        bot.live.resume()
 
     async def teardown(self) -> None:
         """Disconnect."""
@@ -132,16 +133,8 @@ class DiscordAdapter(BaseAdapter):
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
         """Take away what was shown of an answer that has not come."""
         del completed
-        if self._up is None:
-            return
-        left = await self._up.live.finish(address, message_id)
-        if left is None:
-            return
-        try:
-            await self._up.sender.remove(chat_of(address), left)
-        except FAILURES as error:
-            raise told(error) from error
-        await self._up.live.settled(address, message_id)
+        if self._up is not None:
+            await self._up.live.withdraw(address, message_id)
 
     async def subscribe(self, address: Address) -> None:
         """Become a member of the thread.

@@ -77,7 +77,7 @@ class Bot:
         self.marks = Marks(state / "marks.json")
         self._parts = Parts(state / "parts.json")
         self.live = LiveAnswers(
-            LiveEditor(self.rest, EDIT_SECONDS),
+            LiveEditor(self.rest, EDIT_SECONDS, self._remove),
             LivePace(every=EDIT_SECONDS, longest=_LIVE_CHARACTERS),
             state / "live.json",
         )
@@ -91,6 +91,9 @@ class Bot:
         self._is_ready = asyncio.Event()
         self._reason = ""
         self._since = ""
+
+    async def _remove(self, channel_id: str, message_id: str) -> None:
+        await self.sender.remove(channel_id, message_id)
 
     async def open(self, token: str) -> None:
         """Log in, and return when the gateway tells events.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import batched
@@ -16,9 +16,10 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd.atomic_file import write_atomically
 from nanoclawd.channels.discord import outgoing as bodies
 from nanoclawd.channels.discord.events import chat_of
-from nanoclawd.channels.discord.rest import FAILURES, UNKNOWN_MESSAGE, Rest, is_away, undelivered
+from nanoclawd.channels.discord.rest import FAILURES, UNKNOWN_MESSAGE, Rest, is_away, told, undelivered
 from nanoclawd.channels.discord.wire import is_id
 from nanoclawd.channels.live import LiveAnswers
+from nanoclawd.errors import Unavailable
 from nanoclawd.sessions.ports import Attachment, Delivered, Edit, Outgoing, Reaction, ShownCard, Text, Undelivered
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,9 @@ class Sender:
             if is_away(error):
                 away()
             return undelivered(error)
+        except Unavailable as error:  # where the answer's beginning is can't be asked now
+            away()
+            return Undelivered(error.message)
 
     async def _deliver(self, outgoing: Outgoing) -> Delivered | Undelivered:
         body, chat = outgoing.body, chat_of(outgoing.address)
@@ -211,26 +215,46 @@ class Sender:
 class LiveEditor:
     """Shows answers in the making: at most one request in 1.5 s in each channel, whoever writes there."""
 
-    def __init__(self, rest: Rest, every: float) -> None:
+    def __init__(self, rest: Rest, every: float, remove: Callable[[str, str], Awaitable[None]]) -> None:
+        """Prepare; ``remove(channel, message)`` deletes a message of ours."""
         self._rest = rest
+        self._remove = remove
         self._every = every
         self._next: dict[str, float] = {}
 
-    async def begin(self, address: Address, text: str, in_reply_to: str) -> str | None:
-        """Post the beginning of an answer."""
-        del in_reply_to
+    async def begin(self, address: Address, text: str, name: str) -> str | None:
+        """Post the beginning of an answer.
+
+        Raises:
+            NanoclawError: it could not be posted, now or at all.
+        """
         chat = chat_of(address)
         if not is_id(chat):
             return None
         await self._turn(chat)
         # Nobody is notified of half a sentence.
-        return await self._rest.post(chat, {"content": bodies.cut(text), "allowed_mentions": bodies.NOBODY}, None)
+        body = {"content": bodies.cut(text), "allowed_mentions": bodies.NOBODY}
+        try:
+            return await self._rest.post(chat, body, bodies.nonce(name, 0))
+        except FAILURES as error:
+            raise told(error) from error
 
     async def change(self, address: Address, message_id: str, text: str) -> None:
         """Show more of it."""
         chat = chat_of(address)
         await self._turn(chat)
         await self._rest.change(chat, message_id, bodies.change(bodies.cut(text)))
+
+    async def remove(self, address: Address, message_id: str) -> None:
+        """Delete it.
+
+        Raises:
+            NanoclawError: it could not be deleted, now or at all.
+        """
+        try:
+            await self._remove(chat_of(address), message_id)
+        except FAILURES as error:
+            raise told(error) from error
 
     async def _turn(self, chat: str) -> None:
         now = asyncio.get_running_loop().time()

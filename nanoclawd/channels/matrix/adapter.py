@@ -120,12 +120,12 @@ class MatrixAdapter(BaseAdapter):
         """Deliver once."""
         own, session = self._parts()
         shown = None
-        if isinstance(outgoing.body, Text) and outgoing.body.text.strip() and not outgoing.is_notice:
-            shown = await self._live.finish(outgoing.address, outgoing.in_reply_to)
         if isinstance(outgoing.body, Text) and any(file.size > MAX_BYTES for file in outgoing.body.files):
             return Undelivered(f"a file may have {MAX_BYTES // 1024**2} MiB", permanent=True)
         try:
             async with asyncio.timeout(_DELIVER_SECONDS):
+                if isinstance(outgoing.body, Text) and outgoing.body.text.strip() and not outgoing.is_notice:
+                    shown = await self._live.finish(outgoing.address, outgoing.in_reply_to)
                 outcome = await own.run(session.sender.deliver(outgoing, shown))
         except RateLimited as error:
             return Undelivered(error.message, retry_after=error.retry_after)
@@ -166,11 +166,7 @@ class MatrixAdapter(BaseAdapter):
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
         """Show that it is at work no more; what is left of an answer that was not finished is taken back."""
         del completed
-        left = await self._live.finish(address, message_id)
-        if left is not None:
-            own, session = self._parts()
-            await own.run(session.sender.withdraw(address.platform_id, left, f"{message_id}.withdrawn"[-200:]))
-            await self._live.settled(address, message_id)
+        await self._live.withdraw(address, message_id)
         await self._typing(address, on=False)
 
     async def open_dm(self, handle: str) -> str | None:
@@ -212,26 +208,33 @@ class MatrixAdapter(BaseAdapter):
 
     # An answer in the making (nanoclawd.channels.live.Editor).
 
-    async def begin(self, address: Address, text: str, in_reply_to: str) -> str | None:
+    async def begin(self, address: Address, text: str, name: str) -> str | None:
         """Send the beginning of an answer."""
-        del in_reply_to
         own, session = self._parts()
-        return await own.run(session.sender.begin(address, text, f"live.{secrets.token_hex(8)}"))
+        return await own.run(session.sender.begin(address, text, f"live.{name}"))
 
     async def change(self, address: Address, message_id: str, text: str) -> None:
         """Replace it by more of the answer."""
         own, session = self._parts()
         await own.run(session.sender.change(address.platform_id, message_id, text, f"live.{secrets.token_hex(8)}"))
 
+    async def remove(self, address: Address, message_id: str) -> None:
+        """Take back what was shown of an answer that does not come; again it is the same redaction."""
+        own, session = self._parts()
+        with contextlib.suppress(Refused, NotFound):  # it is gone, or the account from the room
+            await own.run(session.sender.withdraw(address.platform_id, message_id, f"{message_id}.withdrawn"[-200:]))
+
     async def _typing(self, address: Address, *, on: bool) -> None:
         own, session = self._parts()
-        with contextlib.suppress(Refused, NotFound):  # a room that the account is in no more
+        # A room that the account is in no more, or a homeserver that is away: a sign that is not shown harms nobody.
+        with contextlib.suppress(Refused, NotFound, Unavailable):
             await own.run(session.sender.typing(address.platform_id, on=on))
 
     async def _tell_when_ready(self, own: OwnLoop, session: Session) -> None:
         await own.run(session.until_ready())
         if self._host is not None:
             self._reach.open(lambda: own.run(session.whoami()), self._host.reachable_again)
+            self._live.resume()
 
     def _parts(self) -> tuple[OwnLoop, Session]:
         if self._own is None or self._session is None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import Host
@@ -50,12 +50,17 @@ class OwnLoop:
 
     async def run[Result](self, call: Coroutine[Any, Any, Result]) -> Result:
         """Return a coroutine's result; cancelled here, it is cancelled there."""
+        outcome = _outcome(call)
         try:
-            future = asyncio.run_coroutine_threadsafe(call, self._loop)
+            future = asyncio.run_coroutine_threadsafe(outcome, self._loop)
         except RuntimeError:
+            outcome.close()
             call.close()
             raise
-        return await asyncio.wrap_future(future)
+        result, error = await asyncio.wrap_future(future)
+        if error is not None:
+            raise error
+        return cast("Result", result)
 
     def start_soon(self, call: Callable[[], object]) -> None:
         """Call something there, without waiting; nothing happens after the stop."""
@@ -69,6 +74,17 @@ class OwnLoop:
             OwnLoop._shared = None
             self.start_soon(self._loop.stop)
             await asyncio.to_thread(self._thread.join)
+
+
+async def _outcome[Result](call: Coroutine[Any, Any, Result]) -> tuple[Result | None, Exception | None]:
+    """Return what a call has come to: its result, or its error.
+
+    An error that its task raised, and that nobody waits for any more, would be told to the journal with its traceback.
+    """
+    try:
+        return await call, None
+    except Exception as error:
+        return None, error
 
 
 class HostElsewhere:

@@ -85,7 +85,7 @@ class TelegramAdapter(BaseAdapter):
         self._waits = waits or Waits()
         self._pace = Pace(rates)
         self._sent = SentParts(places.state / "parts")
-        self._live = LiveAnswers(self, _pace_of, places.state / "live.json")
+        self._live = LiveAnswers(self, _pace_of, places.state / "live.json", named=False)
         self._reach = Reach(name, ReachPace(self._waits.first, self._waits.longest))
         self._requests = Requests(_CONNECTIONS)
         self._news_requests = Requests(1)
@@ -142,6 +142,7 @@ class TelegramAdapter(BaseAdapter):
             )
             self._poller.start()
         self._reach.open(bot.get_me, inbound.reachable_again)
+        self._live.resume()
 
     async def _listen(self, bot: Bot, events: Events) -> None:
         """Have Telegram send the news."""
@@ -242,9 +243,9 @@ class TelegramAdapter(BaseAdapter):
         if self._host is not None and self._options.live and isinstance(progress, PartialText) and _where(address):
             self._live.show(address, progress)
 
-    async def begin(self, address: Address, text: str, in_reply_to: str) -> str | None:
-        """Send the beginning of an answer."""
-        del in_reply_to
+    async def begin(self, address: Address, text: str, name: str) -> str | None:
+        """Send the beginning of an answer. Telegram knows no names: one whose id gets lost is not found again."""
+        del name
         where = _where(address)
         return None if self._sender is None or where is None else await self._sender.begin(where, text)
 
@@ -253,6 +254,23 @@ class TelegramAdapter(BaseAdapter):
         where = _where(address)
         if self._sender is not None and where is not None:
             await self._sender.change(where, message_id, text)
+
+    async def remove(self, address: Address, message_id: str) -> None:
+        """Delete what was shown of an answer.
+
+        Raises:
+            Unavailable: not now.
+        """
+        where = _where(address)
+        if where is None:
+            return
+        if self._bot is None:
+            raise Unavailable("the channel is not set up")
+        try:
+            with suppress(BadRequest, Forbidden):  # it is gone, or older than the two days in which it can be deleted
+                await self._bot.delete_message(where.chat, int(message_id))
+        except TelegramError as error:
+            raise Unavailable(as_outcome(error).reason) from None
 
     async def set_typing(self, address: Address) -> None:
         """Show that the agent is at work."""
@@ -263,22 +281,9 @@ class TelegramAdapter(BaseAdapter):
             await self._bot.send_chat_action(where.chat, ChatAction.TYPING, message_thread_id=where.thread)
 
     async def end_turn(self, address: Address, message_id: str, *, completed: bool) -> None:
-        """Take away what was shown of an answer that did not come.
-
-        Raises:
-            Unavailable: not now.
-        """
+        """Take away what was shown of an answer that did not come."""
         del completed
-        left = await self._live.finish(address, message_id)
-        where = _where(address)
-        if left is None or self._bot is None or where is None:
-            return
-        try:
-            with suppress(BadRequest, Forbidden):  # it is gone
-                await self._bot.delete_message(where.chat, int(left))
-        except TelegramError as error:
-            raise Unavailable(as_outcome(error).reason) from None
-        await self._live.settled(address, message_id)
+        await self._live.withdraw(address, message_id)
 
     # People, chats, files.
 

@@ -206,6 +206,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             # Where its own group may go; allowing is the owner's.
             "Egress.List": _own(Access.OPEN, group="group"),
             "Egress.Test": _own(Access.OPEN, group="group"),
+            # What its own requests are given at the door; never a value, and binding is the owner's.
+            "Secrets.List": _own(Access.OPEN, group="group"),
             "Usage.List": _own(Access.OPEN, group="group", session="session"),
             "Peers.List": _own(Access.OPEN, group="group"),
             # An agent that writes to it has its tools and uses up its limits: asked of who decides about all (W-26).
@@ -239,6 +241,6 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     }
 )
 """Not here, and so refused to every agent: deciding approvals and answering questions (an agent would allow itself),
-claiming ownership, building images, letting agents out to other hosts, giving directories of the machine, hooks and
-their secrets, the operator's chat, and accounts on chat platforms but for their names and states: what failed there may
-be anybody's words."""
+claiming ownership, building images, letting agents out to other hosts, binding secrets, giving directories of the
+machine, hooks and their secrets, the operator's chat, and accounts on chat platforms but for their names and states:
+what failed there may be anybody's words."""

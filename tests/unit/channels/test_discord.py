@@ -299,6 +299,29 @@ async def test_half_an_answer_does_not_stay(stage: Stage):
     assert texts(stage, channel) == []
 
 
+async def test_a_beginning_that_was_posted_unheard_becomes_the_answer(stage: Stage):
+    await stage.begin()
+    channel = stage.people.channel("general")
+    stage.people.fail("POST /channels/.*/messages$", status=503, after=True)
+    progress = PartialText("m-1", "The beginning of an answer that takes its time to write")
+    stage.adapter.show_progress(Address(NAME, channel), progress)
+    await until(lambda: texts(stage, channel))
+    outcome = await stage.deliver(channel, Text("The whole answer."), in_reply_to="m-1")
+    assert isinstance(outcome, Delivered)
+    assert texts(stage, channel) == ["The whole answer."]
+
+
+async def test_half_an_answer_goes_once_discord_is_back(stage: Stage):
+    await stage.begin()
+    channel = stage.people.channel("general")
+    address = Address(NAME, channel)
+    stage.adapter.show_progress(address, PartialText("m-1", "The beginning of an answer that takes its time to write"))
+    await until(lambda: texts(stage, channel))
+    stage.people.fail("DELETE /channels/.*/messages", status=503, times=2)
+    await stage.adapter.end_turn(address, "m-1", completed=False)
+    await until(lambda: not texts(stage, channel))
+
+
 async def test_a_restart_in_the_middle_of_an_answer_leaves_one_message(stage: Stage):
     await stage.begin()
     channel = stage.people.channel("general")

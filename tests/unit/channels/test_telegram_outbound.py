@@ -289,6 +289,17 @@ async def test_what_was_shown_of_an_answer_that_did_not_come_is_taken_away(stage
     assert shown(stage) == []
 
 
+async def test_it_is_taken_away_once_telegram_is_back(stage: Stage):
+    address = Address("tele", str(ANN))
+    stage.adapter.show_progress(address, PartialText("m-1", "This is the beginning of an answer that never comes."))
+    await stage.people.sees(ANN, "beginning")
+    stage.api.fault("deleteMessage", status=502, times=2)
+    await stage.adapter.end_turn(address, "m-1", completed=False)
+    async with asyncio.timeout(20):
+        while shown(stage):  # noqa: ASYNC110  # there is no event
+            await asyncio.sleep(0.01)
+
+
 async def test_an_answer_whose_beginning_somebody_removed_comes_all_the_same(stage: Stage):
     stage.adapter.show_progress(
         Address("tele", str(ANN)), PartialText("m-1", "This is the beginning of an answer that is long enough.")

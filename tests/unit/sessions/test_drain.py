@@ -3,6 +3,7 @@
 import asyncio
 import json
 import tempfile
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -18,7 +19,7 @@ from nanoclaw_runner.store.inbox import Inbox
 from nanoclaw_runner.store.outbox import Reply
 from nanoclawd.sessions.drain import MAX_ATTEMPTS
 from nanoclawd.sessions.inbound import Delivery, Notice
-from nanoclawd.sessions.ports import Delivered, Outgoing, Text, Undelivered
+from nanoclawd.sessions.ports import Delivered, Outgoing, SessionRef, Text, Undelivered
 
 
 async def known(stage: Stage, *row_ids: str) -> dict[str, Delivery]:
@@ -220,6 +221,26 @@ async def test_a_platform_that_fails_is_tried_again(stage: Stage):
     notes = [found for found in seen if not found.trigger]
     assert "the platform is down" in json.loads(notes[0].content)["text"]
     assert len(notes) == 1
+
+
+async def test_a_platform_that_comes_back_meanwhile_is_told_everything_in_its_order(stage: Stage):
+    """What was said later does not overtake what waits, whenever during a look at it the platform can be reached."""
+    stage.write_out("r1")
+    stage.write_out("usage", kind="system", content=json.dumps({"action": "usage", "turn": "m1"}))
+    stage.write_out("r2")
+    told = stage.rules.reported
+
+    async def come_back(session: SessionRef, row_id: str, content: Mapping[str, object]) -> None:
+        await told(session, row_id, content)
+        stage.platform.away = False
+
+    stage.rules.reported = come_back  # type: ignore[method-assign]
+    await stage.files.add_notice(Notice("notice-1", "and a word of the appliance's", CHAT, clock.now_text()))
+    stage.platform.away = True
+    drained = await stage.run()
+    assert (stage.platform.ids, drained.unseen) == ([], {(CHAT.channel_type, CHAT.platform_id)})
+    await stage.run()
+    assert stage.platform.ids == ["r1", "r2", "notice-1"]
 
 
 async def test_what_is_said_later_stays_behind_what_is_tried_again(stage: Stage):

@@ -65,8 +65,9 @@ def test_a_group_whose_endpoint_has_gone_reaches_nothing(
     lost = replace(GROUP, number=8, folder="lost", model="gone/big")
     provisioner.publish_agents([GROUP, lost])
     assert json.loads((tmp_path / "agents.json").read_text()) == {
-        "version": 2,
+        "version": 3,
         "egress": [],
+        "secrets": [],
         "agents": [
             {"uid": 1007, "group": "main", "endpoints": ["embedded"]},
             {"uid": 1008, "group": "lost", "endpoints": []},

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import os
 import random
 from collections.abc import AsyncIterator
@@ -14,8 +15,10 @@ import pytest
 from fault_proxy import FaultProxy, Weather
 from homeserver.server import Homeserver
 from nanoclawd.channels.adapter import HealthState
+from nanoclawd.channels.matrix.own_loop import OwnLoop
 from nanoclawd.channels.matrix.pace import Pace
-from nanoclawd.sessions.ports import Delivered, Text, Undelivered
+from nanoclawd.errors import Unavailable
+from nanoclawd.sessions.ports import Delivered, PartialText, Text, Undelivered
 from unit.channels.contract import Received, outgoing
 from unit.channels.matrix.stage import Stage, staged
 
@@ -99,6 +102,90 @@ async def test_whatever_the_network_does_every_message_arrives_once_and_in_order
         assert open_files() <= before + 8
         assert not received.lost_for
         assert not received.aside
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+async def test_the_beginning_of_an_answer_does_not_stay_behind(
+    server: Homeserver,
+    proxy: FaultProxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    received: Received,
+    encrypted: bool,
+):
+    """Neither where the server took it unheard, nor where the turn ends while the server is away."""
+    url = f"http://127.0.0.1:{proxy.port}"
+    async with staged(server, tmp_path, 1200 + encrypted, monkeypatch, homeserver=url) as stage:
+        stage.pace = QUICK
+        stage.adapter = stage.make()
+        await stage.adapter.setup(received)
+        room = await stage.meet(encrypted=encrypted)
+        await delivered(stage, room, "here", "out-0")
+        ada, address = stage.ada, stage.address(room)
+        beginning = "This is how an answer begins that takes its time to be written."
+        await proxy.change(Weather.TORN)
+        stage.adapter.show_progress(address, PartialText("question", beginning))
+        await ada.hears(room, f"{beginning} …")
+        await proxy.change(Weather.FAIR)
+        answer = outgoing(address, Text("This is the whole answer."), "out-1")
+        answer = type(answer)(answer.id, answer.body, answer.address, answer.timestamp, "question")
+        async with asyncio.timeout(60):
+            while not isinstance(await stage.adapter.deliver(answer), Delivered):
+                await asyncio.sleep(0.1)
+        await ada.hears(room, "This is the whole answer.")
+        assert ada.texts(room) == ["here", "This is the whole answer."]
+        stage.adapter.show_progress(address, PartialText("another", beginning))
+        await ada.hears(room, f"{beginning} …")
+        await proxy.change(Weather.REFUSED)
+        await stage.adapter.end_turn(address, "another", completed=False)
+        await proxy.change(Weather.FAIR)
+        await ada.until(lambda: len(ada.texts(room)) == 2, "half an answer is taken back", 60)
+
+
+async def test_a_sign_of_work_that_cannot_be_shown_harms_nobody(
+    server: Homeserver, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, received: Received
+):
+    url = f"http://127.0.0.1:{proxy.port}"
+    async with staged(server, tmp_path, 1100, monkeypatch, homeserver=url) as stage:
+        stage.pace = QUICK
+        stage.adapter = stage.make()
+        await stage.adapter.setup(received)
+        room = await stage.meet()
+        await delivered(stage, room, "here", "out-0")
+        await proxy.change(Weather.REFUSED)
+        await stage.adapter.set_typing(stage.address(room))
+        await stage.adapter.end_turn(stage.address(room), "nothing was shown", completed=False)
+
+
+async def test_the_error_of_a_call_that_nobody_waits_for_is_not_told_to_the_journal():
+    told: list[dict[str, object]] = []
+    begun = asyncio.Event()
+    home = asyncio.get_running_loop()
+    own = OwnLoop.borrow()
+    try:
+
+        async def failing() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+            home.call_soon_threadsafe(begun.set)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise Unavailable("away") from None
+
+        async def rest_of_the_loop() -> None:
+            if others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(others)
+
+        call = asyncio.create_task(own.run(failing()))
+        await begun.wait()
+        call.cancel()
+        await asyncio.wait({call})
+        await own.run(rest_of_the_loop())
+    finally:
+        await own.give_back()
+    del call
+    gc.collect()
+    assert not told
 
 
 async def test_a_server_that_asks_to_wait_is_given_time(
