@@ -9,6 +9,7 @@ import h11
 
 from nanoclawd import paths
 from nanoclawd.egress.rules import Asked, decide, may_be_allowed
+from nanoclawd.egress.secrets import for_host
 from nanoclawd.gateway import denials
 from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES, Approver
 from nanoclawd.gateway.audit import Audit, Record
@@ -18,9 +19,10 @@ from nanoclawd.gateway.door.http2 import GroupStreams, StreamCaller, Streams
 from nanoclawd.gateway.door.injection import Charged
 from nanoclawd.gateway.door.inside import Door
 from nanoclawd.gateway.exchange import Exchange, Within
-from nanoclawd.gateway.forwarding import Forwarding, Onward, Refused, Stale, announced, cleaned
+from nanoclawd.gateway.forwarding import Forwarding, Onward, ProxyRefused, Refused, Stale, announced, cleaned
 from nanoclawd.gateway.leaving import leaving
 from nanoclawd.gateway.limits import Limits, check_sent
+from nanoclawd.gateway.onecli.through import Through, token_refused
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.policy import Agent, AgentDirectory
 from nanoclawd.gateway.reaching import Reaching, Unreachable
@@ -49,8 +51,10 @@ class Way:
         reaching: Reaching | None = None,
         door: Door | None = None,
         approver: Approver | None = None,
+        through: Through | None = None,
     ) -> None:
         self._agents = agents
+        self._through = through
         self._approver = approver or Approver(paths.REQUESTS_SOCKET)
         self._limits = Limits()
         self._idle = idle
@@ -231,56 +235,86 @@ class Way:
         finally:
             self._waiting.discard(task)
 
-    async def _reached(self, exchange: Exchange, permit: Permit) -> Wire:
-        """Return a connection to the host.
+    async def _reached(self, exchange: Exchange, permit: Permit) -> tuple[Wire, bytes]:
+        """Return a connection to the host; or one to OneCLI's proxy, with our authorization there, for plain http.
 
         Raises:
             Denial: there is none.
         """
-        target = permit.asked.target
+        target, may_be_private = permit.asked.target, permit.decision.may_be_private
+        through = self._way_through(permit)
         try:
-            connection = await self._reaching.connect(
-                exchange.group, target, may_be_private=permit.decision.may_be_private
-            )
+            if through is not None:
+                # What is no agent's to reach is not asked of OneCLI either.
+                await self._reaching.look(exchange.group, target, may_be_private=may_be_private)
+                is_plain = not exchange.is_tunnel and exchange.within is None
+                return await through.reach(permit.agent, target, is_plain=is_plain)
+            connection = await self._reaching.connect(exchange.group, target, may_be_private=may_be_private)
         except Unreachable as error:
             if error.is_forbidden:
                 raise denials.by_address(exchange.group, target, error.message) from None
             status = 504 if error.kind.endswith("timeout") else 502
             raise Denial(status, error.kind, error.message, outcome=error.kind) from None
         _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connection)
-        return wire
+        return wire, b""
+
+    def _way_through(self, permit: Permit) -> Through | None:
+        """Return OneCLI's way to a host, None where there is none.
+
+        Nor where one of our own secrets may go there: that is not for anybody else to see.
+        """
+        if self._through is None:
+            return None
+        agent, asked = permit.agent, permit.asked
+        own = any(for_host(self._agents.secrets_of(agent), agent.group, asked.scheme, asked.target))
+        return None if own else self._through
 
     async def _forward(self, caller: Answering, exchange: Exchange, permit: Permit) -> None:
         """Carry a request and its answer."""
+        through = self._way_through(permit)
         names = {name for name, _ in exchange.request.headers}
         if not names & {b"content-length", b"transfer-encoding"}:
             await caller.body(self._idle)  # says that there is none
         kept = exchange.within.kept if exchange.within is not None else None
         while True:
             charged = await self._charged(exchange, permit)
-            is_private = permit.decision.may_be_private
-            was_kept = kept.take(may_be_private=is_private) if kept is not None else None
-            line = was_kept or await self._line(exchange, permit)
-            onward = Onward(line, exchange.authority, permit, self._idle, kept is not None, was_kept is not None)
+            # What was connected to under another word of the rules, or by another way, is of no use now.
+            kind = (permit.decision.may_be_private, through is not None)
+            line = kept.take(kind) if kept is not None else None
+            was_kept, authorization = line is not None, b""
+            if line is None:
+                line, authorization = await self._line(exchange, permit, is_outside=through is not None)
+            onward = Onward(line, exchange.authority, permit, self._idle, authorization, kept is not None, was_kept)
             forwarding = Forwarding(caller, onward, charged, exchange)
             try:
                 await forwarding.run(exchange.request)
             except (Refused, Stale):
                 continue
+            except ProxyRefused:
+                raise token_refused(through, permit.agent) from None
             finally:
                 if kept is not None and forwarding.can_go_on:
-                    kept.give(line, may_be_private=is_private)
+                    kept.give(line, kind)
                 else:
                     line.close()
             return
 
-    async def _line(self, exchange: Exchange, permit: Permit) -> Line:
-        """Return a connection to the host, as it is spoken with."""
-        wire = await self._reached(exchange, permit)
+    async def _line(self, exchange: Exchange, permit: Permit, *, is_outside: bool) -> tuple[Line, bytes]:
+        """Return a connection to the host, as it is spoken with, and our authorization on it.
+
+        Args:
+            exchange: what it is for.
+            permit: allows it.
+            is_outside: the other gateway has a look into it.
+
+        Raises:
+            Denial: there is none.
+        """
+        wire, authorization = await self._reached(exchange, permit)
         if self._door is None or exchange.within is None:
-            return wire
+            return wire, authorization
         try:
-            return await self._door.host(wire, exchange.target)
+            return await self._door.host(wire, exchange.target, is_outside=is_outside), authorization
         except BaseException:
             wire.close()
             raise
@@ -295,7 +329,7 @@ class Way:
     async def _tunnel(self, caller: Caller, exchange: Exchange, permit: Permit) -> None:
         if not isinstance(caller.wire, Wire):
             raise denials.malformed("there is no tunnel within a tunnel")
-        host = await self._reached(exchange, permit)
+        host, _ = await self._reached(exchange, permit)
         try:
             exchange.status = 200
             await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))

@@ -32,6 +32,7 @@ _SWITCHING: Final = 101
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
 _HARMLESS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_PROXY_UNAUTHORIZED: Final = 407
 
 
 class Counted(Protocol):
@@ -69,6 +70,7 @@ class Onward:
         authority: as the Host header says it.
         permit: allows it.
         idle: seconds after which a side that says nothing, or takes nothing, is given up.
+        authorization: of us at a proxy that the wire is connected to; the request says whereto it goes from there.
         may_keep: whether the connection may be used for another request afterwards.
         was_kept: whether it was used for one before.
     """
@@ -77,6 +79,7 @@ class Onward:
     authority: str
     permit: Permit
     idle: float
+    authorization: bytes = b""
     may_keep: bool = False
     was_kept: bool = False
 
@@ -87,6 +90,10 @@ class Refused(Exception):  # noqa: N818  # an answer, not a fault
 
 class Stale(Exception):  # noqa: N818  # the same
     """The host has closed a kept connection before it heard the request, which can be asked again without harm."""
+
+
+class ProxyRefused(Exception):  # noqa: N818  # an answer, not a fault
+    """The proxy on the way does not take our authorization; nothing of its answer went on."""
 
 
 class Forwarding:
@@ -106,6 +113,7 @@ class Forwarding:
         self._wire = onward.wire
         self._authority = onward.authority.encode()
         self._charged = charged
+        self._authorization = onward.authorization
         self._counted = counted
         self._idle = onward.idle
         self._onward = onward
@@ -124,6 +132,7 @@ class Forwarding:
             Denial: the host does not answer as one does.
             Refused: ask again, with another token.
             Stale: ask again, by another connection.
+            ProxyRefused: the proxy on the way did not take it.
             ConnectionError: either side has gone in the middle of an answer.
             TimeoutError: the caller does not read.
         """
@@ -138,8 +147,12 @@ class Forwarding:
             headers.append((b"Connection", b"close"))
         if chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))
+        target = self._charged.path.encode()
+        if self._authorization:
+            headers.append((b"Proxy-Authorization", self._authorization))
+            target = b"http://" + self._authority + target
         try:
-            head = h11.Request(method=request.method, target=self._charged.path.encode(), headers=headers)
+            head = h11.Request(method=request.method, target=target, headers=headers)
         except h11.LocalProtocolError:
             # Not the library's words, which quote what may be a secret.
             raise Denial(500, "gateway_error", "a header of this request cannot be sent", outcome="failed") from None
@@ -273,6 +286,9 @@ class Forwarding:
 
     async def _pass_head(self, event: h11.Response) -> None:
         headers, reason = self._seen(event), bytes(event.reason)
+        if self._authorization and event.status_code == _PROXY_UNAUTHORIZED:
+            # What is between us and the proxy is none of the agent's business.
+            raise ProxyRefused
         renew = self._charged.renew if event.status_code == _UNAUTHORIZED else None
         if renew is not None and renew() and not self._has_body:
             raise Refused

@@ -5,6 +5,7 @@ that was not asked for is not used again.
 """
 
 import asyncio
+from collections.abc import Hashable
 from typing import Final
 
 from nanoclawd.gateway.secure import Line
@@ -19,29 +20,29 @@ class Kept:
     """Those of one agent's connection."""
 
     def __init__(self) -> None:
-        self._lines: list[tuple[float, bool, Line]] = []
+        self._lines: list[tuple[float, Hashable, Line]] = []
         self._is_over = False
 
-    def take(self, *, may_be_private: bool) -> Line | None:
+    def take(self, kind: Hashable) -> Line | None:
         """Return one that can be used, None where there is none.
 
         Args:
-            may_be_private: as the rules say now; one that was made under another word does not count.
+            kind: how one would be made now; one that was made otherwise does not count.
         """
         now = asyncio.get_running_loop().time()
         while self._lines:
-            since, was_private, line = self._lines.pop()
-            if line.is_quiet and was_private == may_be_private and now - since < KEEP_SECONDS:
+            since, was, line = self._lines.pop()
+            if line.is_quiet and was == kind and now - since < KEEP_SECONDS:
                 return line
             line.close()
         return None
 
-    def give(self, line: Line, *, may_be_private: bool) -> None:
+    def give(self, line: Line, kind: Hashable) -> None:
         """Keep one on which a request was answered, or close it."""
         if self._is_over or len(self._lines) >= MOST or not line.is_quiet:
             line.close()
             return
-        self._lines.append((asyncio.get_running_loop().time(), may_be_private, line))
+        self._lines.append((asyncio.get_running_loop().time(), kind, line))
 
     def close(self) -> None:
         """The agent's connection has ended."""
