@@ -9,6 +9,9 @@ from nanoclawd.egress.rules import DEFAULT_PORTS, Asked, Decision
 from nanoclawd.egress.targets import Target
 
 PROXY: Final = "nanoclaw"
+AWAY_SECONDS: Final = 10
+"""What a client is told to wait while the gateway outside is away."""
+
 _JSON: Final = b"application/json"
 
 
@@ -81,6 +84,8 @@ _ERRORS: Final = {
     "address_not_allowed": "destination_ip_prohibited",
     "bad_request": "http_request_error",
     "broke_off": "connection_terminated",
+    "onecli_away": "destination_unavailable",
+    "onecli_refused": "destination_unavailable",
     "answer_too_large": "http_response_body_size",
     "certificate": "tls_certificate_error",
     "tls": "tls_protocol_error",
@@ -108,6 +113,18 @@ def by_address(group: str, target: Target, words: str) -> Denial:
         "address_not_allowed",
         f"{words}, which no agent may reach unless its owner allows exactly this host and port: {allow}",
         brief=f"Forbidden by nanoclaw; the owner can: {allow}",
+    )
+
+
+def away(message: str) -> Denial:
+    """Return the answer while the gateway outside is away."""
+    return Denial(
+        503,
+        "onecli_away",
+        f"{message}. It is tried again all the time; ask again later",
+        outcome="away",
+        brief="Service Unavailable: OneCLI is away; nanoclaw tries again",
+        retry_after=AWAY_SECONDS,
     )
 
 
