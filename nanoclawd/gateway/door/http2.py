@@ -35,6 +35,7 @@ FRAMES_PER_SECOND: Final = 200.0
 """Of frames that carry nothing: pings, settings, resets, priorities, empty data."""
 
 _WRITE_SECONDS: Final = 60.0
+_PIECE_BYTES: Final = 8192
 _LENGTH_BYTES: Final = 3
 _CODES: Final = h2.errors.ErrorCodes
 _OF_ONE_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"upgrade"})
