@@ -119,8 +119,8 @@ class Injection:
             _PUT[secret.style](request, secret, await self._value(secret, scheme, asked, request))
         needles = self._needles(bound, request.pairs)
         if needles:
-            # What is packed would have to be unpacked to be searched, and a part of a secret in a part of an answer would
-            # not be found.
+            # What is packed would have to be unpacked to be searched, and in a part of an answer could be a part of a
+            # secret, which nobody would find.
             request.without(b"accept-encoding", b"range", b"if-range")
             request.headers.append((b"Accept-Encoding", b"identity"))
         return Charged(request.target(), request.headers, needles, request.renew)

@@ -17,7 +17,7 @@ from egress_stage import answers, status
 from test_door_http2 import client
 
 from nanoclawd.gateway import secure
-from nanoclawd.gateway.door import injection
+from nanoclawd.gateway.door import http2, injection
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
 
@@ -292,3 +292,22 @@ async def test_frames_that_come_all_at_once_end_the_connection_early(door: Insid
                     pass
     door.host.serving = answers(OK, b"hello")
     assert status(await door.fetch()) == 200
+
+
+async def test_streams_that_end_before_they_begin_leave_their_places(door: Inside, monkeypatch: pytest.MonkeyPatch):
+    """Too many frames at once: the connection ends, and requests in it that nobody has looked at with it."""
+    monkeypatch.setattr(http2, "MAX_STREAMS_OF_GROUP", 20)
+    door.host.serving = answers(OK, b"hello")
+    with monkeypatch.context() as patched:
+        patched.setattr(http2, "FRAMES_AT_ONCE", 10)
+        for _ in range(4):
+            async with client(door) as found:
+                for _ in range(30):
+                    found.request(found.head())
+                await found.flush()
+                with contextlib.suppress(ConnectionError):
+                    while await asyncio.wait_for(found.reader.read(65_536), 5):
+                        pass
+    async with client(door) as found:
+        number = found.request(found.head())
+        assert (await found.answers(number))[number] == (200, b"hello")
