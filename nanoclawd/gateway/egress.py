@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 from typing import Final
 
 import h11
@@ -119,9 +120,11 @@ class Way:
             return False
         except (ConnectionError, TimeoutError):
             raise
-        except Exception:
+        except Exception as error:
             exchange.outcome, exchange.status = "failed", 500
-            log.exception("a request failed inside the gateway", extra=about(group=exchange.group or None))
+            # Not what it says: libraries quote headers, and a secret may be in them by now.
+            words, where = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+            log.error("a request failed inside the gateway: %s\n%s", words, where, extra=about(group=exchange.group))  # noqa: TRY400
             await caller.deny(Denial(500, "gateway_error", "the gateway failed; its journal says why"), exchange.accept)
             return False
         finally:
