@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import time
 from typing import Final
 
@@ -34,6 +35,8 @@ from nanoclawd.journal import about
 
 _PREVIEW_SECONDS: Final = 2.0
 """The beginning of a body that is to be shown has so long to come."""
+
+_KNOWING_SECONDS: Final = 0.003
 
 type Answering = Caller | StreamCaller
 
@@ -111,6 +114,7 @@ class Way:
         try:
             await self._answer(caller, exchange)
         except Denial as denial:
+            _know(caller, exchange)
             exchange.outcome, exchange.status = denial.outcome, denial.status
             await caller.deny(denial, exchange.accept)
             return False
@@ -140,11 +144,10 @@ class Way:
             agent = self._agents.find(exchange.uid)
             exchange.group = agent.group
             asked = exchange.read()
-            exchange.session = exchange.session or _session(caller, agent.group)
             if isinstance(caller, Caller) and self._is_inside(agent, asked):
                 await self._look_inside(caller, exchange, asked)
                 return
-            permit = Permit(self._agents, exchange.uid, asked, exchange.session)
+            permit = Permit(self._agents, exchange.uid, asked)
         except Refusal as refusal:
             self._refusals.write(exchange.uid, exchange.group or None, refusal)
             raise _as_denial(refusal) from None
@@ -152,6 +155,10 @@ class Way:
         exchange.rule = decision.rule.id if decision.rule is not None else 0
         if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
+        if decision.asks or not asked.is_tunnel:
+            # Of a tunnel that is allowed it is found when the agent has its answer.
+            _know(caller, exchange)
+            permit.session = exchange.session
         self._limits.enter(permit)
         check_sent(permit, announced(exchange.request))
         try:
@@ -195,6 +202,7 @@ class Way:
         task = asyncio.current_task()
         if self._door is None or task is None:
             raise RuntimeError("it is served by a task, at a door")
+        _know(caller, exchange)
         exchange.status = 200
         await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         secure = await self._door.welcome(caller, target)
@@ -229,23 +237,23 @@ class Way:
             self._waiting.discard(task)
 
     async def _reached(self, exchange: Exchange, permit: Permit) -> Wire:
-        """Return a connection to the host.
+        """Return a connection to the host; raises as :meth:`_connected`."""
+        return await _wired(await self._connected(exchange, permit))
+
+    async def _connected(self, exchange: Exchange, permit: Permit) -> socket.socket:
+        """Return a connected socket.
 
         Raises:
             Denial: there is none.
         """
         target = permit.asked.target
         try:
-            connection = await self._reaching.connect(
-                exchange.group, target, may_be_private=permit.decision.may_be_private
-            )
+            return await self._reaching.connect(exchange.group, target, may_be_private=permit.decision.may_be_private)
         except Unreachable as error:
             if error.is_forbidden:
                 raise denials.by_address(exchange.group, target, error.message) from None
             status = 504 if error.kind.endswith("timeout") else 502
             raise Denial(status, error.kind, error.message, outcome=error.kind) from None
-        _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connection)
-        return wire
 
     async def _forward(self, caller: Answering, exchange: Exchange, permit: Permit) -> None:
         """Carry a request and its answer."""
@@ -277,23 +285,39 @@ class Way:
     async def _tunnel(self, caller: Caller, exchange: Exchange, permit: Permit) -> None:
         if not isinstance(caller.wire, Wire):
             raise denials.malformed("there is no tunnel within a tunnel")
-        host = await self._reached(exchange, permit)
+        connection = await self._connected(exchange, permit)
         try:
             exchange.status = 200
             await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
+            # The agent has its answer; until it says something there is time for the rest.
+            host = await _wired(connection)
+        except BaseException:
+            connection.close()
+            raise
+        # Only the audit wants to know who it is: not before the first words have gone through.
+        knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
+        try:
             tunnel = Tunnel(permit, self._idle)
             exchange.carried = tunnel.carried
             # What was sent before the answer belongs to the tunnel; no request is read from this connection any more.
             await tunnel.run(caller.wire, host, caller.http.trailing_data[0])
             exchange.outcome = tunnel.carried.outcome
         finally:
+            knowing.cancel()
+            _know(caller, exchange)
             host.close()
 
 
-def _session(caller: Answering, group: str) -> str:
-    """Return whose connection it is, an empty text where that can't be told."""
+async def _wired(connection: socket.socket) -> Wire:
+    _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connection)
+    return wire
+
+
+def _know(caller: Answering, exchange: Exchange) -> None:
+    """Find out whose connection it is, where that can be told, while the one who made it is there."""
     transport = caller.wire.transport if isinstance(caller, Caller) and isinstance(caller.wire, Wire) else None
-    return session_of(transport.get_extra_info("socket"), group) if transport is not None else ""
+    if transport is not None and exchange.group and not exchange.session:
+        exchange.session = session_of(transport.get_extra_info("socket"), exchange.group)
 
 
 def _nobody_waits() -> None:
