@@ -186,6 +186,7 @@ class Provisioner:
                 "uid": group.uid,
                 "group": group.folder,
                 "endpoints": self._endpoints(group, known.get(group.id, DEFAULT)),
+                **self._known_outside(group),
             }
             for group in groups
         ]
@@ -196,6 +197,10 @@ class Provisioner:
             "secrets": msgspec.to_builtins(secrets),
         }
         write_atomically(AGENTS_FILE, json.dumps(published) + "\n", mode=0o644)
+
+    def _known_outside(self, group: AgentGroup) -> dict[str, str]:
+        """Return what a gateway outside has to know of a group; without one nobody reads it."""
+        return {} if self._config.gateway.onecli is None else {"id": group.id, "name": group.name}
 
     def _endpoints(self, group: AgentGroup, configuration: GroupConfiguration) -> list[str]:
         servers = [server.url.partition("/")[0] for server in configuration.mcp_servers if server.url]

@@ -76,6 +76,13 @@ class AgentService:
         """Called where a group's rows are deleted, before they are."""
         self.ended: Callable[[], object] = lambda: None
         """Called when they are."""
+        self.told_gateway: Callable[[], object] = lambda: None
+        """Called when the gateway knows other agents or rules than before."""
+        self._open: frozenset[str | None] = frozenset()
+
+    def goes_out(self, folder: str) -> bool:
+        """Tell whether a rule lets a group's agents go anywhere beyond their endpoints."""
+        return None in self._open or folder in self._open
 
     async def publish(self, published: Published) -> None:
         """Use another runner tree or image from each session's next start on; also repairs what was lost."""
@@ -84,6 +91,7 @@ class AgentService:
             # Read with the lock: a group that is made meanwhile would be taken for one that has gone.
             everything = await self._all()
             changed = await asyncio.to_thread(self._write_all, everything)
+            self._gateway_knows(everything)
             if changed or await asyncio.to_thread(self._units.unread):
                 await self._reload()
 
@@ -333,6 +341,11 @@ class AgentService:
             everything.rules,
             everything.secrets,
         )
+        self._gateway_knows(everything)
+
+    def _gateway_knows(self, everything: "_Everything") -> None:
+        self._open = frozenset(rule.group for rule in everything.rules if rule.action != "deny")
+        self.told_gateway()
 
     async def _all(self) -> "_Everything":
         return await self._database.run(_everything)

@@ -32,6 +32,7 @@ class _Hold(Parameters, frozen=True):
     scheme: Annotated[str, msgspec.Meta(pattern=r"\Ahttps?\Z")] | None = None
     method: Annotated[str, msgspec.Meta(pattern=r"\A[A-Z][A-Z-]{0,19}\Z")] | None = None
     path: Annotated[str, msgspec.Meta(max_length=16 * KIB)] | None = None
+    outside: _Text | None = None
 
     def request(self) -> HeldRequest:
         """Return what is asked about."""
@@ -47,6 +48,7 @@ class _Hold(Parameters, frozen=True):
             path=self.path,
             preview=self.preview,
             seconds=self.seconds,
+            outside=self.outside,
         )
 
 

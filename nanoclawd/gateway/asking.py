@@ -39,7 +39,9 @@ _AWAY: Final = ("io.nanoclaw.Requests.Unavailable", "io.nanoclaw.Requests.Intern
 type Outcome = Literal["asked", "allowed", "denied", "expired", "unreachable", "crowded"]
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True):
+    """What became of it: see io.nanoclaw.Requests."""
+
     outcome: Outcome
     approval: Annotated[str, msgspec.Meta(max_length=100)] = ""
     until: float | None = None
@@ -113,11 +115,21 @@ class Approver:
             if not self._held[group]:
                 del self._held[group]
 
-    async def _ask(self, permit: Permit, preview: bytes) -> _Answer:
-        """Ask until there is an answer, or the time is over."""
+    async def _ask(self, permit: Permit, preview: bytes) -> Answer:
+        return await self.put(_call(permit, preview), self._seconds)
+
+    async def put(self, call: dict[str, Any], seconds: float) -> Answer:
+        """Put a question until there is an answer, or the time is over.
+
+        Args:
+            call: the parameters of io.nanoclaw.Requests.Hold, without ``seconds``.
+            seconds: somebody has so long to decide.
+
+        Raises:
+            Denial: nobody could be asked.
+        """
         loop = asyncio.get_running_loop()
-        ends = loop.time() + self._seconds
-        call = _call(permit, preview)
+        ends = loop.time() + seconds
         pause = _FIRST_PAUSE_SECONDS
         try:
             async with asyncio.timeout_at(ends + _LATE_SECONDS):
@@ -138,7 +150,7 @@ class Approver:
                 retry_after=_RETRY_SECONDS,
             ) from None
 
-    async def _asked(self, call: dict[str, Any]) -> _Answer:
+    async def _asked(self, call: dict[str, Any]) -> Answer:
         """Ask once.
 
         Raises:
@@ -176,13 +188,13 @@ def _call(permit: Permit, preview: bytes) -> dict[str, Any]:
     }
 
 
-def _answer(frame: bytes) -> _Answer:
+def _answer(frame: bytes) -> Answer:
     try:
         reply = msgspec.json.decode(frame[:-1], type=_Reply)
         if reply.error in _AWAY:
             raise _AwayError(reply.error)
         if not reply.error:
-            return msgspec.convert(reply.parameters, _Answer)
+            return msgspec.convert(reply.parameters, Answer)
     except msgspec.MsgspecError:
         pass
     raise Denial(
@@ -190,7 +202,7 @@ def _answer(frame: bytes) -> _Answer:
     )
 
 
-def _denied(permit: Permit, answer: _Answer, seconds: float) -> Denial:
+def _denied(permit: Permit, answer: Answer, seconds: float) -> Denial:
     asked = permit.asked
     what = f"the connection to {asked.target}" if asked.is_tunnel else f"{asked.method} to {asked.target}"
     held = f"{permit.decision.rule} held {what}"

@@ -9,6 +9,9 @@ from nanoclawd.egress.rules import DEFAULT_PORTS, Asked, Decision
 from nanoclawd.egress.targets import Target
 
 PROXY: Final = "nanoclaw"
+AWAY_SECONDS: Final = 10
+"""What a client is told to wait while the gateway outside is away."""
+
 _JSON: Final = b"application/json"
 
 
@@ -81,6 +84,8 @@ _ERRORS: Final = {
     "address_not_allowed": "destination_ip_prohibited",
     "bad_request": "http_request_error",
     "broke_off": "connection_terminated",
+    "onecli_away": "destination_unavailable",
+    "onecli_refused": "destination_unavailable",
     "answer_too_large": "http_response_body_size",
     "certificate": "tls_certificate_error",
     "tls": "tls_protocol_error",
@@ -111,6 +116,18 @@ def by_address(group: str, target: Target, words: str) -> Denial:
     )
 
 
+def away(message: str) -> Denial:
+    """Return the answer while the gateway outside is away."""
+    return Denial(
+        503,
+        "onecli_away",
+        f"{message}. It is tried again all the time; ask again later",
+        outcome="away",
+        brief="Service Unavailable: OneCLI is away; nanoclaw tries again",
+        retry_after=AWAY_SECONDS,
+    )
+
+
 def malformed(message: str, status: int = 400) -> Denial:
     """Return the answer to what can't be read, or read in one way only."""
     return Denial(status, "bad_request", message, outcome="malformed")
@@ -118,7 +135,7 @@ def malformed(message: str, status: int = 400) -> Denial:
 
 def _ask(asked: Asked, decision: Decision) -> str:
     """Return how the agent itself can have its owner asked; a rule that denies is the owner's word already."""
-    return "" if decision.rule is not None else f". You can ask for it: ncl egress request {_named(asked.target)}"
+    return "" if decision.rule is not None else f"; you can ask for it: ncl egress request {_named(asked.target)}"
 
 
 def _command(group: str, target: Target) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import time
 from typing import Final
 
@@ -10,6 +9,7 @@ import h11
 
 from nanoclawd import paths
 from nanoclawd.egress.rules import Asked, decide, may_be_allowed
+from nanoclawd.egress.secrets import for_host
 from nanoclawd.egress.targets import Target
 from nanoclawd.gateway import denials
 from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES, Approver
@@ -20,9 +20,10 @@ from nanoclawd.gateway.door.http2 import GroupStreams, StreamCaller, Streams
 from nanoclawd.gateway.door.injection import Charged
 from nanoclawd.gateway.door.inside import Door
 from nanoclawd.gateway.exchange import Exchange
-from nanoclawd.gateway.forwarding import Forwarding, Onward, Refused, announced, cleaned
+from nanoclawd.gateway.forwarding import Forwarding, Onward, ProxyRefused, Refused, announced, cleaned
 from nanoclawd.gateway.leaving import leaving
 from nanoclawd.gateway.limits import Limits, check_sent
+from nanoclawd.gateway.onecli.through import Through, token_refused
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.policy import Agent, AgentDirectory
 from nanoclawd.gateway.reaching import Reaching, Unreachable
@@ -53,8 +54,10 @@ class Way:
         reaching: Reaching | None = None,
         door: Door | None = None,
         approver: Approver | None = None,
+        through: Through | None = None,
     ) -> None:
         self._agents = agents
+        self._through = through
         self._approver = approver or Approver(paths.REQUESTS_SOCKET)
         self._limits = Limits()
         self._idle = idle
@@ -236,41 +239,58 @@ class Way:
         finally:
             self._waiting.discard(task)
 
-    async def _reached(self, exchange: Exchange, permit: Permit) -> Wire:
-        """Return a connection to the host; raises as :meth:`_connected`."""
-        return await _wired(await self._connected(exchange, permit))
-
-    async def _connected(self, exchange: Exchange, permit: Permit) -> socket.socket:
-        """Return a connected socket.
+    async def _reached(self, exchange: Exchange, permit: Permit) -> tuple[Wire, bytes]:
+        """Return a connection to the host; or one to OneCLI's proxy, with our authorization there, for plain http.
 
         Raises:
             Denial: there is none.
         """
-        target = permit.asked.target
+        target, may_be_private = permit.asked.target, permit.decision.may_be_private
+        through = self._way_through(permit)
         try:
-            return await self._reaching.connect(exchange.group, target, may_be_private=permit.decision.may_be_private)
+            if through is not None:
+                # What is no agent's to reach is not asked of OneCLI either.
+                await self._reaching.look(exchange.group, target, may_be_private=may_be_private)
+                is_plain = not exchange.is_tunnel and exchange.inside is None
+                return await through.reach(permit.agent, target, is_plain=is_plain)
+            connection = await self._reaching.connect(exchange.group, target, may_be_private=may_be_private)
         except Unreachable as error:
             if error.is_forbidden:
                 raise denials.by_address(exchange.group, target, error.message) from None
             status = 504 if error.kind.endswith("timeout") else 502
             raise Denial(status, error.kind, error.message, outcome=error.kind) from None
+        _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connection)
+        return wire, b""
+
+    def _way_through(self, permit: Permit) -> Through | None:
+        """Return OneCLI's way to a host, None where there is none or one of our own secrets may go there: that is not
+        for anybody else to see.
+        """
+        if self._through is None:
+            return None
+        agent, asked = permit.agent, permit.asked
+        own = any(for_host(self._agents.secrets_of(agent), agent.group, asked.scheme, asked.target))
+        return None if own else self._through
 
     async def _forward(self, caller: Answering, exchange: Exchange, permit: Permit) -> None:
         """Carry a request and its answer."""
+        through = self._way_through(permit)
         names = {name for name, _ in exchange.request.headers}
         if not names & {b"content-length", b"transfer-encoding"}:
             await caller.body(self._idle)  # says that there is none
         while True:
             charged = await self._charged(exchange, permit)
-            wire = await self._reached(exchange, permit)
+            wire, authorization = await self._reached(exchange, permit)
             line: Line = wire
             try:
                 if self._door is not None and exchange.inside is not None:
-                    line = await self._door.host(wire, exchange.inside)
-                onward = Onward(line, exchange.authority, permit, self._idle)
+                    line = await self._door.host(wire, exchange.inside, is_outside=through is not None)
+                onward = Onward(line, exchange.authority, permit, self._idle, authorization)
                 await Forwarding(caller, onward, charged, exchange).run(exchange.request)
             except Refused:
                 continue
+            except ProxyRefused:
+                raise token_refused(through, permit.agent) from None
             finally:
                 line.close()
             return
@@ -285,18 +305,12 @@ class Way:
     async def _tunnel(self, caller: Caller, exchange: Exchange, permit: Permit) -> None:
         if not isinstance(caller.wire, Wire):
             raise denials.malformed("there is no tunnel within a tunnel")
-        connection = await self._connected(exchange, permit)
-        try:
-            exchange.status = 200
-            await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
-            # The agent has its answer; until it says something there is time for the rest.
-            host = await _wired(connection)
-        except BaseException:
-            connection.close()
-            raise
+        host, _ = await self._reached(exchange, permit)
         # Only the audit wants to know who it is: not before the first words have gone through.
         knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
         try:
+            exchange.status = 200
+            await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
             tunnel = Tunnel(permit, self._idle)
             exchange.carried = tunnel.carried
             # What was sent before the answer belongs to the tunnel; no request is read from this connection any more.
@@ -306,11 +320,6 @@ class Way:
             knowing.cancel()
             _know(caller, exchange)
             host.close()
-
-
-async def _wired(connection: socket.socket) -> Wire:
-    _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connection)
-    return wire
 
 
 def _know(caller: Answering, exchange: Exchange) -> None:

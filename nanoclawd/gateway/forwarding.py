@@ -31,6 +31,7 @@ _CONTINUE: Final = 100
 _SWITCHING: Final = 101
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
+_PROXY_UNAUTHORIZED: Final = 407
 
 
 class Counted(Protocol):
@@ -68,16 +69,22 @@ class Onward:
         authority: as the Host header says it.
         permit: allows it.
         idle: seconds after which a side that says nothing, or takes nothing, is given up.
+        authorization: of us at a proxy that the wire is connected to; the request says whereto it goes from there.
     """
 
     wire: Line
     authority: str
     permit: Permit
     idle: float
+    authorization: bytes = b""
 
 
 class Refused(Exception):  # noqa: N818  # an answer, not a fault
     """The host does not take the access token, nothing of its answer went on, and there may be another token."""
+
+
+class ProxyRefused(Exception):  # noqa: N818  # an answer, not a fault
+    """The proxy on the way does not take our authorization; nothing of its answer went on."""
 
 
 class Forwarding:
@@ -97,6 +104,7 @@ class Forwarding:
         self._wire = onward.wire
         self._authority = onward.authority.encode()
         self._charged = charged
+        self._authorization = onward.authorization
         self._counted = counted
         self._idle = onward.idle
         self._host = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_ANSWER_HEAD_BYTES)
@@ -112,6 +120,7 @@ class Forwarding:
         Raises:
             Denial: the host does not answer as one does.
             Refused: ask again, with another token.
+            ProxyRefused: the proxy on the way did not take it.
             ConnectionError: either side has gone in the middle of an answer.
             TimeoutError: the caller does not read.
         """
@@ -126,7 +135,11 @@ class Forwarding:
             headers.append((b"Connection", b"close"))
         if chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))
-        await self._tell(h11.Request(method=request.method, target=self._charged.path.encode(), headers=headers))
+        target = self._charged.path.encode()
+        if self._authorization:
+            headers.append((b"Proxy-Authorization", self._authorization))
+            target = b"http://" + self._authority + target
+        await self._tell(h11.Request(method=request.method, target=target, headers=headers))
         if not self._has_body:
             await self._tell(h11.EndOfMessage())
             await self._answer()
@@ -237,6 +250,9 @@ class Forwarding:
 
     async def _pass_head(self, event: h11.Response) -> None:
         headers, reason = self._seen(event), bytes(event.reason)
+        if self._authorization and event.status_code == _PROXY_UNAUTHORIZED:
+            # What is between us and the proxy is none of the agent's business.
+            raise ProxyRefused
         renew = self._charged.renew if event.status_code == _UNAUTHORIZED else None
         if renew is not None and renew() and not self._has_body:
             raise Refused

@@ -37,11 +37,17 @@ _METHODS = frozenset({"GET", "POST"})
 
 
 class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An agent group as the daemon publishes it; ``uid`` is the one inside its containers."""
+    """An agent group as the daemon publishes it; ``uid`` is the one inside its containers.
+
+    Attributes:
+        id: its own id, and ``name`` what people call it: published where a gateway outside has to know it.
+    """
 
     uid: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
     group: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?\Z")]
     endpoints: Annotated[tuple[EndpointName, ...], msgspec.Meta(max_length=100)]
+    id: Annotated[str, msgspec.Meta(pattern=r"\A(?:[a-z0-9][a-z0-9-]{0,49})?\Z")] = ""
+    name: Annotated[str, msgspec.Meta(max_length=255)] = ""
 
 
 class _AgentsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,6 +130,18 @@ class AgentDirectory:
             raise Refusal(403, "unknown_caller", f"uid {host_uid} belongs to no agent group")
         return agent
 
+    def everyone(self) -> tuple[Agent, ...]:
+        """Return all agent groups.
+
+        Raises:
+            Refusal: no usable file.
+        """
+        try:
+            self._refresh()
+        except Unavailable as error:
+            raise Refusal(503, "gateway_unavailable", error.message, retry=True) from error
+        return tuple(self._by_uid.values())
+
     def rules_of(self, agent: Agent) -> tuple[Rule, ...]:
         """Return the rules of a group and of all groups, as they were when an agent was found last."""
         return self._rules.get(agent.group, ())
@@ -169,7 +187,7 @@ class AgentDirectory:
             os.close(file)
         try:
             published = msgspec.json.decode(content, type=_AgentsFile)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Unavailable(f"{self._path} cannot be used: {error}") from error
         by_uid = {agent.uid: agent for agent in published.agents}
         if len(by_uid) != len(published.agents):

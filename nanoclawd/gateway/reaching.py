@@ -69,9 +69,7 @@ class Reaching:
         Raises:
             Unreachable: there is none.
         """
-        found = await self._addresses(group, target)
-        if not may_be_private:
-            found = _on_the_internet(target, found)
+        found = await self.look(group, target, may_be_private=may_be_private)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await self._connecting(found[:_MAX_ADDRESSES])
@@ -82,6 +80,11 @@ class Reaching:
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+    async def look(self, group: str, target: Target, *, may_be_private: bool) -> _Found:
+        """Return the addresses that may be connected to; parameters and errors are those of :meth:`connect`."""
+        found = await self._addresses(group, target)
+        return found if may_be_private else _on_the_internet(target, found)
 
     async def _addresses(self, group: str, target: Target) -> list[tuple[Any, Any, int, str, Any]]:
         if is_address(target.host):

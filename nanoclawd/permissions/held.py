@@ -195,6 +195,8 @@ def _judged(connection: apsw.Connection, request: HeldRequest) -> tuple[Scope, s
         NotFound: the group or the rule has gone.
     """
     group = agent_groups.by_folder(connection, request.group)
+    if request.outside is not None:
+        return Scope(group.id, 0, request.host, request.port, request.method or ""), held_cards.OUTSIDE, None
     rule = rules.by_number(connection, request.rule).rule
     if rule.action != "ask" or rule.group not in (None, request.group):
         raise NotFound(f"rule {request.rule} does not ask about requests of {request.group} any more")

@@ -12,6 +12,9 @@ from nanoclawd.store.grants import Scope
 ONCE: Final = Option("Allow once", "once", "Allowed once")
 HOUR: Final = Option("Allow for an hour", "hour", "Allowed for an hour")
 DENY: Final = REJECT
+OUTSIDE: Final = "OneCLI"
+"""In the place of a rule, where the gateway outside holds a request: that has rules of its own."""
+
 
 _MAX_PATH_CHARACTERS: Final = 600
 _MAX_HOST_CHARACTERS: Final = 100
@@ -42,10 +45,10 @@ def new_request(action: str, request: HeldRequest, scope: Scope, rule: str) -> N
         lines.append("Nobody sees what is sent through this connection.")
     elif request.preview:
         lines += ["The body begins:", wording.quoted(request.preview, 1024)]
+    lines += ["", "Once: only this." if request.method else "Once: only this connection."]
+    if request.outside is None:
+        lines.append(f"For an hour: {whole}of {request.group} to {where}, as far as this rule asks about them.")
     lines += [
-        "",
-        "Once: only this." if request.method else "Once: only this connection.",
-        f"For an hour: {whole}of {request.group} to {where}, as far as this rule asks about them.",
         f"Nobody decides within {_lasting(request.seconds)}: it is refused.",
     ]
     named = wording.visible(request.host, _MAX_HOST_CHARACTERS)
@@ -54,8 +57,8 @@ def new_request(action: str, request: HeldRequest, scope: Scope, rule: str) -> N
         subject=request.id,
         title=f"{request.group} asks: {request.method or 'connect'} {named}",
         body="\n".join(lines),
-        options=(ONCE, HOUR, DENY),
-        payload=scope.payload(),
+        options=(ONCE, HOUR, DENY) if request.outside is None else (ONCE, DENY),
+        payload=scope.payload() if request.outside is None else {**scope.payload(), "outside": request.outside},
         agent_group_id=scope.agent_group_id,
         session_id=scope.session_id,
         seconds=request.seconds,

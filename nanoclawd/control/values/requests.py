@@ -21,6 +21,7 @@ class HeldRequest:
     path: str | None
     preview: str
     seconds: float
+    outside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,10 +43,22 @@ class Trust:
         self._authority = authority
         self._hosts = hosts
         self._directory = directory
-        self._client: ssl.SSLContext | None = None
+        self._outside = ""
+        self._clients: dict[str, ssl.SSLContext] = {}
         self._system: tuple[int, int, int] | None = None
-        self._written: tuple[frozenset[str], tuple[int, int, int] | None] | None = None
+        self._written: tuple[frozenset[str], tuple[int, int, int] | None, str] | None = None
         self._busy = asyncio.Lock()
+
+    def add(self, certificate: str) -> bool:
+        """Trust another authority, OneCLI's, in the place of its former one; tell whether that is news.
+
+        It is not trusted where OneCLI has no business: on our own connections to hosts.
+        """
+        if certificate == self._outside:
+            return False
+        self._outside = certificate
+        self._clients.clear()
+        return True
 
     async def publish(self) -> None:
         """Write the files anew where the hosts, or the machine's authorities, are others than before.
@@ -54,12 +66,12 @@ class Trust:
         Raises:
             OSError: they can't be written.
         """
-        wanted = (self._hosts(), _identity(system_bundle()))
+        wanted = (self._hosts(), _identity(system_bundle()), self._outside)
         if self._written == wanted:
             return
         async with self._busy:
             if self._written != wanted:
-                await asyncio.to_thread(self._write, wanted[0])
+                await asyncio.to_thread(self._write, wanted[0], wanted[2])
                 self._written = wanted
 
     async def server(self, host: str) -> ssl.SSLContext:
@@ -73,17 +85,20 @@ class Trust:
         async with self._busy:
             return await asyncio.to_thread(self._authority.context_for, host)
 
-    async def client(self) -> ssl.SSLContext:
-        """Return the gateway's TLS with hosts."""
+    async def client(self, *, is_outside: bool = False) -> ssl.SSLContext:
+        """Return the gateway's TLS with hosts; ``is_outside``: with hosts for which OneCLI answers."""
+        more = self._outside if is_outside else ""
         now = _identity(system_bundle())
-        if self._client is None or now != self._system:
+        if now != self._system:
+            self._clients.clear()
+            self._system = now
+        if more not in self._clients:
             async with self._busy:
-                if self._client is None or now != self._system:
-                    self._client = await asyncio.to_thread(_client_context)
-                    self._system = now
-        return self._client
+                if more not in self._clients:
+                    self._clients[more] = await asyncio.to_thread(_client_context, more)
+        return self._clients[more]
 
-    def _write(self, hosts: frozenset[str]) -> None:
+    def _write(self, hosts: frozenset[str], outside: str) -> None:
         own = self._authority.certificate(hosts)
         try:
             system = system_bundle().read_text(encoding="ascii", errors="replace")
@@ -91,13 +106,17 @@ class Trust:
             log.warning("the machine's certificate authorities cannot be read: %s", error.strerror)
             system = ""
         write_atomically(self._directory / "ca.pem", own)
-        write_atomically(self._directory / "bundle.pem", f"{system.rstrip()}\n{own}".lstrip())
+        write_atomically(self._directory / "bundle.pem", f"{system.rstrip()}\n{own}{outside}".lstrip())
 
 
-def _client_context() -> ssl.SSLContext:
+def _client_context(outside: str) -> ssl.SSLContext:
     # Verifies names and chains: its defaults.
     context = ssl.create_default_context(cafile=str(system_bundle()))
+    if outside:
+        context.load_verify_locations(cadata=outside)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # An authority of the operator's own may be made less carefully than those of the web; who vouches is what counts.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from nanoclawd.gateway.door.made import make_door
 from nanoclawd.gateway.door.vault import Vault
 from nanoclawd.gateway.egress import Way
 from nanoclawd.gateway.front import Front
+from nanoclawd.gateway.onecli.service import Service
+from nanoclawd.gateway.onecli.telling import Telling
 from nanoclawd.gateway.policy import AgentDirectory, SubordinateRange
 from nanoclawd.gateway.proxy import Proxy
 from nanoclawd.gateway.reaching import Reaching
@@ -30,6 +32,7 @@ FIRST_UID = 100_000
 MAIN_UID, OTHER_UID, STRANGER_UID = FIRST_UID + 1000, FIRST_UID + 1001, FIRST_UID + 1002
 MAX_BODY = 64 * 1024
 
+type Outside = Callable[[AgentDirectory, Door], AbstractAsyncContextManager[Service]]
 type Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -132,14 +135,19 @@ async def running(
     place: Path,
     reaching: Reaching | None = None,
     sealed: Mapping[str, Sealed] | None = None,
+    outside: Outside | None = None,
+    daemon_uid: int = -1,
 ) -> AsyncIterator[Running]:
     """A gateway that listens in a place until the block ends; it keeps its state and shows whom to trust there, too."""
     path, agents_file = place / "gateway.sock", place / "agents.json"
     agents, bounds = AgentDirectory(agents_file, ranges), config.gateway
-    async with Proxy(config, agents, Credentials({"api-key": KEY})) as proxy:
-        reaching = reaching or Reaching()
+    reaching = reaching or Reaching()
+    async with AsyncExitStack() as stack:
         door = await make_door(agents, Vault(sealed or {}), reaching, place / "state", place / "trust")
-        way = Way(agents, bounds.egress_idle, reaching, door)
+        served = await stack.enter_async_context(outside(agents, door)) if outside else None
+        told = Telling(served.link, daemon_uid) if served else None
+        proxy = await stack.enter_async_context(Proxy(config, agents, Credentials({"api-key": KEY}), told))
+        way = Way(agents, bounds.egress_idle, reaching, door, through=served.through if served else None)
         server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
         listener = await asyncio.get_running_loop().create_unix_server(server, str(path))
         path.chmod(0o666)
@@ -149,6 +157,8 @@ async def running(
             yield found
         finally:
             listener.close()
+            if served:
+                served.link.end()
             await server.shutdown(0.1)
             way.close()
 
