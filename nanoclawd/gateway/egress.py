@@ -37,6 +37,8 @@ from nanoclawd.journal import about
 _PREVIEW_SECONDS: Final = 2.0
 """The beginning of a body that is to be shown has so long to come."""
 
+_KNOWING_SECONDS: Final = 0.003
+
 type Answering = Caller | StreamCaller
 
 log = logging.getLogger(__name__)
@@ -115,6 +117,7 @@ class Way:
         try:
             await self._answer(caller, exchange)
         except Denial as denial:
+            _know(caller, exchange)
             exchange.outcome, exchange.status = denial.outcome, denial.status
             await caller.deny(denial, exchange.accept)
             return False
@@ -146,11 +149,10 @@ class Way:
             agent = self._agents.find(exchange.uid)
             exchange.group = agent.group
             asked = exchange.read()
-            exchange.session = exchange.session or _session(caller, agent.group)
             if isinstance(caller, Caller) and self._is_inside(agent, asked):
                 await self._look_inside(caller, exchange, asked)
                 return
-            permit = Permit(self._agents, exchange.uid, asked, exchange.session)
+            permit = Permit(self._agents, exchange.uid, asked)
         except Refusal as refusal:
             self._refusals.write(exchange.uid, exchange.group or None, refusal)
             raise _as_denial(refusal) from None
@@ -158,6 +160,10 @@ class Way:
         exchange.rule = decision.rule.id if decision.rule is not None else 0
         if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
+        if decision.asks or not asked.is_tunnel:
+            # Of a tunnel that is allowed it is found when the agent has its answer.
+            _know(caller, exchange)
+            permit.session = exchange.session
         self._limits.enter(permit)
         check_sent(permit, announced(exchange.request))
         try:
@@ -201,6 +207,7 @@ class Way:
         task = asyncio.current_task()
         if self._door is None or task is None:
             raise RuntimeError("it is served by a task, at a door")
+        _know(caller, exchange)
         exchange.status = 200
         await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         secure = await self._door.welcome(caller, target)
@@ -333,6 +340,8 @@ class Way:
         if not isinstance(caller.wire, Wire):
             raise denials.malformed("there is no tunnel within a tunnel")
         host, _ = await self._reached(exchange, permit)
+        # Only the audit wants to know who it is: not before the first words have gone through.
+        knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
         try:
             exchange.status = 200
             await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
@@ -342,13 +351,16 @@ class Way:
             await tunnel.run(caller.wire, host, caller.http.trailing_data[0])
             exchange.outcome = tunnel.carried.outcome
         finally:
+            knowing.cancel()
+            _know(caller, exchange)
             host.close()
 
 
-def _session(caller: Answering, group: str) -> str:
-    """Return whose connection it is, an empty text where that can't be told."""
+def _know(caller: Answering, exchange: Exchange) -> None:
+    """Find out whose connection it is, where that can be told, while the one who made it is there."""
     transport = caller.wire.transport if isinstance(caller, Caller) and isinstance(caller.wire, Wire) else None
-    return session_of(transport.get_extra_info("socket"), group) if transport is not None else ""
+    if transport is not None and exchange.group and not exchange.session:
+        exchange.session = session_of(transport.get_extra_info("socket"), exchange.group)
 
 
 def _nobody_waits() -> None:
