@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ from nanoclawd.core.backends.agents import agent_calls
 from nanoclawd.errors import ConfigError, NanoclawError
 from nanoclawd.journal import Event, about, configure, install_crash_policy
 from nanoclawd.paths import CONFIG_FILE, DEFAULT_STATE_ROOT, StatePaths
+from nanoclawd.undumpable import be_undumpable
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,11 @@ EXIT_FAILED = 1
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: systemd shows it by that name."""
 
-_PR_SET_DUMPABLE = 4
-
 
 def main() -> None:
     """Run the daemon until SIGTERM."""
     arguments = _parse()
-    _be_undumpable()
+    be_undumpable()
     os.umask(0o027)
     configure("nanoclawd")
     try:
@@ -102,11 +100,6 @@ async def _feed_watchdog() -> None:
     while interval:
         daemon.notify("WATCHDOG=1")
         await asyncio.sleep(interval)
-
-
-def _be_undumpable() -> None:
-    """No other process of this uid may read the daemon's memory or trace it (prctl(2), PR_SET_DUMPABLE)."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ _RATE: Final = re.compile(r"([1-9][0-9]{0,5})/(s|sec|m|min|h|hour)", re.ASCII)
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,8})([KMG]?)(?:i?B)?", re.ASCII)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3}
 _PORT: Final = re.compile(r"(.*?):([0-9]{1,5})", re.ASCII)
+_NARROWER: Final = {
+    "allow": "ncl egress allow GROUP '*.NAME'",
+    "ask": "ncl egress ask GROUP '*.NAME'",
+    "deny": "ncl egress deny GROUP '*.NAME'",
+}
 _SCHEMES: Final = {"http": HTTP_PORT, "https": HTTPS_PORT}
 
 
@@ -101,6 +106,39 @@ class EgressRules:
         log.info("%s wrote egress %s for %s", by, found.rule, found.rule.group or "all groups")
         return found, before
 
+    async def about(self, group: str, host: str) -> Target:
+        """Return the host that a group's agent wants to reach, if somebody can be asked about it.
+
+        Raises:
+            NotFound: there is no such group.
+            InvalidName: it is no host, or not one that an agent may ask for.
+            Refused: the rules say something about it already.
+        """
+        target = _wanted(host)
+        await self._database.run(_check_undecided, group, target)
+        return target
+
+    async def grant(self, group: str, host: str, lasting: str, by: str) -> EgressRow:
+        """Let a group's agent reach a host that it has asked for, and somebody has allowed.
+
+        Args:
+            group: its name or id.
+            host: as :meth:`about` takes it.
+            lasting: how long, like ``30m``; empty: for ever.
+            by: who asked.
+
+        Raises:
+            NotFound, InvalidName, Refused: as :meth:`about`; the rules may have changed since then.
+            TooLarge: there are too many rules.
+            Unavailable: it is written, and could not be published; the next change does it.
+        """
+        target = _wanted(host)
+        wanted = NewRule(None, "allow", target.host, _port_of(host, target), expires_at=_expiry(lasting))
+        found = await self._database.run(_grant, group, target, wanted, by)
+        await self._agents.publish_egress()
+        log.info("%s was given egress %s", by, found.rule)
+        return found
+
     async def remove(self, number: int, by: str) -> EgressRow:
         """Take a rule away, and end what it allowed.
 
@@ -154,7 +192,7 @@ def read(wish: Wish, action: str) -> NewRule:
             raise Refused(
                 "methods and paths of https are seen of hosts that a rule names only, not of every host: each of them"
                 " would have to be looked into",
-                hint=f"ncl egress {action} GROUP '*.NAME'",
+                hint=_NARROWER[action],
             )
         # Of every host only plain http can be meant; the rule must not touch https.
         port = port or HTTP_PORT
@@ -200,6 +238,31 @@ def read_request(text: str, method: str | None = None) -> Asked:
         return Asked(parse_authority(text, HTTPS_PORT), (method or "GET").upper(), "/", "https")
     except BadTarget as error:
         raise InvalidName(str(error)) from None
+
+
+def _wanted(text: str) -> Target:
+    """Return what an agent may ask for: one host on the internet, as far as that can be told.
+
+    Raises:
+        InvalidName: it is something else.
+    """
+    scheme, found, rest = text.partition("://")
+    port = _SCHEMES.get(scheme.lower()) if found else HTTPS_PORT
+    named = rest.partition("/")[0] if found else text
+    if port is None:
+        raise InvalidName(f"{text[:80]!r} begins with neither http:// nor https://")
+    try:
+        target = parse_authority(named, port)
+    except BadTarget as error:
+        raise InvalidName(str(error)) from None
+    if is_address(target.host) and (words := special(target.host)):
+        raise InvalidName(f"{target.host} is {words}: that is for the owner to allow, unasked")
+    return target
+
+
+def _port_of(text: str, target: Target) -> int | None:
+    """Return the port of a rule: none where an agent has named neither a port nor a scheme."""
+    return target.port if "://" in text or _PORT.fullmatch(text) else None
 
 
 def _read_host(text: str) -> tuple[str, int | None, str]:
@@ -261,6 +324,29 @@ def _size(text: str) -> int | None:
 def _put(connection: apsw.Connection, group: str, wanted: NewRule, by: str) -> tuple[EgressRow, int | None]:
     group_id = None if group == ALL else resolve.group(connection, group).id
     return rows.put(connection, replace(wanted, agent_group_id=group_id), by)
+
+
+def _grant(connection: apsw.Connection, group: str, target: Target, wanted: NewRule, by: str) -> EgressRow:
+    group_id = _check_undecided(connection, group, target)
+    return rows.put(connection, replace(wanted, agent_group_id=group_id), by)[0]
+
+
+def _check_undecided(connection: apsw.Connection, group: str, target: Target) -> str:
+    """See to it that no rule speaks of a host already, and return the group's id.
+
+    Raises:
+        Refused: one does. What denies is the owner's word, and what asks needs no other permission.
+    """
+    found = resolve.group(connection, group)
+    rules = [row.rule for row in rows.listed(connection, found.folder)]
+    decision = decide(rules, found.folder, Asked(target, "GET", "/", "https"), time.time())
+    if decision.allowed:
+        raise Refused(f"{target} is allowed already: {decision.reason}")
+    if decision.asks:
+        raise Refused(f"nobody has to be asked beforehand: {decision.reason}")
+    if decision.rule is not None:
+        raise Refused(f"{decision.reason}: that is the owner's word, which a request does not change")
+    return found.id
 
 
 def _listed(connection: apsw.Connection, group: str | None) -> list[EgressRow]:

@@ -42,7 +42,8 @@ _ASKING: Final = """
 
 `ncl` is the appliance's own program: `ncl --help` tells what it can. What only reads is answered at once; what changes
 something is asked of a person first, and you are told as a message what came of it.
-Packages and MCP servers that you lack: the tools `install_packages` and `add_mcp_server`. Say why.
+Packages and MCP servers that you lack: the tools `install_packages` and `add_mcp_server`. Hosts that you are refused:
+`request_access`. Say why.
 """
 
 _KEYS: Final = """

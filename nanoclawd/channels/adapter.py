@@ -19,6 +19,7 @@ from nanoclawd.routing.event import Click, InboundEvent
 from nanoclawd.sessions.ports import Delivered, Outgoing, Progress, Undelivered
 
 ENTRY_POINTS = "nanoclawd.channels"
+_NO_KEYS = "this channel does not encrypt what is said: it has no keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,20 @@ class ChannelAdapter(Protocol):
     async def chat_name(self, platform_id: str) -> str | None:
         """Return a chat's shown name, or None."""
 
+    async def export_keys(self, passphrase: str) -> bytes:
+        """Return the keys that decrypt what was said so far, as a file of the platform's own form.
+
+        Raises:
+            Refused: it does not encrypt.
+        """
+
+    async def import_keys(self, content: bytes, passphrase: str) -> int:
+        """Learn keys from such a file; return how many were new.
+
+        Raises:
+            Refused: it does not encrypt, the passphrase is wrong, or it is no such file.
+        """
+
 
 class BaseAdapter:
     """The optional half of an adapter, as a platform without those features has it."""
@@ -308,6 +323,16 @@ class BaseAdapter:
         """The platform has no names."""
         del platform_id
         return None
+
+    async def export_keys(self, passphrase: str) -> bytes:
+        """The platform does not encrypt."""
+        del passphrase
+        raise Refused(_NO_KEYS)
+
+    async def import_keys(self, content: bytes, passphrase: str) -> int:
+        """The platform does not encrypt."""
+        del content, passphrase
+        raise Refused(_NO_KEYS)
 
 
 class AdapterFactory(Protocol):

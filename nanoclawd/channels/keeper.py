@@ -15,7 +15,7 @@ from nanoclawd.channels.attempts import Attempts
 from nanoclawd.channels.bounded import bounded
 from nanoclawd.channels.guard import GuardedInbound
 from nanoclawd.channels.words import in_words, one_line
-from nanoclawd.errors import InvalidName, NanoclawError, Unavailable
+from nanoclawd.errors import InvalidName, NanoclawError, Refused, Unavailable
 from nanoclawd.journal import Event, about
 
 log = logging.getLogger(__name__)
@@ -200,11 +200,18 @@ class ChannelKeeper:
             log.exception("channel %s cannot say whom it reaches", self.name, extra=about(channel=self.name))
             return True
 
-    async def ask[Answer](self, question: Callable[[ChannelAdapter], Awaitable[Answer]]) -> Answer:
-        """Return the adapter's answer.
+    async def ask[Answer](
+        self,
+        question: Callable[[ChannelAdapter], Awaitable[Answer]],
+        *,
+        seconds: float | None = None,
+        refusable: bool = False,
+    ) -> Answer:
+        """Return the adapter's answer, within the pace's time unless it is said how long it may take.
 
         Raises:
             Unavailable: the channel is down, or it failed or took too long.
+            Refused: it is ``refusable``, and the adapter refuses it.
         """
         adapter = self.adapter
         if adapter is None:
@@ -214,8 +221,10 @@ class ChannelKeeper:
             return await question(adapter)
 
         try:
-            return await bounded(call(), self._pace.call, f"channel {self.name}")
+            return await bounded(call(), seconds or self._pace.call, f"channel {self.name}")
         except Exception as error:
+            if refusable and isinstance(error, Refused):
+                raise
             raise Unavailable(f"channel {self.name}: {in_words(error)}") from error
 
     async def _keep(self, inbound: Inbound) -> None:

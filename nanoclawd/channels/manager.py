@@ -35,6 +35,8 @@ from nanoclawd.errors import InvalidName, NotFound
 _FOR_TESTS: Final = frozenset({"loopback"})
 _AFTER_MENDING: Final = "sudoedit /etc/nanoclawd/config.yaml && sudo systemctl restart nanoclawd"
 _NOTHING: Final = Capabilities()
+_KEYS_SECONDS: Final = 50.0
+"""Many thousands of them, and a passphrase that takes its time, on a small machine."""
 
 
 class ChannelManager:
@@ -243,6 +245,18 @@ class ChannelManager:
         found = await self._ask(name, lambda adapter: adapter.conversations())
         usable = (one for one in found if isinstance(one, Conversation) and is_storable(one.platform_id))
         return tuple(replace(one, name=presentable(one.name)) for one in usable)
+
+    async def export_keys(self, name: str, passphrase: str) -> bytes:
+        """Return a channel's keys as a file; raises as :meth:`open_dm`, and Refused where it does not encrypt."""
+        keeper = self._keeper(name)
+        return await keeper.ask(lambda adapter: adapter.export_keys(passphrase), seconds=_KEYS_SECONDS, refusable=True)
+
+    async def import_keys(self, name: str, content: bytes, passphrase: str) -> int:
+        """Have a channel learn keys from a file; return how many were new. Raises as :meth:`export_keys`."""
+        keeper = self._keeper(name)
+        return await keeper.ask(
+            lambda adapter: adapter.import_keys(content, passphrase), seconds=_KEYS_SECONDS, refusable=True
+        )
 
     async def chat_name(self, name: str, platform_id: str) -> str | None:
         """Return a chat's shown name, if the platform tells it; raises as :meth:`open_dm`."""

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -89,6 +90,11 @@ class TerminalFiles:
             return str(path.relative_to(self._root)), path.stat().st_size
         except FileNotFoundError:
             raise NotFound("this file has not been uploaded, or is gone: upload it again") from None
+
+    def forget(self, user: str, upload: str) -> None:
+        """Have an upload be gone, if it is there."""
+        with suppress(OSError):
+            (self._root / _hashed(user) / _UP / _hashed(upload)).unlink()
 
     async def fetch(self, reference: str) -> AsyncIterator[bytes]:
         """Give an upload's content.

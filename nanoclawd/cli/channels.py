@@ -1,11 +1,13 @@
 """``ncl channels``: adding an account, and looking after it."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-from nanoclawd.cli import credentials, forms, logs, outcome, show
+from nanoclawd.cli import credentials, files, forms, logs, outcome, show
 from nanoclawd.cli.clean import clean_line
 from nanoclawd.cli.client import Client, socket_path
 from nanoclawd.cli.outcome import CommandError
@@ -101,6 +103,11 @@ def show_one(given: argparse.Namespace) -> int:
     return outcome.OK
 
 
+def keys(given: argparse.Namespace) -> int:
+    """Save a channel's keys in a file, or have it learn those of one."""
+    return _export_keys(given) if given.what == "export" else _import_keys(given)
+
+
 def types(given: argparse.Namespace) -> int:
     """Print the types of channels that can be added."""
     with Client(socket_path(given.socket)) as client:
@@ -117,6 +124,42 @@ def read_logs(given: argparse.Namespace) -> int:
     with Client(socket_path(given.socket)) as client:
         name = client.call("Channels.Show", channel=given.channel)["channel"]["name"]
     return logs.follow(given, [f"NANOCLAW_CHANNEL={name}", *logs.of_services("nanoclawd", "nanoclaw-credentials")])
+
+
+def _export_keys(given: argparse.Namespace) -> int:
+    path = Path(given.file).expanduser()
+    if path.exists():
+        raise CommandError(outcome.REFUSED, f"{given.file} is there already", "name another file")
+    passphrase = credentials.ask_secret("passphrase", twice=True)
+    with Client(socket_path(given.socket), _TEST_SECONDS) as client:
+        found = client.stream("Channels.ExportKeys", channel=given.channel, passphrase=passphrase)
+        text = "".join(reply["part"] for reply in found)
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123  # with a mode
+            file.write(text)
+    except OSError as error:
+        raise CommandError(outcome.ERROR, f"{given.file}: {error.strerror or error}") from None
+    if given.json:
+        show.as_json({"exported": {"channel": given.channel, "file": str(path), "size": len(text)}})
+    else:
+        show.say(f"saved in {clean_line(str(path))}: whoever has it and the passphrase can read what was said")
+    return outcome.OK
+
+
+def _import_keys(given: argparse.Namespace) -> int:
+    (file,) = files.upload(socket_path(given.socket), [given.file])
+    passphrase = credentials.ask_secret("passphrase")
+    with Client(socket_path(given.socket), _TEST_SECONDS) as client:
+        new = client.call("Channels.ImportKeys", channel=given.channel, passphrase=passphrase, upload=file["upload"])[
+            "new"
+        ]
+    if given.json:
+        show.as_json({"imported": {"channel": given.channel, "new": new}})
+    else:
+        show.say(
+            f"read; {new} keys are new. What they decrypt comes in now." if new else "read; all of them were known"
+        )
+    return outcome.OK
 
 
 def _answers(asked: dict[str, Any], given: Iterable[str]) -> list[str]:

@@ -108,16 +108,22 @@ def _once(path: str, method: str, parameters: dict[str, object]) -> dict[str, An
         return client.call(f"Credentials.{method}", **parameters)
 
 
-def ask_secret(what: str) -> str:
+def ask_secret(what: str, *, twice: bool = False) -> str:
     """Return a secret: typed without echo, or all of standard input where that is no terminal.
 
+    Args:
+        what: it is called so.
+        twice: it is a new one: a mistyped one would be of no use.
+
     Raises:
-        CommandError: there is none, or it is no text.
+        CommandError: there is none, it is no text, or not the same both times.
     """
     if sys.stdin.isatty():
         import getpass  # 5 ms, which no other command needs
 
         text = getpass.getpass(clean_line(f"{what[:1].upper()}{what[1:]} (it is not shown): ") + " ")
+        if twice and getpass.getpass("Again: ") != text:
+            raise CommandError(outcome.USAGE, f"this was another {what}: nothing was done")
     else:
         try:
             text = sys.stdin.buffer.read(MAX_SECRET_BYTES + 2).decode()

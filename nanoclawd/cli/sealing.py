@@ -10,26 +10,14 @@ import msgspec
 
 from nanoclawd.cli import outcome
 from nanoclawd.cli.outcome import CommandError
-from nanoclawd.egress.secret_wishes import read_name, read_oauth, read_places
-from nanoclawd.egress.secrets import CREDENTIAL_PREFIX, OAuth, Sealed
+from nanoclawd.egress.secret_wishes import read_oauth, read_places
+from nanoclawd.egress.secrets import OAuth, Sealed
 from nanoclawd.egress.targets import BadTarget
 
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _IN_HEADERS = frozenset({"bearer", "header", "cookie", "placeholder"})
 _MAX_CHARACTERS = 16_384
 _MAX_CLIENT_SECRET = 4000
-
-
-def credential_name(name: str) -> str:
-    """Return a secret's name in the credential store.
-
-    Raises:
-        CommandError: it is no name of a secret.
-    """
-    try:
-        return CREDENTIAL_PREFIX + read_name(name)
-    except BadTarget as error:
-        raise CommandError(outcome.REFUSED, str(error), "ncl secret list") from None
 
 
 def check_value(value: str, style: str, what: str = "secret") -> None:
@@ -44,6 +32,8 @@ def check_value(value: str, style: str, what: str = "secret") -> None:
         raise CommandError(outcome.REFUSED, f"the {what} has more than one line, or invisible characters in it")
     if style.partition(":")[0] in _IN_HEADERS and not _HEADER_VALUE.fullmatch(value):
         raise CommandError(outcome.REFUSED, f"the {what} has characters that no header of a request can have")
+    if style.startswith("cookie:") and ";" in value:
+        raise CommandError(outcome.REFUSED, f"the {what} has a semicolon in it, which ends a cookie")
 
 
 def sealed(hosts: Sequence[str], value: str, oauth: OAuth | None = None) -> str:

@@ -92,13 +92,17 @@ def rotate(given: argparse.Namespace) -> int:
 
 def remove(given: argparse.Namespace) -> int:
     """Take a secret away: first from the requests, then its value. What is gone already is no fault."""
-    name, stored = _credential_name(given.name), _stored(given)
+    missing: CommandError | None = None
     with Client(socket_path(given.socket)) as client:
         try:
             client.call("Secrets.Remove", name=given.name)
         except CommandError as error:
-            if error.code != outcome.ERROR or given.name not in (stored or {}):
+            if error.code != outcome.ERROR:
                 raise
+            missing = error
+    name, stored = PREFIX + given.name, _stored(given)
+    if missing is not None and given.name not in (stored or {}):
+        raise missing
     reply: dict[str, Any] = {"taken": None}
     text = f"removed: {given.name}; it had no value"
     if stored is None or given.name in stored:
@@ -191,14 +195,8 @@ def _ask_both() -> tuple[str, str]:
 
 
 def _put(given: argparse.Namespace, name: str, content: str) -> tuple[str, dict[str, Any]]:
-    credential = _credential_name(name)
+    credential = PREFIX + name
     return credential, credentials.store(given, credential, content)
-
-
-def _credential_name(name: str) -> str:
-    from nanoclawd.cli import sealing
-
-    return sealing.credential_name(name)
 
 
 def _stored(given: argparse.Namespace) -> dict[str, str | None] | None:

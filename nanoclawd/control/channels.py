@@ -5,10 +5,11 @@ from typing import Annotated
 import msgspec
 
 from nanoclawd.control.api import ChannelsBackend
-from nanoclawd.control.methods import Methods, Name, NoParameters, Parameters, Unary
+from nanoclawd.control.methods import Methods, Name, NoParameters, Parameters, Replies, Streaming, Unary
 from nanoclawd.control.values import Caller, Peer
 
 CHANNELS = "io.nanoclaw.Channels"
+_PART = 512 * 1024
 
 type _Options = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=8192)], ...], msgspec.Meta(max_length=100)]
 
@@ -33,6 +34,14 @@ class _Pair(_Channel, frozen=True):
     role: Name | None = None
 
 
+class _Keys(_Channel, frozen=True):
+    passphrase: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+
+
+class _Import(_Keys, frozen=True):
+    upload: Name
+
+
 class _Pairing(Parameters, frozen=True):
     pairing: Name
 
@@ -43,7 +52,7 @@ class _Update(_Channel, frozen=True):
 
 def channels(backend: ChannelsBackend) -> Methods:
     """Return the methods of io.nanoclaw.Channels."""
-    return {**_looking(backend), **_changing(backend), **_pairing(backend)}
+    return {**_looking(backend), **_changing(backend), **_pairing(backend), **_keys(backend)}
 
 
 def _looking(backend: ChannelsBackend) -> Methods:
@@ -105,6 +114,22 @@ def _changing(backend: ChannelsBackend) -> Methods:
         f"{CHANNELS}.Disable": Unary(_Channel, disable),
         f"{CHANNELS}.Remove": Unary(_Channel, remove),
         f"{CHANNELS}.Clear": Unary(_Channel, clear),
+    }
+
+
+def _keys(backend: ChannelsBackend) -> Methods:
+    async def export(peer: Peer, call: _Keys, replies: Replies) -> None:
+        text = await backend.export_keys(peer, call.channel, call.passphrase)
+        parts = [text[start : start + _PART] for start in range(0, len(text), _PART)] or [""]
+        for number, part in enumerate(parts, start=1):
+            await replies.send({"part": part}, last=number == len(parts))
+
+    async def import_all(peer: Peer, call: _Import) -> object:
+        return {"new": await backend.import_keys(peer, call.channel, call.upload, call.passphrase)}
+
+    return {
+        f"{CHANNELS}.ExportKeys": Streaming(_Keys, export),
+        f"{CHANNELS}.ImportKeys": Unary(_Import, import_all),
     }
 
 

@@ -93,8 +93,7 @@ class Appliance:
         self.provisioner = Provisioner(paths, units, config, share)
         self.agents = AgentService(config, paths, self.database, self.sessions, self.manager, units, self.provisioner)
         self.outside = watch_outside(config, self.admission, self.agents)
-        self.egress = EgressRules(self.database, self.agents)
-        self.secrets = SecretBindings(self.database, self.agents)
+        self.egress, self.secrets = EgressRules(self.database, self.agents), SecretBindings(self.database, self.agents)
         group_images = GroupImages(config, paths, self.manager, units)
         self.outfit = Outfit(config, self.database, self.agents, group_images, self.provisioner)
         self.permissions = Permissions(
@@ -108,8 +107,7 @@ class Appliance:
             hours=config.access.approval_hours,
         )
         self.agents.ending, self.agents.ended = withdraw_for_group, self.outbox.nudge
-        self.approvals = self.permissions.approvals
-        self.questions = self.permissions.questions
+        self.approvals, self.questions = self.permissions.approvals, self.permissions.questions
         self.held = HeldRequests(self.database, self.approvals, self.permissions.direct_messages)
         self.files = IncomingFiles(paths.staging, self.channels.adapter)
         self._background = Background(log, "building groups' images")

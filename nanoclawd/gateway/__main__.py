@@ -31,6 +31,7 @@ from nanoclawd.gateway.policy import AgentDirectory, subordinate_ranges
 from nanoclawd.gateway.proxy import Proxy
 from nanoclawd.gateway.reaching import Reaching
 from nanoclawd.gateway.watch import Watch
+from nanoclawd.undumpable import be_undumpable
 
 IDENTIFIER = "nanoclaw-gateway"
 _STOP_MARGIN_SECONDS = 15.0
@@ -123,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--state", type=Path, default=state, help="what only the gateway may see")
     parser.add_argument("--trust", type=Path, default=trust.DIRECTORY, help="where containers find whom to trust")
     options = parser.parse_args(arguments)
+    be_undumpable()
     journal.configure(IDENTIFIER)
     journal.install_crash_policy()
     try:

@@ -24,6 +24,8 @@ _ODD_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _FOLDED_LINE: Final = re.compile(rb"\n[ \t]")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_LENGTH_DIGITS: Final = 18
+_VERSIONS: Final = frozenset({b"1.0", b"1.1"})
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 
 type Event = type[h11.NEED_DATA | h11.PAUSED] | h11.Event
@@ -196,11 +198,25 @@ def check_headers(request: h11.Request) -> None:
     """
     if any(_CONTROL.search(value) for _, value in request.headers):
         raise malformed("a header has a control character in it")
+    if request.http_version not in _VERSIONS:
+        raise malformed("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
+    if len(request.headers) > MAX_HEADERS:
+        raise malformed(f"more than {MAX_HEADERS} headers", 431)
+    _check_framing(request)
+
+
+def _check_framing(request: h11.Request) -> None:
+    """Refuse a request of which others might not see where its body ends.
+
+    Raises:
+        Denial: it is such a request.
+    """
     names = [name for name, _ in request.headers]
+    if any(name.replace(b"_", b"-") in _FRAMING for name in names if b"_" in name):
+        # Behind CGI, and in what learned from it, an underscore is a dash.
+        raise malformed("a header's name looks like that of one that says where the body ends")
     if any(len(value) > _MAX_LENGTH_DIGITS for name, value in request.headers if name == b"content-length"):
         raise malformed("nothing is as long as this Content-Length")
-    if len(names) > MAX_HEADERS:
-        raise malformed(f"more than {MAX_HEADERS} headers", 431)
     if b"content-length" in names and b"transfer-encoding" in names:
         raise malformed("Content-Length and Transfer-Encoding contradict each other")
     if b"transfer-encoding" in names and request.http_version < b"1.1":

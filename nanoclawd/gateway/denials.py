@@ -135,7 +135,7 @@ def malformed(message: str, status: int = 400) -> Denial:
 
 def _ask(asked: Asked, decision: Decision) -> str:
     """Return how the agent itself can have its owner asked; a rule that denies is the owner's word already."""
-    return "" if decision.rule is not None else f". You can ask for it: ncl egress request {_named(asked.target)}"
+    return "" if decision.rule is not None else f"; you can ask for it: ncl egress request {_named(asked.target)}"
 
 
 def _command(group: str, target: Target) -> str:

@@ -185,7 +185,7 @@ class AgentDirectory:
             os.close(file)
         try:
             published = msgspec.json.decode(content, type=_AgentsFile)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Unavailable(f"{self._path} cannot be used: {error}") from error
         by_uid = {agent.uid: agent for agent in published.agents}
         if len(by_uid) != len(published.agents):

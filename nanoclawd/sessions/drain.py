@@ -271,7 +271,8 @@ class Drain:
         if parcel.address is None or not self._port.at_once(parcel.address):
             intent = await self._intend(parcel.row, parcel.address, done)
             return intent, *await self._courier.carry(parcel, names)
-        carrying = asyncio.create_task(self._courier.carry(parcel, names))
+        # Begun right here: a screen's socket has it before the thread that writes is woken.
+        carrying = asyncio.eager_task_factory(asyncio.get_running_loop(), self._courier.carry(parcel, names))
         try:
             return await self._intend(parcel.row, parcel.address, done), *await carrying
         finally:

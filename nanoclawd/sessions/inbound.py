@@ -438,6 +438,14 @@ class Inbound:
         ).fetchone()
         return None if row is None or row[0] is None else str(row[0])
 
+    def chats_behind(self) -> frozenset[tuple[str, str]]:
+        """Return the chats that have yet to get something: it was tried, or found that nobody could see it."""
+        rows = self._connection.execute(
+            f"SELECT DISTINCT channel_type, platform_id FROM delivered WHERE {UNFINISHED}"
+            " AND channel_type IS NOT NULL AND platform_id IS NOT NULL"
+        )
+        return frozenset((str(channel), str(chat)) for channel, chat in rows)
+
     def set_routing(self, address: Address | None) -> None:
         """Project the session's own chat for the agent's tools (F-125)."""
         place = (

@@ -28,7 +28,8 @@ class Mailbox:
         self._delivering = asyncio.Lock()
         self._pending: dict[str, Pending] = {}
         self._unseen: frozenset[tuple[str, str]] = frozenset()
-        self._behind: frozenset[tuple[str, str]] = frozenset()
+        self._behind: frozenset[tuple[str, str]] | None = None
+        """None: nobody has looked since the session was asleep."""
         # What was accepted since the last load began: a load that was under way does not know of it.
         self._fresh: dict[str, Pending] = {}
 
@@ -56,12 +57,15 @@ class Mailbox:
 
     def is_behind(self, address: Address) -> bool:
         """Tell whether a chat has yet to get something that was said before, so that nothing newer is to be shown."""
-        return self._delivering.locked() or (address.channel_type, address.platform_id) in self._unseen | self._behind
+        chat = (address.channel_type, address.platform_id)
+        return self._delivering.locked() or self._behind is None or chat in self._unseen | self._behind
 
     async def load(self) -> None:
         """Read what waits."""
         self._fresh.clear()
         rows = await self._files.read(lambda inbound: inbound.pending())
+        if self._behind is None:
+            self._behind = await self._files.read(lambda inbound: inbound.chats_behind())
         self._pending = {row.id: row for row in rows} | self._fresh
 
     async def accept(self, message: NewMessage, check: Callable[[], None] = lambda: None) -> bool:

@@ -197,12 +197,22 @@ def newest(connection: apsw.Connection, action: str, subject: str) -> Approval |
     return found[0] if found else None
 
 
-def count_of_group(connection: apsw.Connection, action: str, agent_group_id: str, seconds: float) -> tuple[int, int]:
-    """Return how many of a group's approvals of an action wait, and how many were asked in the last seconds."""
+def count_of_group(
+    connection: apsw.Connection, action: str, agent_group_id: str, seconds: float, begins: str = ""
+) -> tuple[int, int]:
+    """Return how many of a group's approvals of an action wait, and how many were asked in the last seconds.
+
+    Args:
+        connection: the central database.
+        action: which.
+        agent_group_id: whose.
+        seconds: how long ago at most.
+        begins: with what their subjects begin.
+    """
     row = connection.execute(
         "SELECT count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE created_at > ?3) FROM approvals"
-        " WHERE action = ?1 AND agent_group_id = ?2",
-        (action, agent_group_id, now_text(plus_seconds=-seconds)),
+        " WHERE action = ?1 AND agent_group_id = ?2 AND substr(subject, 1, length(?4)) = ?4",
+        (action, agent_group_id, now_text(plus_seconds=-seconds), begins),
     ).fetchone()
     return int(row[0]), int(row[1])  # type: ignore[index]  # counts are one row
 

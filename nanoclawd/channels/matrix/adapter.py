@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from nanoclaw_runner.contract.files import MAX_BYTES
@@ -195,16 +194,17 @@ class MatrixAdapter(BaseAdapter):
                 return one.name
         return None
 
-    async def export_keys(self, path: Path, passphrase: str) -> None:
-        """Write the keys of all rooms to a file, as other clients import them. Raises as ``Keys.export``."""
+    async def export_keys(self, passphrase: str) -> bytes:
+        """Return the keys of all rooms as a file, as other clients import them. Raises as ``Keys.export``."""
         own, session = self._parts()
-        await own.run(session.account.keys.export(path, passphrase))
+        return await own.run(session.account.keys.export(passphrase))
 
-    async def import_keys(self, path: Path, passphrase: str) -> None:
-        """Read keys from a file that another client has exported. Raises as ``Keys.bring_in``."""
+    async def import_keys(self, content: bytes, passphrase: str) -> int:
+        """Learn keys from a file that another client has exported. Raises as ``Keys.bring_in``."""
         own, session = self._parts()
-        await own.run(session.account.keys.bring_in(path, passphrase))
+        new = await own.run(session.account.keys.bring_in(content, passphrase))
         own.start_soon(session.new_keys)
+        return new
 
     # An answer in the making (nanoclawd.channels.live.Editor).
 

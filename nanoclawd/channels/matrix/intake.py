@@ -56,6 +56,8 @@ class Intake:
             if isinstance(event_id, str) and 0 < len(event_id) <= MAX_ID:
                 await self.event(room_id, event_id, source, opened.get(event_id))
                 last = event_id if source.get("sender") != account.user_id else last
+                sent = source.get("origin_server_ts")
+                account.progress.mark(room_id, event_id, sent if type(sent) is int else 0)
         for source in (*state, *events):
             if isinstance(source, dict) and source.get("type") == "m.room.tombstone" and source.get("state_key") == "":
                 await _until_done(partial(self._rooms.tombstoned, room_id, source))

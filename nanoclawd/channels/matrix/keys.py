@@ -7,6 +7,9 @@ logged. The library of Debian 13 knows neither cross-signing nor the server's ke
 import asyncio
 import contextlib
 import logging
+import os
+import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +18,7 @@ from weakref import WeakValueDictionary
 import nio
 from nio.crypto import ENCRYPTION_ENABLED
 
+from nanoclawd.channels.matrix import key_file
 from nanoclawd.channels.matrix.reading import Malformed
 from nanoclawd.channels.matrix.requests import RateLimited, refusal
 from nanoclawd.channels.matrix.sanitising import encrypted_rooms, readable
@@ -99,6 +103,11 @@ class Keys:
         """Forget a room that the account is in no more."""
         self.client.rooms.pop(room_id, None)
 
+    def begin_anew(self) -> None:
+        """Ask for everybody's devices again: what has changed of them meanwhile nobody tells."""
+        if self.encrypts:
+            self.client.olm.users_for_key_query.update(self.client.device_store.users)
+
     async def keep_up(self) -> None:
         """Do what a sync may have made due: publish keys, ask for others' keys, answer devices.
 
@@ -174,31 +183,58 @@ class Keys:
                 sealed: tuple[str, dict[str, Any]] = self.client.encrypt(room_id, kind, content)
         return sealed
 
-    async def export(self, path: Path, passphrase: str) -> None:
-        """Write all keys of rooms to a file, encrypted, as other clients import them ("export room keys").
+    async def export(self, passphrase: str) -> bytes:
+        """Return all keys of rooms as a file, encrypted, as other clients import them ("export room keys").
 
         Raises:
             Refused: there are none.
-            OSError: it can't be written.
+            Unavailable: the disk is full.
         """
         if not self.encrypts:
             raise Refused("this channel does not encrypt: it has no keys")
-        await self.client.export_keys(str(path), passphrase)
-        await asyncio.to_thread(path.chmod, 0o600)
+        with self._file() as path:
+            inner = secrets.token_hex(16)
+            await self.client.export_keys(str(path), inner, count=1)
+            return await asyncio.to_thread(lambda: key_file.seal(key_file.unseal(path.read_bytes(), inner), passphrase))
 
-    async def bring_in(self, path: Path, passphrase: str) -> None:
-        """Read keys of rooms from a file that another client has exported.
+    async def bring_in(self, content: bytes, passphrase: str) -> int:
+        """Learn keys of rooms from a file that another client has exported; return how many were new.
 
         Raises:
             Refused: the passphrase is wrong, or it is no such file.
-            OSError: it can't be read.
+            Unavailable: the disk is full.
         """
         if not self.encrypts:
             raise Refused("this channel does not encrypt: it has no use for keys")
+        with self._file() as path:
+            inner = secrets.token_hex(16)
+
+            def read() -> Any:
+                path.write_bytes(key_file.seal(key_file.unseal(content, passphrase), inner, rounds=1))
+                return self.client.olm.import_keys_static(str(path), inner)
+
+            try:
+                sessions = await asyncio.to_thread(read)
+            except (nio.EncryptionError, ValueError, TypeError, RecursionError) as error:
+                raise Refused(f"the keys can't be read: {error}") from error
+        with self._transaction():
+            new = [session for session in sessions if self.client.olm.inbound_group_store.add(session)]
+            for session in new:
+                self.client.store.save_inbound_group_session(session)
+        return len(new)
+
+    @contextlib.contextmanager
+    def _file(self) -> Iterator[Path]:
+        """Give the library, which knows files only, one for a moment: beside its database, which has the same keys."""
         try:
-            await self.client.import_keys(str(path), passphrase)
-        except (nio.EncryptionError, ValueError) as error:
-            raise Refused(f"the keys can't be read: {error}") from error
+            descriptor, name = tempfile.mkstemp(prefix="keys-", suffix=".tmp", dir=self.client.store_path)
+            os.close(descriptor)
+            try:
+                yield Path(name)
+            finally:
+                Path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"the keys can't be written: {error.strerror}") from error
 
     async def _query(self) -> None:
         known = {user: set(self.client.device_store[user]) for user in self.client.users_for_key_query}

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import secrets
 import time
 from functools import partial
 from typing import Any, Final
@@ -23,7 +24,7 @@ from nanoclawd.channels.matrix.sealed import SealedEvents
 from nanoclawd.channels.matrix.sending import Sender
 from nanoclawd.channels.matrix.state import Store
 from nanoclawd.channels.matrix.timeline import timeline_of
-from nanoclawd.errors import NanoclawError, Unavailable
+from nanoclawd.errors import NanoclawError, NotFound, Refused, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Session:
         self._backlog = Backlog()
         self._asked_since = account.progress.since
         self._known_rooms = set(account.progress.rooms)
+        self._anew = False
+        """Whether the server has refused the token: what is new is found by each room's last event."""
         self._synced_at = 0.0
         self._saved_at = 0.0
         self._trouble = ""
@@ -144,6 +147,9 @@ class Session:
                 return
             except RateLimited as error:
                 self._trouble, wait = error.message, error.retry_after
+            except (NotFound, Refused) as error:
+                self._trouble, wait = error.message, self._begin_anew(pause)
+                pause = min(pause * 2, self.account.pace.longest_pause)
             except NanoclawError as error:
                 self._trouble, wait = error.message, pause
                 pause = min(pause * 2, self.account.pace.longest_pause)
@@ -153,9 +159,25 @@ class Session:
                 pause = min(pause * 2, self.account.pace.longest_pause)
             await asyncio.sleep(wait)
 
+    def _begin_anew(self, pause: float) -> float:
+        """Do without a token that the server refuses; return how long to wait.
+
+        What is refused without it as well is refused for something else: next time it is asked for with it again.
+        """
+        self._anew = bool(self._asked_since)
+        if not self._anew:
+            self._asked_since = self.account.progress.since
+            return pause
+        log.warning("the homeserver refuses the sync's token: all rooms are read from their last known event")
+        self._asked_since = ""
+        return 0.0
+
     async def _sync(self) -> None:
-        pace, first = self.account.pace, not self.ready.is_set()
+        pace, first = self.account.pace, self._anew or not self.ready.is_set()
         query = {"filter": _FILTER, "timeout": "0" if first else f"{pace.long_poll * 1000:.0f}"}
+        if self._anew:
+            # Synapse has answers of the last minutes at hand, for who asks the same again: an old one is of no use here.
+            query["timeout"] = str(1 + secrets.randbelow(1000))
         if self._asked_since:
             query["since"] = self._asked_since
         if first:
@@ -167,8 +189,10 @@ class Session:
             raise Unavailable("the homeserver's sync has no token")
         opened = await self.account.keys.take_in(raw)
         self.rooms.learn_direct(raw)
+        if self._anew:
+            self.account.keys.begin_anew()
         await self._queue(raw, token, opened)
-        self._asked_since = token
+        self._asked_since, self._anew = token, False
         self._synced_at = time.monotonic()
         try:
             await self.account.keys.keep_up()
@@ -186,11 +210,14 @@ class Session:
         told = raw.get("rooms")
         rooms: dict[str, Any] = told if isinstance(told, dict) else {}
         joined, invited, left = (_object(rooms.get(kind)) for kind in ("join", "invite", "leave"))
-        since, known = self._asked_since, self._known_rooms
+        since, known, progress = self._asked_since, self._known_rooms, self.account.progress
+        if self._anew:
+            left = dict.fromkeys(known - joined.keys()) | left  # it is told of the others only
         self._known_rooms = (known | joined.keys()) - left.keys()
         self._backlog.begin(partial(self._finished, token, set(self._known_rooms), bool(joined or invited or left)))
         for room_id, room in joined.items():
-            timeline = timeline_of(room_id, room, since, is_new=room_id not in known)
+            mark = progress.mark_of(room_id) if self._anew else None
+            timeline = timeline_of(room_id, room, since, is_new=room_id not in known, mark=mark)
             state = _object(_object(room).get("state")).get("events")
             work = partial(self._intake.room, timeline, state if isinstance(state, list) else [], opened)
             self._backlog.add(room_id, work)

@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 
 MAX_SEALED: Final = 500
 MAX_INVITES: Final = 100
+MAX_MARKS: Final = 2000
+"""Rooms; those in which nothing was said for longest are known by a time only."""
+
 _MODE: Final = 0o600
 
 
@@ -44,6 +47,13 @@ class Sealed(msgspec.Struct, frozen=True):
     told: bool = False
 
 
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """An event of a room up to which all was handed in, and when its server says that it was sent (milliseconds)."""
+
+    event_id: str
+    sent: int
+
+
 class Progress(msgspec.Struct):
     """How far the channel has read, and what is left open.
 
@@ -53,6 +63,7 @@ class Progress(msgspec.Struct):
         invites: by room, who invited the account and was not accepted.
         moved: the rooms that were replaced, by their replacement.
         sealed: events that wait for their keys.
+        marks: by room, its last event that was handed in: for a server that does not know ``since`` any more.
     """
 
     since: str = ""
@@ -60,6 +71,18 @@ class Progress(msgspec.Struct):
     invites: dict[str, str] = msgspec.field(default_factory=dict)
     moved: dict[str, str] = msgspec.field(default_factory=dict)
     sealed: list[Sealed] = msgspec.field(default_factory=list)
+    marks: dict[str, Mark] = msgspec.field(default_factory=dict)
+
+    def mark(self, room_id: str, event_id: str, sent: int) -> None:
+        """Note a room's last event."""
+        self.marks.pop(room_id, None)
+        self.marks[room_id] = Mark(event_id, sent)
+        while len(self.marks) > MAX_MARKS:
+            del self.marks[next(iter(self.marks))]
+
+    def mark_of(self, room_id: str) -> Mark:
+        """Return a room's last event; where none is known, there is a time before which all was handed in."""
+        return self.marks.get(room_id) or Mark("", max((mark.sent for mark in self.marks.values()), default=0))
 
 
 class Store:

@@ -8,10 +8,14 @@ from typing import Any, Final
 
 from nanoclawd.channels.matrix.account import Account
 from nanoclawd.channels.matrix.requests import place
+from nanoclawd.channels.matrix.state import Mark
 
 log = logging.getLogger(__name__)
 
 _PAGE: Final = 100
+_CLOCKS_SECONDS: Final = 600
+"""Clocks of servers may be so far apart."""
+
 _MAX_BEFORE_JOIN: Final = 200
 
 
@@ -22,6 +26,7 @@ class Timeline:
     Attributes:
         since: the token of the sync before; empty: there was none.
         is_new: the account was not in the room then.
+        mark: the last event that was handed in; None: ``since`` says that, or nothing was.
     """
 
     room_id: str
@@ -30,9 +35,10 @@ class Timeline:
     before: str
     since: str
     is_new: bool
+    mark: Mark | None = None
 
 
-def timeline_of(room_id: str, room: object, since: str, *, is_new: bool) -> Timeline:
+def timeline_of(room_id: str, room: object, since: str, *, is_new: bool, mark: Mark | None = None) -> Timeline:
     """Return a room's part of a sync, of which nothing is certain."""
     told = room.get("timeline") if isinstance(room, Mapping) else None
     told = told if isinstance(told, Mapping) else {}
@@ -44,6 +50,7 @@ def timeline_of(room_id: str, room: object, since: str, *, is_new: bool) -> Time
         before if isinstance(before, str) else "",
         since,
         is_new,
+        mark,
     )
 
 
@@ -53,7 +60,9 @@ async def events_of(account: Account, timeline: Timeline) -> tuple[list[dict[str
     Raises:
         Unavailable: the server can't be asked for what the sync has left out.
     """
-    if not timeline.since:
+    if timeline.mark is not None and not timeline.is_new:
+        return await _after(account, timeline, timeline.mark)
+    if not timeline.since and timeline.mark is None:
         # The first login ever: what was said before it was said to nobody.
         oldest = (time.time() - account.options.catch_up_minutes * 60) * 1000
         return [event for event in timeline.events if _sent(event) >= oldest], False
@@ -105,6 +114,26 @@ async def _missed(account: Account, timeline: Timeline, bound: int) -> tuple[lis
         if not page:
             break
     return found[-bound:], len(found) <= bound
+
+
+async def _after(account: Account, timeline: Timeline, mark: Mark) -> tuple[list[dict[str, Any]], bool]:
+    """Return the events after one that is known, or, where that is not found any more, after its time."""
+    events, before, bound = list(timeline.events), timeline.before, account.options.max_missed
+    oldest = mark.sent - _CLOCKS_SECONDS * 1000
+    complete = True
+    while not any(event.get("event_id") == mark.event_id for event in events):
+        if not before or (events and _sent(events[0]) < oldest):
+            break
+        if len(events) >= bound:
+            complete = False
+            break
+        page, before = await _page(account, timeline.room_id, before, None)
+        events = [*page, *events]
+    for number, event in enumerate(events):
+        if event.get("event_id") == mark.event_id:
+            return events[number + 1 :][-bound:], len(events) - number - 1 <= bound
+    # What is told again is one message all the same: its id is known.
+    return [event for event in events if _sent(event) >= oldest][-bound:], complete
 
 
 async def _page(account: Account, room_id: str, before: str, until: str | None) -> tuple[list[dict[str, Any]], str]:

@@ -133,6 +133,23 @@ CHANNELS = Resource(
             "{cleared:event} forgotten",
         ),
         Verb(
+            "keys",
+            "save the keys that decrypt what was said on a channel, or read them from a file",
+            ("Channels.ExportKeys", "Channels.ImportKeys", "Chat.Upload"),
+            (
+                Parameter("what", "export or import", choices=("export", "import")),
+                CHANNEL,
+                Parameter("file", "the file, as Matrix apps export and import them", of="files"),
+            ),
+            run="channels:keys",
+            about="The passphrase of the file is asked for without being shown, or read from standard input where that "
+            "is no terminal. A file that is there is not written over; one that is made is readable by you alone.",
+            examples=(
+                ("ncl channels keys export matrix keys.txt", "keep them somewhere else"),
+                ("ncl channels keys import matrix element-keys.txt", "read what was said before the account's device"),
+            ),
+        ),
+        Verb(
             "conversations",
             "list the chats that a channel's account is in",
             ("Channels.Conversations",),

@@ -127,6 +127,23 @@ class ChannelsBackend(Protocol):
     async def clear(self, peer: Peer, channel: str) -> int:
         """Forget the events that were given up; return how many."""
 
+    async def export_keys(self, peer: Peer, channel: str, passphrase: str) -> str:
+        """Return the keys that decrypt what was said so far, as a file of the platform's own form.
+
+        Raises:
+            Refused: the channel does not encrypt.
+            Unavailable: it is not up.
+        """
+
+    async def import_keys(self, peer: Peer, channel: str, upload: str, passphrase: str) -> int:
+        """Learn keys from a file that the peer has uploaded, and forget the file; return how many were new.
+
+        Raises:
+            NotFound: there is no such upload.
+            Refused: the channel does not encrypt, the passphrase is wrong, or it is no such file.
+            Unavailable: it is not up.
+        """
+
     async def conversations(self, channel: str) -> Sequence[Conversation]:
         """Return the chats that the channel's account is in.
 

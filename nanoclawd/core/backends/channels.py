@@ -1,5 +1,6 @@
 """Behind io.nanoclaw.Channels."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -148,6 +149,24 @@ class ChannelsBackend:
         cleared = await self._channels.clear_set_aside(channel)
         self._note(peer, "cleared the events that were set aside of", channel)
         return cleared
+
+    async def export_keys(self, peer: Peer, channel: str, passphrase: str) -> str:
+        """Return the keys that decrypt what was said so far, as a file."""
+        found = await self._channels.export_keys(channel, passphrase)
+        self._note(peer, "exported the keys of", channel)
+        return found.decode()
+
+    async def import_keys(self, peer: Peer, channel: str, upload: str, passphrase: str) -> int:
+        """Learn keys from a file that the peer has uploaded, and forget the file."""
+        files = self._channels.terminal.files
+        reference, _size = await asyncio.to_thread(files.reference, peer.user_name, upload)
+        try:
+            content = b"".join([block async for block in files.fetch(reference)])
+            new = await self._channels.import_keys(channel, content, passphrase)
+        finally:
+            await asyncio.to_thread(files.forget, peer.user_name, upload)
+        self._note(peer, "imported keys into", channel)
+        return new
 
     async def conversations(self, channel: str) -> Sequence[Conversation]:
         """Return the chats that a channel's account is in."""

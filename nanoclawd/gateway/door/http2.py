@@ -29,11 +29,13 @@ STREAM_WINDOW_BYTES: Final = 64 * 1024
 CONNECTION_WINDOW_BYTES: Final = 256 * 1024
 """What agents may send before a host has taken it, of all streams of a connection together."""
 
+FRAME_BYTES: Final = 16_384
 FRAMES_AT_ONCE: Final = 2000
 FRAMES_PER_SECOND: Final = 200.0
 """Of frames that carry nothing: pings, settings, resets, priorities, empty data."""
 
 _WRITE_SECONDS: Final = 60.0
+_LENGTH_BYTES: Final = 3
 _CODES: Final = h2.errors.ErrorCodes
 _OF_ONE_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"upgrade"})
 
@@ -238,7 +240,7 @@ class Streams:
                 settings.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
                 settings.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
                 settings.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
-                settings.MAX_FRAME_SIZE: 16_384,
+                settings.MAX_FRAME_SIZE: FRAME_BYTES,
                 settings.ENABLE_CONNECT_PROTOCOL: 0,
             },
         )
@@ -281,7 +283,16 @@ class Streams:
                     self.http.close_connection(_CODES.ENHANCE_YOUR_CALM)
                     await self.flush(_WRITE_SECONDS)
                     return
+            if self._waits_for_too_much():
+                self.http.close_connection(_CODES.FRAME_SIZE_ERROR)
+                await self.flush(_WRITE_SECONDS)
+                return
             await self.flush(_WRITE_SECONDS)
+
+    def _waits_for_too_much(self) -> bool:
+        """Tell whether a frame is too large; the library would first wait for all of it, up to 16 MiB."""
+        begun = self.http.incoming_buffer.data
+        return len(begun) >= _LENGTH_BYTES and int.from_bytes(begun[:_LENGTH_BYTES]) > FRAME_BYTES
 
     def _take(self, event: h2.events.Event) -> bool:
         """Do what a frame asks for; False where there are too many of its kind."""

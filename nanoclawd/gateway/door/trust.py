@@ -115,6 +115,8 @@ def _client_context(outside: str) -> ssl.SSLContext:
     if outside:
         context.load_verify_locations(cadata=outside)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # An authority of the operator's own may be made less carefully than those of the web; who vouches is what counts.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context

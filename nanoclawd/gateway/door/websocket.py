@@ -15,6 +15,10 @@ from nanoclawd.gateway.tunnel import Carried
 WEBSOCKET: Final = b"websocket"
 # Extensions change what is in a frame: what is packed can't be searched.
 _LEFT_OUT: Final = (b"sec-websocket-extensions",)
+_RESERVED: Final = 0x70
+_MASKED: Final = 0x80
+_SHORT_HEAD_BYTES: Final = 2
+_LONGER: Final = {126: 2, 127: 8}
 
 
 def is_asked_for(request: h11.Request) -> bool:
@@ -38,13 +42,66 @@ def is_agreed(event: h11.InformationalResponse) -> bool:
     return found.get(b"upgrade", b"").lower() == WEBSOCKET and b"sec-websocket-extensions" not in found
 
 
+class Frames:
+    """Walks over what a host sends, frame by frame, and searches what is in them.
+
+    What is held back goes on with the end of its frame: somebody may wait for it. So a secret that a host spreads over
+    several frames is not found.
+    """
+
+    def __init__(self, needles: Sequence[bytes]) -> None:
+        self._redactor = Redactor(needles)
+        self._head = b""
+        self._left = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what can go on.
+
+        Raises:
+            ConnectionResetError: a host does not send such frames.
+        """
+        found = []
+        at = 0
+        while at < len(data):
+            if not self._left:
+                self._head += data[at : at + 1]
+                at += 1
+                if (length := _length(self._head)) is not None:
+                    found.append(self._head)
+                    self._head, self._left = b"", length
+                continue
+            piece = data[at : at + self._left]
+            at += len(piece)
+            self._left -= len(piece)
+            found.append(self._redactor.feed(piece))
+            if not self._left:
+                found.append(self._redactor.end())
+        return b"".join(found)
+
+
+def _length(head: bytes) -> int | None:
+    """Return how long what is behind a frame's head is, None where the head is not whole (RFC 6455, 5.2).
+
+    Raises:
+        ConnectionResetError: it is packed or masked, which a host has not been asked for.
+    """
+    if len(head) < _SHORT_HEAD_BYTES:
+        return None
+    if head[0] & _RESERVED or head[1] & _MASKED:
+        raise ConnectionResetError("such a frame is not for an agent")
+    more = _LONGER.get(head[1], 0)
+    if len(head) < _SHORT_HEAD_BYTES + more:
+        return None
+    return int.from_bytes(head[_SHORT_HEAD_BYTES:]) if more else head[1]
+
+
 class Upgraded:
     """Carries both ways until a side goes, nothing is said for long, or the permission ends."""
 
     def __init__(self, permit: Permit, needles: Sequence[bytes], idle: float) -> None:
         self.carried = Carried()
         self._permit = permit
-        self._redactor = Redactor(needles)
+        self._frames = Frames(needles)
         self._idle = idle
         self._last = asyncio.get_running_loop().time()
 
@@ -76,8 +133,6 @@ class Upgraded:
                 data = await self._heard(source)
                 if not data:
                     self._end("closed")
-                    if to_agent and (rest := self._redactor.end()):
-                        await target.write(rest, self._idle)
                     return
         except TimeoutError:
             self._end("idle")
@@ -90,7 +145,7 @@ class Upgraded:
             return False
         if to_agent:
             self.carried.received += len(data)
-            data = self._redactor.feed(data)
+            data = self._frames.feed(data)
         else:
             self.carried.sent += len(data)
         if not is_within(self._permit, self.carried.sent, self.carried.received):

@@ -38,6 +38,7 @@ def test_every_object_has_the_verbs_that_its_interface_has():
     """W-68: a verb for each object, named as its method is."""
     exceptions = {"Users.Dms": "dms list", "Routing.Dropped": "dropped list", "Channels.Setup": "channels add"}
     exceptions["Channels.AwaitPairing"] = "channels pair"
+    exceptions["Channels.ExportKeys"] = exceptions["Channels.ImportKeys"] = "channels keys"
     for method in METHODS:
         interface, _, name = method.partition(".")
         if interface.lower() in RESOURCES and method not in exceptions:
@@ -59,6 +60,8 @@ def test_every_parameter_can_be_given(method: str):
         given.add("pairing")  # the one that the same command has begun
     if method == "Credentials.Put":
         given.add("value")  # asked for: a command line is no place for a secret
+    if method in ("Channels.ExportKeys", "Channels.ImportKeys"):
+        given |= {"passphrase", "upload"}  # asked for; and the file that was uploaded before
     assert set(METHODS[method].in_type.fields) <= given
 
 

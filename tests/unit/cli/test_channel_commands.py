@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,3 +180,51 @@ def test_a_channels_life_by_ncl(daemon: Daemon):
     assert daemon.ncl("channels", "clear", "telegram").stdout == b"1 event forgotten\n"
     assert daemon.json("channels", "show", "telegram")["events"] == []
     assert json.loads(daemon.ncl("channels", "test", "telegram", "--json").stdout)["error"]["code"] == 1
+
+
+def test_keys_are_exported_into_a_new_file_that_is_nobody_elses(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    stub.replies["Channels.ExportKeys"] = {"part": "-----BEGIN MEGOLM SESSION DATA-----\n"}
+    file = tmp_path / "keys.txt"
+    given(monkeypatch, b"a passphrase\n")
+    assert main(["--socket", stub.path, "channels", "keys", "export", "mx", str(file)]) == 0
+    assert dict(stub.calls)["Channels.ExportKeys"] == {"channel": "mx", "passphrase": "a passphrase"}
+    assert file.read_text() == "-----BEGIN MEGOLM SESSION DATA-----\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert str(file) in capsys.readouterr().out
+    # It is not written over, and nobody is asked for it.
+    given(monkeypatch, b"a passphrase\n")
+    before = len(called(stub))
+    assert main(["--socket", stub.path, "channels", "keys", "export", "mx", str(file)]) == 5
+    assert len(called(stub)) == before
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_keys_are_imported_from_a_file(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The daemon gets the file's bytes, and no path."""
+    file = tmp_path / "element-keys.txt"
+    file.write_text("the keys")
+    stub.replies |= {"Chat.Upload": {"size": 8}, "Channels.ImportKeys": {"new": 12}}
+    given(monkeypatch, b"a passphrase\n")
+    assert main(["--socket", stub.path, "channels", "keys", "import", "mx", str(file)]) == 0
+    sent: dict[str, Any] = dict(stub.calls)
+    assert sent["Channels.ImportKeys"] == {
+        "channel": "mx", "passphrase": "a passphrase", "upload": sent["Chat.Upload"]["upload"],
+    }  # fmt: skip
+    assert str(tmp_path) not in json.dumps(stub.calls)
+    assert "12 keys are new" in capsys.readouterr().out
+
+
+def test_a_passphrase_is_typed_twice_before_anything_is_encrypted_with_it(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    typed = iter(["one", "another"])
+    given(monkeypatch, b"")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda _prompt: next(typed))
+    assert main(["--socket", stub.path, "channels", "keys", "export", "mx", str(tmp_path / "keys.txt")]) == 2
+    assert not called(stub)
+    assert "another passphrase" in capsys.readouterr().err

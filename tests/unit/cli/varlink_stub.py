@@ -16,11 +16,12 @@ DIRECTORY = Path(__file__).resolve().parents[3] / "nanoclawd" / "control" / "int
 BY_THEMSELVES = {
     "egress log",
     *("chat", "fetch", "setup", "sessions logs", "channels logs", "channels add", "channels test", "channels login"),
-    *("credentials put", "hooks test", "secret set", "secret rotate"),
+    *("channels keys", "credentials put", "hooks test", "secret set", "secret rotate"),
 }
 """Commands that need more than replies: an agent, a terminal, a file's bytes, the journal, a listener, a secret."""
 
 INTERFACES = {path.stem.rpartition(".")[2]: Interface(path.read_text()) for path in DIRECTORY.glob("*.varlink")}
+del INTERFACES["Requests"]  # the gateway's alone
 METHODS: dict[str, _Method] = {
     f"{name}.{member.name}": member
     for name, interface in INTERFACES.items()

@@ -25,10 +25,11 @@ PENDING = "io.nanoclaw.Appliance.ApprovalPending"
 NEVER = {
     "Channels.Add", "Channels.Clear", "Channels.Disable", "Channels.Enable", "Channels.Remove", "Channels.Setup",
     "Channels.Show", "Channels.Test", "Channels.Types", "Channels.Update", "Channels.Pair", "Channels.AwaitPairing",
+    "Channels.ExportKeys", "Channels.ImportKeys",
     "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
     "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim", "Hooks.List", "Hooks.Get", "Hooks.Create",
     "Hooks.Rotate", "Hooks.Enable", "Hooks.Disable", "Hooks.Delete", "Hooks.Test",
-    "Egress.Allow", "Egress.Deny", "Egress.Remove", "Secrets.Get", "Secrets.Check", "Secrets.Bind", "Secrets.Remove",
+    "Egress.Allow", "Egress.Ask", "Egress.Deny", "Egress.Remove", "Secrets.Get", "Secrets.Check", "Secrets.Bind", "Secrets.Remove",
     "Secrets.Test", "Secrets.Renewed",
 }  # fmt: skip
 """Methods that no agent may call, whatever its scope."""

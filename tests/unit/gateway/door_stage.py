@@ -145,9 +145,44 @@ class Inside(Out):
 
 
 @asynccontextmanager
-async def inside(place: Path, seal: Callable[[int], Mapping[str, Sealed]] | None = None) -> AsyncIterator[Inside]:
-    """A gateway before a host with the name ``api.test``; ``127.0.0.1`` and ``other.test`` are the same one."""
-    issuer = Issuer()
+async def forwarder(door: Inside) -> AsyncIterator[str]:
+    """What the runner has in a container: a proxy's address on loopback."""
+    tasks: set[asyncio.Task[None] | None] = set()
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                target.write(data)
+                await target.drain()
+        finally:
+            target.close()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
+        inner_reader, inner_writer = await door.open()
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer), return_exceptions=True)
+
+    server = await asyncio.start_server(carry, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+    await asyncio.gather(*(task for task in tasks if task), return_exceptions=True)
+
+
+@asynccontextmanager
+async def inside(
+    place: Path, seal: Callable[[int], Mapping[str, Sealed]] | None = None, issuer: Issuer | None = None
+) -> AsyncIterator[Inside]:
+    """A gateway before a host with the name ``api.test``; ``127.0.0.1`` and ``other.test`` are the same one.
+
+    Args:
+        place: for its files.
+        seal: returns what was entered, for the host's port.
+        issuer: the authority of hosts.
+    """
+    issuer = issuer or Issuer()
     os.environ["SSL_CERT_FILE"] = str(issuer.bundle(place))
     host, names = Host(), Names({name: ["127.0.0.1"] for name in (NAME, "other.test", "tokens.test", "wrong.test")})
     server = await asyncio.start_server(

@@ -78,10 +78,11 @@ async def test_one_groups_connections_do_not_count_against_another(gateway: Runn
             b' {"uid": 1, "group": "b", "endpoints": []}]}'
         ),
         b'{"version": 1, "agents": [], "more": 1}',
+        b'{"version": 1, "agents": [], "\xff": 1}',
         b"[" * 100_000,
         b" " * (MAX_AGENTS_BYTES + 1),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 async def test_an_unusable_file_lets_nobody_through(gateway: Running, upstream: Upstream, content: bytes):
     gateway.agents_file.with_suffix(".new").write_bytes(content)

@@ -48,13 +48,12 @@ class Asking(Stage):
 
     async def start(self, *, calls: int | None = None) -> None:
         await super().start(calls=calls)
-        await self.permissions.close()
-        await self.made()
+        await self.serve()
 
-    async def made(self) -> None:
-        """The handler comes before the approvals are started, as in the daemon."""
+    def prepare(self) -> None:
         self.held = HeldRequests(self.database, self.permissions.approvals, self.permissions.direct_messages)
-        await self.permissions.start()
+
+    async def serve(self) -> None:
         self.held.start()
         self.server = RequestsServer(self.held, self.uid)
         # Its socket is the system's: it outlives the daemon.
@@ -276,7 +275,8 @@ async def test_what_was_decided_while_nobody_listened_counts(asking: Asking, gro
     await asking.server.stop()
     # The gateway waits for the next daemon; this one still takes a click, and then it is killed.
     await asking.press(OWNER, card, "once")
-    await asking.made()
+    asking.prepare()
+    await asking.serve()
     assert (await task).approval == card.card_id
 
 
@@ -292,7 +292,8 @@ async def test_what_nobody_comes_back_for_is_withdrawn(
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    await asking.made()
+    asking.prepare()
+    await asking.serve()
     await asking.says("→ Withdrawn: the request does not wait any more.")
     assert await asking.pending() == []
 

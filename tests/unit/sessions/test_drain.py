@@ -4,6 +4,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from nanoclaw_runner.store.inbox import Inbox
 from nanoclaw_runner.store.outbox import Reply
 from nanoclawd.sessions.drain import MAX_ATTEMPTS
 from nanoclawd.sessions.inbound import Delivery, Notice
+from nanoclawd.sessions.mailbox import Mailbox
 from nanoclawd.sessions.ports import Delivered, Outgoing, SessionRef, Text, Undelivered
 
 
@@ -243,6 +245,27 @@ async def test_a_platform_that_comes_back_meanwhile_is_told_everything_in_its_or
     assert stage.platform.ids == ["r1", "r2", "notice-1"]
 
 
+async def test_a_session_that_has_slept_knows_where_something_is_yet_to_come(stage: Stage):
+    """What an agent begins to say is not shown before what it said earlier, also after a sleep."""
+    stage.platform.answer = lambda _outgoing: Undelivered("the line is bad")
+    stage.write_out("r1")
+    before = Mailbox(stage.session, stage.files, stage.platform, stage.rules)
+    await before.load()
+    await before.drain()
+    assert before.is_behind(CHAT)
+    after = Mailbox(stage.session, stage.files, stage.platform, stage.rules)
+    await after.load()
+    assert after.is_behind(CHAT)
+    assert not after.is_behind(replace(CHAT, platform_id="elsewhere"))
+    stage.platform.answer = lambda _outgoing: Delivered()
+    await make_due(stage)
+    await after.drain()
+    assert not after.is_behind(CHAT)
+    last = Mailbox(stage.session, stage.files, stage.platform, stage.rules)
+    await last.load()
+    assert not last.is_behind(CHAT)
+
+
 async def test_what_is_said_later_stays_behind_what_is_tried_again(stage: Stage):
     """In a chat all comes in its order; other chats do not wait for it."""
     elsewhere = ("memory", "elsewhere")
@@ -413,6 +436,30 @@ async def test_how_many_commits_a_turn_makes(stage: Stage):
     for name, count in steps:
         print(f"{count} commit: {name}")
     assert [count for _, count in steps] == [1, 1, 1, 1, 1, 0]
+
+
+async def test_a_screen_does_not_wait_for_the_hosts_disk(stage: Stage):
+    """F-99: where a repeated one is shown once, the intent is written while it is shown, the outcome after that."""
+    await stage.files.append(message("m1"))
+    stage.reply("a", completed=("m1",))
+    shown = asyncio.Event()
+
+    def deliver(_outgoing: Outgoing) -> Delivered:
+        shown.set()
+        return Delivered()
+
+    stage.platform.answer, stage.platform.shows_once = deliver, True
+    disk = apsw.Connection(str(stage.paths.inbound_db))
+    disk.execute("BEGIN IMMEDIATE").fetchall()
+    drain = asyncio.create_task(stage.run("m1"))
+    await asyncio.wait_for(shown.wait(), 10)
+    assert stage.query_inbound("SELECT count(*) FROM delivered") == 0
+    disk.close()
+    assert (await drain).finished == {"m1": "completed"}
+    (row,) = stage.outbound_ids()
+    outcome = (await known(stage, row))[row]
+    assert (outcome.status, outcome.attempts) == ("delivered", 1)
+    assert stage.query_inbound("SELECT status FROM messages_in") == "completed"
 
 
 async def test_several_rows_share_their_commits(stage: Stage):

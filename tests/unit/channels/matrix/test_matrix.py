@@ -323,14 +323,18 @@ async def test_a_key_that_comes_later_opens_what_was_kept(stage: Stage, received
     await stage.restart(received)
     await ada.client.export_keys(str(tmp_path / "keys.txt"), "a passphrase", count=1000)
     with pytest.raises(Refused):
-        await stage.adapter.import_keys(tmp_path / "keys.txt", "a wrong one")
-    await stage.adapter.import_keys(tmp_path / "keys.txt", "a passphrase")
+        await stage.adapter.import_keys((tmp_path / "keys.txt").read_bytes(), "a wrong one")
+    assert await stage.adapter.import_keys((tmp_path / "keys.txt").read_bytes(), "a passphrase") == 3
     for number, event_id in enumerate(hidden):
         assert (await event_of(received, event_id)).text == f"secret {number}"
     assert len(ada.texts(room)) == 1
-    await stage.adapter.export_keys(tmp_path / "exported.txt", "another")
-    assert (tmp_path / "exported.txt").stat().st_mode & 0o777 == 0o600
-    assert "BEGIN MEGOLM SESSION DATA" in (tmp_path / "exported.txt").read_text()
+    exported = await stage.adapter.export_keys("another")
+    assert not list((stage.directory / "state").glob("*.tmp"))
+    # Another client reads it.
+    (tmp_path / "exported.txt").write_bytes(exported)
+    found = ada.client.olm.import_keys_static(str(tmp_path / "exported.txt"), "another")
+    assert {one.room_id for one in found} == {room}
+    assert await stage.adapter.import_keys(exported, "another") == 0
 
 
 async def test_without_encryption_people_are_told_and_nothing_goes_out_in_the_clear(stage: Stage, received: Received):
@@ -401,3 +405,41 @@ async def test_nothing_is_listened_to_while_the_server_is_away(stage: Stage, rec
     stage.adapter = stage.make(homeserver="http://127.0.0.1:1")
     with pytest.raises(Unavailable, match="can't be reached"):
         await stage.adapter.setup(received)
+
+
+async def test_a_server_that_refuses_the_stored_token_is_read_anew(stage: Stage, received: Received):
+    """Nothing that was answered is answered again, and nothing that was said meanwhile is lost."""
+    await stage.adapter.setup(received)
+    talk, quiet = await stage.meet(), await stage.meet(encrypted=True)
+    for number in range(3):
+        await event_of(received, await stage.ada.say(talk, f"before {number}"))
+    secret = (await event_of(received, await stage.ada.say(quiet, "before, in secret"))).message_id
+    own = await stage.adapter.deliver(outgoing(stage.address(talk), Text("an answer"), "row-1"))
+    assert isinstance(own, Delivered)
+    await stage.ada.hears(talk, "an answer")
+    progress = stage.directory / "state" / "progress.json"
+
+    async def is_kept() -> bool:
+        marks = json.loads(progress.read_text())["marks"]
+        return [marks[room][0] for room in (talk, quiet) if room in marks] == [own.platform_message_id, secret]
+
+    await until_told(is_kept)
+    await stage.adapter.teardown()
+    kept = json.loads(progress.read_text())
+    progress.write_text(json.dumps(kept | {"since": "no token of this server"}))
+    missed = [await stage.ada.say(talk, f"meanwhile {number}") for number in range(130)]
+    missed.append(await stage.ada.say(quiet, "meanwhile, in secret"))
+    new_room = await stage.ada.make_room(stage.bot_id, direct=True)
+    again = Received()
+    stage.adapter = stage.make()
+    await stage.adapter.setup(again)
+    await again.until(lambda: len(again.events) >= len(missed))
+    assert [one.text for one in again.events if one.address.platform_id == talk] == [
+        f"meanwhile {number}" for number in range(130)
+    ]
+    assert [one.text for one in again.events if one.address.platform_id == quiet] == ["meanwhile, in secret"]
+    assert stage.adapter.health().state is HealthState.OK
+    await stage.ada.sees_member(new_room, stage.bot_id)
+    await event_of(again, await stage.ada.say(new_room, "and here"))
+    assert json.loads(progress.read_text())["since"] != "no token of this server"
+    assert not again.aside

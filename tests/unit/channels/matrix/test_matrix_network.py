@@ -8,6 +8,7 @@ import gc
 import os
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,12 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def delivered(stage: Stage, room: str, text: str, name: str) -> None:
+async def delivered(stage: Stage, room: str, text: str, name: str, in_reply_to: str | None = None) -> None:
     """Deliver as the appliance does: again and again, under the same name."""
+    what = replace(outgoing(stage.address(room), Text(text), name), in_reply_to=in_reply_to)
     async with asyncio.timeout(120):
         while True:
-            outcome = await stage.adapter.deliver(outgoing(stage.address(room), Text(text), name))
+            outcome = await stage.adapter.deliver(what)
             if isinstance(outcome, Delivered):
                 return
             assert not outcome.permanent, outcome
@@ -127,11 +129,7 @@ async def test_the_beginning_of_an_answer_does_not_stay_behind(
         stage.adapter.show_progress(address, PartialText("question", beginning))
         await ada.hears(room, f"{beginning} …")
         await proxy.change(Weather.FAIR)
-        answer = outgoing(address, Text("This is the whole answer."), "out-1")
-        answer = type(answer)(answer.id, answer.body, answer.address, answer.timestamp, "question")
-        async with asyncio.timeout(60):
-            while not isinstance(await stage.adapter.deliver(answer), Delivered):
-                await asyncio.sleep(0.1)
+        await delivered(stage, room, "This is the whole answer.", "out-1", in_reply_to="question")
         await ada.hears(room, "This is the whole answer.")
         assert ada.texts(room) == ["here", "This is the whole answer."]
         stage.adapter.show_progress(address, PartialText("another", beginning))
