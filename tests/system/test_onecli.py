@@ -92,7 +92,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def test_a_container_has_the_effect_of_a_secret_and_never_the_secret(stage: Stage) -> None:
-    """F-106, F-130, W-46: an agent of the group's own id, with nothing at first, then with what its operator gave it."""
+    """F-106, F-130, W-46: an agent of the group's own id; it has nothing at first, then what its operator gave it."""
     assert stage.fetch() == f"{HELLO} 200"
     agent = stage.onecli.world.agents[stage.agent_id]
     assert "Authorization" not in stage.site.asked[-1][1]
@@ -158,7 +158,8 @@ def test_what_nobody_decides_is_denied_and_the_card_says_so(asks: Stage) -> None
         assert waits.result(60).endswith(" 403")
     wait_until(lambda: not town.asked(status="pending"), "nothing waits any more")
     wait_until(
-        lambda: any(one.target == card.message for one in town.loop.deliveries if one.kind == "edit"), "the card is edited"
+        lambda: any(one.target == card.message for one in town.loop.deliveries if one.kind == "edit"),
+        "the card is edited",
     )
     assert [one for _, one in asks.onecli.world.decisions[before:]] in (["deny"], [])
 
@@ -199,7 +200,8 @@ def test_while_onecli_is_away_messages_wait_visibly_and_go_on_by_themselves(stag
         assert "I go on by myself" in told.text
         town.say(town.loop, chat, "and more", by="somebody")
         wait_until(
-            lambda: any("OneCLI cannot be reached" in (one["reason"] or "") for one in sessions(town.group)), "why it waits"
+            lambda: any("OneCLI cannot be reached" in (one["reason"] or "") for one in sessions(town.group)),
+            "why it waits",
         )
         assert "OneCLI cannot be reached" in run("ncl", "status")
         assert "OneCLI cannot be reached" in run("ncl", "doctor", check=False)

@@ -52,7 +52,9 @@ class Stage(Inside):
 
     async def get(self, path: str = "/", *, headers: str = "", port: int | None = None) -> bytes:
         """A request by TLS, as a program in a container makes it."""
-        return await self.say(f"GET {path} HTTP/1.1\r\nHost: {NAME}:{self.host.port}\r\n{headers}Connection: close\r\n\r\n".encode())
+        return await self.say(
+            f"GET {path} HTTP/1.1\r\nHost: {NAME}:{self.host.port}\r\n{headers}Connection: close\r\n\r\n".encode()
+        )
 
 
 @pytest.fixture
