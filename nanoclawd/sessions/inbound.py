@@ -440,17 +440,13 @@ class Inbound:
 
     def chats_behind(self) -> frozenset[tuple[str, str]]:
         """Return the chats that have yet to get something: it was tried, or found that nobody could see it."""
-        rows = self._connection.execute(
-            f"SELECT DISTINCT channel_type, platform_id FROM delivered WHERE {UNFINISHED}"
-            " AND channel_type IS NOT NULL AND platform_id IS NOT NULL"
-        )
-        return frozenset((str(channel), str(chat)) for channel, chat in rows)
+        query = f"""SELECT DISTINCT channel_type, platform_id FROM delivered WHERE {UNFINISHED}
+            AND channel_type IS NOT NULL AND platform_id IS NOT NULL"""
+        return frozenset((str(channel), str(chat)) for channel, chat in self._connection.execute(query))
 
     def set_routing(self, address: Address | None) -> None:
         """Project the session's own chat for the agent's tools (F-125)."""
-        place = (
-            (None, None, None) if address is None else (address.channel_type, address.platform_id, address.thread_id)
-        )
+        place = (None, None, None) if address is None else astuple(address)
         row = self._connection.execute("SELECT channel_type, platform_id, thread_id FROM session_routing").fetchone()
         if row == place:
             return
@@ -487,10 +483,8 @@ class Inbound:
         self._connection.execute(f"UPDATE messages_in SET status = ? WHERE id = ? AND {_OPEN}", (status, message_id))
 
     def _set_state(self, key: str, value: str) -> None:
-        self._connection.execute(
-            "INSERT INTO host_state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
-            (key, value),
-        )
+        text = "INSERT INTO host_state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2"
+        self._connection.execute(text, (key, value))
 
 
 def _address(channel_type: str | None, platform_id: str | None, thread_id: str | None) -> Address | None:
