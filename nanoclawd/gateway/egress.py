@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 from typing import Final
 
 import h11
@@ -35,6 +36,8 @@ from nanoclawd.journal import about
 
 _PREVIEW_SECONDS: Final = 2.0
 """The beginning of a body that is to be shown has so long to come."""
+
+_KNOWING_SECONDS: Final = 0.003
 
 type Answering = Caller | StreamCaller
 
@@ -114,14 +117,17 @@ class Way:
         try:
             await self._answer(caller, exchange)
         except Denial as denial:
+            _know(caller, exchange)
             exchange.outcome, exchange.status = denial.outcome, denial.status
             await caller.deny(denial, exchange.accept)
             return False
         except (ConnectionError, TimeoutError):
             raise
-        except Exception:
+        except Exception as error:
             exchange.outcome, exchange.status = "failed", 500
-            log.exception("a request failed inside the gateway", extra=about(group=exchange.group or None))
+            # Not what it says: libraries quote headers, and a secret may be in them by now.
+            words, where = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+            log.error("a request failed inside the gateway: %s\n%s", words, where, extra=about(group=exchange.group))  # noqa: TRY400
             await caller.deny(Denial(500, "gateway_error", "the gateway failed; its journal says why"), exchange.accept)
             return False
         finally:
@@ -143,11 +149,10 @@ class Way:
             agent = self._agents.find(exchange.uid)
             exchange.group = agent.group
             asked = exchange.read()
-            exchange.session = exchange.session or _session(caller, agent.group)
             if isinstance(caller, Caller) and self._is_inside(agent, asked):
                 await self._look_inside(caller, exchange, asked)
                 return
-            permit = Permit(self._agents, exchange.uid, asked, exchange.session)
+            permit = Permit(self._agents, exchange.uid, asked)
         except Refusal as refusal:
             self._refusals.write(exchange.uid, exchange.group or None, refusal)
             raise _as_denial(refusal) from None
@@ -155,6 +160,10 @@ class Way:
         exchange.rule = decision.rule.id if decision.rule is not None else 0
         if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
+        if decision.asks or not asked.is_tunnel:
+            # Of a tunnel that is allowed it is found when the agent has its answer.
+            _know(caller, exchange)
+            permit.session = exchange.session
         self._limits.enter(permit)
         check_sent(permit, announced(exchange.request))
         try:
@@ -198,6 +207,7 @@ class Way:
         task = asyncio.current_task()
         if self._door is None or task is None:
             raise RuntimeError("it is served by a task, at a door")
+        _know(caller, exchange)
         exchange.status = 200
         await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         secure = await self._door.welcome(caller, target)
@@ -330,6 +340,8 @@ class Way:
         if not isinstance(caller.wire, Wire):
             raise denials.malformed("there is no tunnel within a tunnel")
         host, _ = await self._reached(exchange, permit)
+        # Only the audit wants to know who it is: not before the first words have gone through.
+        knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
         try:
             exchange.status = 200
             await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
@@ -339,13 +351,16 @@ class Way:
             await tunnel.run(caller.wire, host, caller.http.trailing_data[0])
             exchange.outcome = tunnel.carried.outcome
         finally:
+            knowing.cancel()
+            _know(caller, exchange)
             host.close()
 
 
-def _session(caller: Answering, group: str) -> str:
-    """Return whose connection it is, an empty text where that can't be told."""
+def _know(caller: Answering, exchange: Exchange) -> None:
+    """Find out whose connection it is, where that can be told, while the one who made it is there."""
     transport = caller.wire.transport if isinstance(caller, Caller) and isinstance(caller.wire, Wire) else None
-    return session_of(transport.get_extra_info("socket"), group) if transport is not None else ""
+    if transport is not None and exchange.group and not exchange.session:
+        exchange.session = session_of(transport.get_extra_info("socket"), exchange.group)
 
 
 def _nobody_waits() -> None:

@@ -311,6 +311,7 @@ class Forwarding:
         try:
             for piece in self._searching.body(data):
                 await self._caller.send(h11.Data(data=piece), self._idle)
+                await asyncio.sleep(0)  # a small piece may unpack to a large one, and others want to be served
         except Undecodable as error:
             raise Denial(502, "encoded_answer", str(error), outcome="broken") from None
 
