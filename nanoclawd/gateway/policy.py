@@ -160,12 +160,14 @@ class AgentDirectory:
     def is_current(self) -> bool:
         """Whether what was read last is what the daemon has published last. Costs microseconds."""
         try:
-            now = self._path.lstat()
+            now = os.lstat(self._path)
         except OSError:
             return False
         return (now.st_ino, now.st_mtime_ns, now.st_size) == self._seen
 
     def _refresh(self) -> None:
+        if self.is_current:
+            return
         # A few microseconds on a tmpfs: not worth a thread. NONBLOCK, so that no FIFO in its place holds the loop.
         try:
             file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -87,10 +87,10 @@ class Reaching:
         return found if may_be_private else _on_the_internet(target, found)
 
     async def _addresses(self, group: str, target: Target) -> list[tuple[Any, Any, int, str, Any]]:
-        hints = {"type": socket.SOCK_STREAM, "proto": socket.IPPROTO_TCP}
         if is_address(target.host):
-            # Nobody is asked: not worth a thread.
-            return socket.getaddrinfo(target.host, target.port, flags=socket.AI_NUMERICHOST, **hints)
+            # Nobody is asked.
+            return [_literal(target)]
+        hints = {"type": socket.SOCK_STREAM, "proto": socket.IPPROTO_TCP}
         slots = self._slots.get(group)
         if slots is None:
             slots = self._slots[group] = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
@@ -115,6 +115,13 @@ class Reaching:
             raise Unreachable("name_timeout", f"no name server answers for {target.host}") from None
         except (OSError, UnicodeError):
             raise Unreachable("unknown_name", f"the name {target.host} cannot be resolved") from None
+
+
+def _literal(target: Target) -> tuple[Any, Any, int, str, Any]:
+    """Return what getaddrinfo(3) says of an address in its one form."""
+    if ":" in target.host:
+        return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (target.host, target.port, 0, 0)
+    return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (target.host, target.port)
 
 
 async def _connected(found: _Found) -> socket.socket:

@@ -75,7 +75,7 @@ def measure() -> list[Result]:
         uid = _host_uid()
         proxies = {"gateway": lambda: _as_agent(uid), "tinyproxy": lambda: _tcp(tinyproxy)}
         ways = _Ways(proxies, plain, secure, trusting, uid)
-        return [*_latency(ways), _stream(ways), *_memory(ways), *_injection(ways)]
+        return [*_latency(ways), *_on_open_tunnels(ways), _stream(ways), *_memory(ways), *_injection(ways)]
 
 
 def _latency(ways: _Ways) -> list[Result]:
@@ -103,6 +103,28 @@ def _latency(ways: _Ways) -> list[Result]:
         results.append(Result(name, "ms", added["gateway"], theirs, Target(Of.RATIO, MOST_RATIO), note))
         results.append(Result(f"{name}.tinyproxy", "ms", added["tinyproxy"]))
     return results
+
+
+def _on_open_tunnels(ways: _Ways) -> list[Result]:
+    """Ask again and again on connections that stay open: what a client with a pool, or a stream, pays."""
+    with contextlib.ExitStack() as open_ones:
+        connections = {"direct": open_ones.enter_context(_tcp(ways.plain))}
+        for proxy, reach in ways.proxies.items():
+            connections[proxy] = open_ones.enter_context(_tunnel(reach(), ways.plain))
+        took: dict[str, list[float]] = {name: [] for name in connections}
+        for number in range(REQUESTS + 10):
+            for name, connection in connections.items():
+                one = _timed(lambda: _get(connection, f"/{_SMALL}", keep=True))  # noqa: B023  # called at once
+                if number >= 10:  # the first ones warm up
+                    took[name].append(one)
+    base = median(took["direct"])
+    added = {proxy: tuple(one - base for one in took[proxy]) for proxy in ways.proxies}
+    note = f"a request on a tunnel that is open: what it takes longer than directly ({base:.2f} ms); likewise"
+    theirs = median(added["tinyproxy"])
+    return [
+        Result("egress.open", "ms", added["gateway"], theirs, Target(Of.RATIO, MOST_RATIO), note),
+        Result("egress.open.tinyproxy", "ms", added["tinyproxy"]),
+    ]
 
 
 def _stream(ways: _Ways) -> Result:
