@@ -314,7 +314,7 @@ async def test_a_decision_is_told_when_onecli_is_back(tmp_path: Path, api: OneCl
         await stage.ready()
         held = Approval(api.world.agents[GROUP_ID], "GET", "api.example", "/", {}, None, 300.0)
         holding = asyncio.create_task(api.world.hold(held))
-        await stage.person.news.wait()
+        await until_asked(api, f"exclude={held.id}")
         await api.stop()
         await stage.away()
         stage.person.says.set_result(True)
