@@ -24,7 +24,7 @@ from nanoclawd.channels.telegram.http import Requests
 from nanoclawd.channels.telegram.menu import show_menu
 from nanoclawd.channels.telegram.options import Options
 from nanoclawd.channels.telegram.pace import Pace, Rates
-from nanoclawd.channels.telegram.polling import Poller, Waits
+from nanoclawd.channels.telegram.polling import Poller, Waits, ended
 from nanoclawd.channels.telegram.reading import PLATFORM, Me
 from nanoclawd.channels.telegram.sending import MAX_TEXT, Sender, Where
 from nanoclawd.channels.telegram.sent import SentParts
@@ -160,8 +160,7 @@ class TelegramAdapter(BaseAdapter):
         """Disconnect."""
         self._host = None
         if self._menu is not None:
-            self._menu.cancel()
-            await asyncio.wait({self._menu})
+            await ended(self._menu)
             self._menu = None
         await self._reach.close()
         poller, self._poller = self._poller, None
