@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from systemd import daemon
 from nanoclawd import __version__
 from nanoclawd.config import Config, load
 from nanoclawd.control.activation import sockets_from_systemd
+from nanoclawd.control.requests import RequestsServer
 from nanoclawd.control.server import ControlServer
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.core.backend import Backend
@@ -21,6 +21,7 @@ from nanoclawd.core.backends.agents import agent_calls
 from nanoclawd.errors import ConfigError, NanoclawError
 from nanoclawd.journal import Event, about, configure, install_crash_policy
 from nanoclawd.paths import CONFIG_FILE, DEFAULT_STATE_ROOT, StatePaths
+from nanoclawd.undumpable import be_undumpable
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +29,11 @@ EXIT_FAILED = 1
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: systemd shows it by that name."""
 
-_PR_SET_DUMPABLE = 4
-
 
 def main() -> None:
     """Run the daemon until SIGTERM."""
     arguments = _parse()
-    _be_undumpable()
+    be_undumpable()
     os.umask(0o027)
     configure("nanoclawd")
     try:
@@ -71,11 +70,13 @@ async def _run(config: Config, paths: StatePaths) -> int:
             appliance.database, backend, appliance.approvals, appliance.sessions, appliance.agents, appliance.outfit
         )
     )
-    server = ControlServer(backend)
+    server, requests = ControlServer(backend), RequestsServer(appliance.held)
     try:
         passed = sockets_from_systemd("control", "nanoclawd.socket")
         await appliance.start()
         await server.start(passed.main)
+        for one in passed.requests:
+            await requests.start(one)
         appliance.http.open(passed.http)
     except NanoclawError as error:
         log.critical("%s%s", error.message, f" Next: {error.hint}" if error.hint else "")
@@ -87,7 +88,8 @@ async def _run(config: Config, paths: StatePaths) -> int:
     await stopping.wait()
     daemon.notify("STOPPING=1")
     watchdog.cancel()
-    await server.stop()
+    appliance.held.stop()
+    await asyncio.gather(server.stop(), requests.stop())
     await appliance.stop()
     return 0
 
@@ -98,11 +100,6 @@ async def _feed_watchdog() -> None:
     while interval:
         daemon.notify("WATCHDOG=1")
         await asyncio.sleep(interval)
-
-
-def _be_undumpable() -> None:
-    """No other process of this uid may read the daemon's memory or trace it (prctl(2), PR_SET_DUMPABLE)."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Self
 DEFAULT_STATE_ROOT = Path("/var/lib/nanoclaw")
 CONFIG_FILE = Path("/etc/nanoclawd/config.yaml")
 CONTROL_SOCKET = Path("/run/nanoclawd/control.sock")
+REQUESTS_SOCKET = Path("/run/nanoclawd/requests.sock")
 CHANNELS_DIRECTORY = Path("/run/nanoclawd/channels")
 AGENTS_FILE = Path("/run/nanoclaw-agents/agents.json")
 GATEWAY_DIRECTORY = Path("/run/nanoclaw-gateway")

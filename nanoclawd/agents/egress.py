@@ -11,7 +11,7 @@ import apsw
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.agents.service import AgentService
 from nanoclawd.egress.addresses import special
-from nanoclawd.egress.rules import Asked, Decision, decide, parse_pattern
+from nanoclawd.egress.rules import ANY, Asked, Decision, Rate, decide, needs_inside, parse_pattern
 from nanoclawd.egress.targets import (
     HTTP_PORT,
     HTTPS_PORT,
@@ -38,7 +38,15 @@ MAX_PATH_CHARACTERS: Final = 1000
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,19}", re.ASCII)
 _LASTING: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_RATE: Final = re.compile(r"([1-9][0-9]{0,5})/(s|sec|m|min|h|hour)", re.ASCII)
+_SIZE: Final = re.compile(r"([1-9][0-9]{0,8})([KMG]?)(?:i?B)?", re.ASCII)
+_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3}
 _PORT: Final = re.compile(r"(.*?):([0-9]{1,5})", re.ASCII)
+_NARROWER: Final = {
+    "allow": "ncl egress allow GROUP '*.NAME'",
+    "ask": "ncl egress ask GROUP '*.NAME'",
+    "deny": "ncl egress deny GROUP '*.NAME'",
+}
 _SCHEMES: Final = {"http": HTTP_PORT, "https": HTTPS_PORT}
 
 
@@ -49,15 +57,21 @@ class Wish:
     Attributes:
         host: ``HOST``, ``HOST:PORT``, a pattern in the place of the host, or an address that begins with http:// or
             https://.
-        methods: of plain http only.
+        methods: empty: all.
         private: the host may be in the machine's own network.
         lasting: how long it holds, like ``30m``; empty: for ever.
+        rate: how often, like ``30/min``; empty: no bound.
+        max_body: of what the agent sends, like ``10M``; empty: no bound.
+        max_download: of what it gets, likewise.
     """
 
     host: str
     methods: tuple[str, ...] = ()
     private: bool = False
     lasting: str = ""
+    rate: str = ""
+    max_body: str = ""
+    max_download: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,39 @@ class EgressRules:
         log.info("%s wrote egress %s for %s", by, found.rule, found.rule.group or "all groups")
         return found, before
 
+    async def about(self, group: str, host: str) -> Target:
+        """Return the host that a group's agent wants to reach, if somebody can be asked about it.
+
+        Raises:
+            NotFound: there is no such group.
+            InvalidName: it is no host, or not one that an agent may ask for.
+            Refused: the rules say something about it already.
+        """
+        target = _wanted(host)
+        await self._database.run(_check_undecided, group, target)
+        return target
+
+    async def grant(self, group: str, host: str, lasting: str, by: str) -> EgressRow:
+        """Let a group's agent reach a host that it has asked for, and somebody has allowed.
+
+        Args:
+            group: its name or id.
+            host: as :meth:`about` takes it.
+            lasting: how long, like ``30m``; empty: for ever.
+            by: who asked.
+
+        Raises:
+            NotFound, InvalidName, Refused: as :meth:`about`; the rules may have changed since then.
+            TooLarge: there are too many rules.
+            Unavailable: it is written, and could not be published; the next change does it.
+        """
+        target = _wanted(host)
+        wanted = NewRule(None, "allow", target.host, _port_of(host, target), expires_at=_expiry(lasting))
+        found = await self._database.run(_grant, group, target, wanted, by)
+        await self._agents.publish_egress()
+        log.info("%s was given egress %s", by, found.rule)
+        return found
+
     async def remove(self, number: int, by: str) -> EgressRow:
         """Take a rule away, and end what it allowed.
 
@@ -121,7 +168,11 @@ class EgressRules:
         """
         asked = read_request(url, method)
         folder, found = await self._database.run(_of, group)
-        decision = decide([one.rule for one in found], folder, asked, time.time())
+        rules = [one.rule for one in found]
+        if asked.scheme == "https" and not needs_inside(rules, folder, asked.target):
+            # Nobody looks into it: a tunnel is what the gateway decides about.
+            asked = Asked(asked.target)
+        decision = decide(rules, folder, asked, time.time())
         return folder, Tried(asked, decision, _note(asked.target, decision))
 
 
@@ -136,24 +187,39 @@ def read(wish: Wish, action: str) -> NewRule:
     methods = tuple(dict.fromkeys(method.upper() for method in wish.methods))
     if len(methods) > MAX_METHODS or not all(_METHOD.fullmatch(method) for method in methods):
         raise InvalidName("methods are words like GET or POST")
-    if methods or path:
+    if (methods or path) and host == ANY:
         if port == HTTPS_PORT:
             raise Refused(
-                "of https nobody sees methods and paths on their way: such a rule would promise what it can't hold",
-                hint=f"ncl egress allow GROUP {host}" if action == "allow" else f"ncl egress deny GROUP {host}",
+                "methods and paths of https are seen of hosts that a rule names only, not of every host: each of them"
+                " would have to be looked into",
+                hint=_NARROWER[action],
             )
-        # A rule about a part of plain http must not touch the https of the same host.
+        # Of every host only plain http can be meant; the rule must not touch https.
         port = port or HTTP_PORT
     private = wish.private
-    if private and action != "allow":
-        raise InvalidName("--private is for rules that allow")
-    if action == "allow" and is_address(host) and special(host):
+    if private and action == "deny":
+        raise InvalidName("--private is for rules that allow, or ask")
+    if action != "deny" and is_address(host) and special(host):
         if port is None:
             raise Refused(f"{host} is {special(host)}: the rule has to name the port", hint=f"{host}:PORT")
         private = True
     if private and (host.startswith("*") or port is None):
         raise Refused("--private needs exactly one host and one port", hint="HOST:PORT --private")
-    return NewRule(None, action, host, port, methods, path, private, _expiry(wish.lasting))
+    if action == "deny" and (wish.rate or wish.max_body or wish.max_download):
+        raise InvalidName("bounds are for rules that allow, or ask")
+    return NewRule(
+        None,
+        action,
+        host,
+        port,
+        methods,
+        path,
+        private,
+        _expiry(wish.lasting),
+        read_rate(wish.rate),
+        _size(wish.max_body),
+        _size(wish.max_download),
+    )
 
 
 def read_request(text: str, method: str | None = None) -> Asked:
@@ -167,10 +233,36 @@ def read_request(text: str, method: str | None = None) -> Asked:
             target, path = parse_url(text)
             return Asked(target, (method or "GET").upper(), path)
         if text.startswith("https://"):
-            return Asked(parse_url(text, "https")[0])
-        return Asked(parse_authority(text, HTTPS_PORT))
+            target, path = parse_url(text, "https")
+            return Asked(target, (method or "GET").upper(), path, "https")
+        return Asked(parse_authority(text, HTTPS_PORT), (method or "GET").upper(), "/", "https")
     except BadTarget as error:
         raise InvalidName(str(error)) from None
+
+
+def _wanted(text: str) -> Target:
+    """Return what an agent may ask for: one host on the internet, as far as that can be told.
+
+    Raises:
+        InvalidName: it is something else.
+    """
+    scheme, found, rest = text.partition("://")
+    port = _SCHEMES.get(scheme.lower()) if found else HTTPS_PORT
+    named = rest.partition("/")[0] if found else text
+    if port is None:
+        raise InvalidName(f"{text[:80]!r} begins with neither http:// nor https://")
+    try:
+        target = parse_authority(named, port)
+    except BadTarget as error:
+        raise InvalidName(str(error)) from None
+    if is_address(target.host) and (words := special(target.host)):
+        raise InvalidName(f"{target.host} is {words}: that is for the owner to allow, unasked")
+    return target
+
+
+def _port_of(text: str, target: Target) -> int | None:
+    """Return the port of a rule: none where an agent has named neither a port nor a scheme."""
+    return target.port if "://" in text or _PORT.fullmatch(text) else None
 
 
 def _read_host(text: str) -> tuple[str, int | None, str]:
@@ -206,9 +298,55 @@ def _expiry(lasting: str) -> str | None:
     return now_text(plus_seconds=int(found[1]) * _UNITS[found[2]])
 
 
+def read_rate(text: str) -> Rate | None:
+    """Return how often something may be, None of an empty text.
+
+    Raises:
+        InvalidName: it can't be read.
+    """
+    if not text:
+        return None
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise InvalidName("how often is a number for each s, min or h: 5/s, 30/min, 100/h")
+    return Rate(int(found[1]), {"s": 1, "m": 60, "h": 3600}[found[2][0]])  # type: ignore[arg-type]  # those three
+
+
+def _size(text: str) -> int | None:
+    if not text:
+        return None
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise InvalidName("a size is a number of bytes, or one with K, M or G: 500K, 10M, 1G")
+    return int(found[1]) << 10 * _POWERS[found[2]]
+
+
 def _put(connection: apsw.Connection, group: str, wanted: NewRule, by: str) -> tuple[EgressRow, int | None]:
     group_id = None if group == ALL else resolve.group(connection, group).id
     return rows.put(connection, replace(wanted, agent_group_id=group_id), by)
+
+
+def _grant(connection: apsw.Connection, group: str, target: Target, wanted: NewRule, by: str) -> EgressRow:
+    group_id = _check_undecided(connection, group, target)
+    return rows.put(connection, replace(wanted, agent_group_id=group_id), by)[0]
+
+
+def _check_undecided(connection: apsw.Connection, group: str, target: Target) -> str:
+    """See to it that no rule speaks of a host already, and return the group's id.
+
+    Raises:
+        Refused: one does. What denies is the owner's word, and what asks needs no other permission.
+    """
+    found = resolve.group(connection, group)
+    rules = [row.rule for row in rows.listed(connection, found.folder)]
+    decision = decide(rules, found.folder, Asked(target, "GET", "/", "https"), time.time())
+    if decision.allowed:
+        raise Refused(f"{target} is allowed already: {decision.reason}")
+    if decision.asks:
+        raise Refused(f"nobody has to be asked beforehand: {decision.reason}")
+    if decision.rule is not None:
+        raise Refused(f"{decision.reason}: that is the owner's word, which a request does not change")
+    return found.id
 
 
 def _listed(connection: apsw.Connection, group: str | None) -> list[EgressRow]:
@@ -222,7 +360,8 @@ def _of(connection: apsw.Connection, group: str) -> tuple[str, list[EgressRow]]:
 
 def _note(target: Target, decision: Decision) -> str:
     """Return what the gateway will say of the address, as far as that can be told from here."""
-    if not decision.allowed or decision.may_be_private:
+    rule = decision.rule
+    if rule is None or rule.action == "deny" or rule.private:
         return ""
     if not is_address(target.host):
         return "its name has to have an address on the internet"

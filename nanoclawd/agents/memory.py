@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from nanoclaw_runner.contract.skills import Skill
+from nanoclawd.egress.secret_wishes import place_text
+from nanoclawd.egress.secrets import Secret, placeholder
 from nanoclawd.store.group_configuration import GroupConfiguration, Mount
 
 NOTES: Final = "AGENTS.md"
@@ -40,12 +42,43 @@ _ASKING: Final = """
 
 `ncl` is the appliance's own program: `ncl --help` tells what it can. What only reads is answered at once; what changes
 something is asked of a person first, and you are told as a message what came of it.
-Packages and MCP servers that you lack: the tools `install_packages` and `add_mcp_server`. Say why.
+Packages and MCP servers that you lack: the tools `install_packages` and `add_mcp_server`. Hosts that you are refused:
+`request_access`. Say why.
 """
+
+_KEYS: Final = """
+# Keys and passwords
+
+Never ask for a key, a password or a token in a chat, and take none that is offered there: what is said there is kept.
+Who wants you to use an account types on the machine: `ncl secret set NAME --host HOST --group {group}`. The value is
+asked for there, and put into your requests to that host on their way; you never see it.
+"""
+_ONECLI: Final = """
+What OneCLI, another program of your owner's, knows for a host is put in, too: try without any key. Where that is
+answered 401 or 403, say that a secret for the host has to be assigned in OneCLI to the agent of group {group}.
+"""
+_GIVEN: Final = """
+To these hosts your requests are signed in on their way, so send them without any key, by any program:
+
+"""
+_WAYS: Final = {
+    "bearer": "as a bearer token",
+    "basic": "as a user with a password",
+    "header": "in the header {parameter}",
+    "query": "in the query's parameter {parameter}",
+    "cookie": "in the cookie {parameter}",
+}
 
 
 def compose(
-    configuration: GroupConfiguration, skills: Sequence[Skill], mounts: Sequence[Mount], *, may_ask: bool
+    configuration: GroupConfiguration,
+    skills: Sequence[Skill],
+    mounts: Sequence[Mount],
+    secrets: Sequence[Secret],
+    *,
+    group: str,
+    may_ask: bool,
+    has_onecli: bool = False,
 ) -> str:
     """Return the text.
 
@@ -53,7 +86,10 @@ def compose(
         configuration: of the group.
         skills: those that it has.
         mounts: the directories that it really has.
+        secrets: those that its requests get.
+        group: its name.
         may_ask: whether its agent may use ``ncl``.
+        has_onecli: whether its requests go through OneCLI.
     """
     installed = [name for names in configuration.packages.values() for name in names]
     parts = [_BASE.format(more="".join(f", {name}" for name in installed))]
@@ -61,6 +97,7 @@ def compose(
         parts.append("# Directories of the machine\n\n" + "\n".join(map(_mounted, mounts)) + "\n")
     if may_ask:
         parts.append(_ASKING.lstrip("\n"))
+    parts.append(_keys(group, secrets, has_onecli=has_onecli))
     told = ((skill.name, skill.instructions().strip()) for skill in skills)
     parts += [f"# Skill {name}\n\n{text}\n" for name, text in told if text]
     parts += [
@@ -69,6 +106,19 @@ def compose(
         if server.instructions.strip()
     ]
     return "\n".join(parts)
+
+
+def _keys(group: str, secrets: Sequence[Secret], *, has_onecli: bool) -> str:
+    """Return what an agent is to know of secrets: that it need not have any (F-146)."""
+    text = (_KEYS.lstrip("\n") + (_ONECLI if has_onecli else "")).format(group=group)
+    return text + _GIVEN + "".join(map(_given, secrets)) if secrets else text
+
+
+def _given(secret: Secret) -> str:
+    where = ", ".join(place_text(place) for place in secret.places)
+    if secret.style == "placeholder":
+        return f"- {where}: write `{placeholder(secret.name)}` where the secret belongs, in a header or in the query\n"
+    return f"- {where}: `{secret.name}`, {_WAYS[secret.style].format(parameter=secret.parameter)}\n"
 
 
 def begin_notes(workspace: Path) -> None:

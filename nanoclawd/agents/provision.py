@@ -17,6 +17,7 @@ from nanoclawd.agents import memory, mounts
 from nanoclawd.atomic_file import write_atomically
 from nanoclawd.config import Config, Endpoint
 from nanoclawd.egress.rules import Rule
+from nanoclawd.egress.secrets import Secret
 from nanoclawd.errors import NanoclawError
 from nanoclawd.images.group_images import reference
 from nanoclawd.images.service import stage_of
@@ -68,8 +69,21 @@ class Provisioner:
         self._share = share
         self._timezone = local_timezone()
 
-    def write(self, group: AgentGroup, published: Published, configuration: GroupConfiguration = DEFAULT) -> bool:
-        """Make a group's directories and files; True when the user manager has to be reloaded."""
+    def write(
+        self,
+        group: AgentGroup,
+        published: Published,
+        configuration: GroupConfiguration = DEFAULT,
+        secrets: Sequence[Secret] = (),
+    ) -> bool:
+        """Make a group's directories and files; True when the user manager has to be reloaded.
+
+        Args:
+            group: as its row says.
+            published: what the whole appliance has.
+            configuration: of the group.
+            secrets: all that there are; its agent is told of those that its requests get.
+        """
         for directory, mode in (
             (self._paths.sessions_of(group.folder), 0o750),
             (self._paths.workspace(group.folder), 0o770),
@@ -83,7 +97,14 @@ class Provisioner:
         told = self._agent_config(group, configuration)
         # Of tools, files and skills a model without tools has no use, and a small one only stumbles over them.
         found = self.skills(configuration.skills)
-        text = memory.compose(configuration, found, given, may_ask=told.may_ask_host) if told.tools else ""
+        own = [secret for secret in secrets if secret.is_for(group.folder)]
+        may_ask = told.may_ask_host
+        text = ""
+        if told.tools:
+            has_onecli = self._config.gateway.onecli is not None
+            text = memory.compose(
+                configuration, found, given, own, group=group.folder, may_ask=may_ask, has_onecli=has_onecli
+            )
         write_atomically(self._paths.agent_memory(group.folder), text, mode=0o644)
         write_atomically(self._paths.agent_json(group.folder), to_json(told), mode=0o644)
         timeouts, limits = self._config.timeouts, self._config.limits
@@ -152,6 +173,7 @@ class Provisioner:
         groups: list[AgentGroup],
         configurations: Mapping[str, GroupConfiguration] | None = None,
         rules: Sequence[Rule] = (),
+        secrets: Sequence[Secret] = (),
     ) -> None:
         """Tell the gateway which uid is whose, and what each may reach (an endpoint that has gone: nothing).
 
@@ -159,6 +181,7 @@ class Provisioner:
             groups: all that there are.
             configurations: by the groups' ids.
             rules: of where agents may go.
+            secrets: which of them go where; no value of any.
         """
         known = configurations or {}
         agents = [
@@ -166,11 +189,21 @@ class Provisioner:
                 "uid": group.uid,
                 "group": group.folder,
                 "endpoints": self._endpoints(group, known.get(group.id, DEFAULT)),
+                **self._known_outside(group),
             }
             for group in groups
         ]
-        published = {"version": 2, "agents": agents, "egress": [msgspec.to_builtins(rule) for rule in rules]}
+        published = {
+            "version": 3,
+            "agents": agents,
+            "egress": msgspec.to_builtins(rules),
+            "secrets": msgspec.to_builtins(secrets),
+        }
         write_atomically(AGENTS_FILE, json.dumps(published) + "\n", mode=0o644)
+
+    def _known_outside(self, group: AgentGroup) -> dict[str, str]:
+        """Return what a gateway outside has to know of a group; without one nobody reads it."""
+        return {} if self._config.gateway.onecli is None else {"id": group.id, "name": group.name}
 
     def _endpoints(self, group: AgentGroup, configuration: GroupConfiguration) -> list[str]:
         servers = [server.url.partition("/")[0] for server in configuration.mcp_servers if server.url]

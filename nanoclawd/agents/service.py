@@ -15,13 +15,14 @@ from nanoclawd.agents.notes import note_to
 from nanoclawd.agents.provision import Provisioner, Published, trees_of
 from nanoclawd.config import Config
 from nanoclawd.egress.rules import Rule
+from nanoclawd.egress.secrets import Secret
 from nanoclawd.errors import AlreadyExists, InvalidName, NotFound, Refused, Unavailable
 from nanoclawd.images.group_images import remove_image
 from nanoclawd.journal import about
 from nanoclawd.paths import StatePaths
 from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.sessions.registry import Sessions
-from nanoclawd.store import agent_groups, chats, egress, group_configuration
+from nanoclawd.store import agent_groups, chats, egress, group_configuration, secrets
 from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.database import Database
@@ -75,6 +76,13 @@ class AgentService:
         """Called where a group's rows are deleted, before they are."""
         self.ended: Callable[[], object] = lambda: None
         """Called when they are."""
+        self.told_gateway: Callable[[], object] = lambda: None
+        """Called when the gateway knows other agents or rules than before."""
+        self._open: frozenset[str | None] = frozenset()
+
+    def goes_out(self, folder: str) -> bool:
+        """Tell whether a rule lets a group's agents go anywhere beyond their endpoints."""
+        return None in self._open or folder in self._open
 
     async def publish(self, published: Published) -> None:
         """Use another runner tree or image from each session's next start on; also repairs what was lost."""
@@ -83,6 +91,7 @@ class AgentService:
             # Read with the lock: a group that is made meanwhile would be taken for one that has gone.
             everything = await self._all()
             changed = await asyncio.to_thread(self._write_all, everything)
+            self._gateway_knows(everything)
             if changed or await asyncio.to_thread(self._units.unread):
                 await self._reload()
 
@@ -287,7 +296,9 @@ class AgentService:
                 raise NotFound("the group was deleted meanwhile", hint="ncl groups list")
             configuration = everything.configurations[group_id]
             try:
-                changed = await asyncio.to_thread(self._provisioner.write, group, self._published, configuration)
+                changed = await asyncio.to_thread(
+                    self._provisioner.write, group, self._published, configuration, everything.secrets
+                )
                 await self._publish_agents(everything)
             except OSError as error:
                 raise _unwritable(error) from error
@@ -306,18 +317,47 @@ class AgentService:
             except OSError as error:
                 raise Unavailable(f"the gateway can't be told: {error}", hint="ncl doctor") from error
 
+    async def publish_secrets(self) -> None:
+        """Tell the gateway which secrets go where, as it is written now, and each agent those that are for it.
+
+        The gateway knows when this returns; an agent, at its session's next start at the latest.
+
+        Raises:
+            Unavailable: that is not possible at the moment; the next change, or the next start of the daemon, does it.
+        """
+        async with self._writing:
+            try:
+                changed = await asyncio.to_thread(self._write_all, await self._all())
+            except OSError as error:
+                raise Unavailable(f"the gateway can't be told: {error}", hint="ncl doctor") from error
+            if changed:
+                await self._reload()
+
     async def _publish_agents(self, everything: "_Everything") -> None:
         await asyncio.to_thread(
-            self._provisioner.publish_agents, everything.groups, everything.configurations, everything.rules
+            self._provisioner.publish_agents,
+            everything.groups,
+            everything.configurations,
+            everything.rules,
+            everything.secrets,
         )
+        self._gateway_knows(everything)
+
+    def _gateway_knows(self, everything: "_Everything") -> None:
+        self._open = frozenset(rule.group for rule in everything.rules if rule.action != "deny")
+        self.told_gateway()
 
     async def _all(self) -> "_Everything":
         return await self._database.run(_everything)
 
     def _write_all(self, everything: "_Everything") -> bool:
         groups, configurations = everything.groups, everything.configurations
-        changed = [self._provisioner.write(group, self._published, configurations[group.id]) for group in groups]
-        self._provisioner.publish_agents(groups, configurations, everything.rules)
+        # The gateway first: it decides.
+        self._provisioner.publish_agents(groups, configurations, everything.rules, everything.secrets)
+        changed = [
+            self._provisioner.write(group, self._published, configurations[group.id], everything.secrets)
+            for group in groups
+        ]
         gone = self._units.groups() - {group.folder for group in groups}
         removed = [self._units.remove_group(folder) for folder in sorted(gone)]
         return any(changed) or any(removed)
@@ -387,11 +427,16 @@ class _Everything:
     groups: list[AgentGroup]
     configurations: dict[str, GroupConfiguration]
     rules: list[Rule]
+    secrets: list[Secret]
 
 
 def _everything(connection: apsw.Connection) -> _Everything:
-    rules = [row.rule for row in egress.listed(connection)]
-    return _Everything(agent_groups.every(connection), group_configuration.every(connection), rules)
+    return _Everything(
+        agent_groups.every(connection),
+        group_configuration.every(connection),
+        [row.rule for row in egress.listed(connection)],
+        [row.secret for row in secrets.listed(connection)],
+    )
 
 
 def _unwritable(error: OSError) -> Unavailable:

@@ -32,6 +32,7 @@ class Capabilities:
         edits: a delivered message can be changed.
         reactions: a message can be reacted to.
         idempotent: a delivery repeated with the same id is one message.
+        at_once: and so it is whenever that is and however often, so that none has to wait for a note that it is tried.
         typing_seconds: how long a sign of typing lasts; None: there is none.
         max_text: characters of one message, in Python's count; the adapter splits what is longer.
         max_attachment: bytes of one file; 0: no files.
@@ -42,6 +43,7 @@ class Capabilities:
     edits: bool = False
     reactions: bool = False
     idempotent: bool = False
+    at_once: bool = False
     typing_seconds: float | None = None
     max_text: int = 4096
     max_attachment: int = 0

@@ -23,13 +23,15 @@ async def bounded[Result](call: Coroutine[object, object, Result], seconds: floa
         TimeoutError: it did not end in time; the message says what.
         RuntimeError: it ended by a cancellation of its own.
     """
-    task = asyncio.create_task(call, name=what)
+    # Begun right here: what need not wait, as a write to a screen, is done before anything else has its turn.
+    task = asyncio.eager_task_factory(asyncio.get_running_loop(), call, name=what)
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
         await _end(task)
         raise
-    if not done:
+    if not task.done():
         await _end(task)
         raise TimeoutError(f"{what} did not end in {seconds:g} s")
     if task.cancelled():

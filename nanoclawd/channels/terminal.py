@@ -42,7 +42,7 @@ class TerminalChannel(BaseAdapter):
     name = CHANNEL_TYPE
     platform = CHANNEL_TYPE
     # A screen shows an id once, however often it is told.
-    capabilities = Capabilities(idempotent=True, max_text=MAX_CONTENT_BYTES, max_attachment=MAX_BYTES)
+    capabilities = Capabilities(idempotent=True, at_once=True, max_text=MAX_CONTENT_BYTES, max_attachment=MAX_BYTES)
 
     def __init__(self, files: TerminalFiles) -> None:
         self.files = files
@@ -139,13 +139,26 @@ class TerminalChannel(BaseAdapter):
 
     async def _show(self, address: Address, event: ChatEvent) -> bool:
         watching = self._watching(address.platform_id)
-        results = await asyncio.gather(*(screen.show(event) for _chat, screen in watching), return_exceptions=True)
+        if len(watching) == 1:
+            # Mostly; one needs no task, and mostly no wait.
+            results: list[Exception | None] = [await _shown(watching[0][1], event)]
+        else:
+            results = await asyncio.gather(*(_shown(screen, event) for _chat, screen in watching))
         for (chat, screen), result in zip(watching, results, strict=True):
-            if isinstance(result, BaseException):
+            if result is not None:
                 if not isinstance(result, ClientGone):
                     log.error("a terminal could not be written to", exc_info=result)
                 self.detach(chat, screen)
         return any(result is None for result in results)
+
+
+async def _shown(screen: ChatScreen, event: ChatEvent) -> Exception | None:
+    """Show an event; return what went wrong."""
+    try:
+        await screen.show(event)
+    except Exception as error:
+        return error
+    return None
 
 
 def _progress_event(progress: Progress) -> ChatEvent:

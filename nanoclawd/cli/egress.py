@@ -15,10 +15,10 @@ def test(given: argparse.Namespace) -> int:
         show.as_json(found)
         return outcome.OK
     what = f"{found['method']} {found['path']}" if found.get("method") else "a tunnel"
-    said = "allowed" if found["allowed"] else "denied"
+    said = "allowed" if found["allowed"] else "held until somebody has decided" if found["asks"] else "denied"
     show.say(f"{found['group']}: {what} to {found['host']} port {found['port']} is {said}: {found['reason']}")
     if found["note"]:
         show.say(found["note"])
-    if not found["allowed"]:
+    if not found["allowed"] and not found["asks"]:
         show.say(f"Try: ncl egress allow {found['group']} {given.url}")
     return outcome.OK

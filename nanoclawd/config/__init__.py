@@ -11,6 +11,7 @@ from nanoclawd.config.model import (
     Limits,
     ModelChoice,
     Mounts,
+    OneCli,
     Timeouts,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "Limits",
     "ModelChoice",
     "Mounts",
+    "OneCli",
     "Timeouts",
     "load",
 ]

@@ -11,7 +11,7 @@ from typing import Any, TypeAliasType, get_args, get_origin
 import msgspec
 import yaml
 
-from nanoclawd.config.model import EMBEDDED, Channel, Config, Endpoint
+from nanoclawd.config.model import EMBEDDED, Channel, Config, Endpoint, Gateway, OneCli
 from nanoclawd.config.values import ChannelName, EndpointName, PlainValue, Word
 from nanoclawd.errors import ConfigError
 
@@ -21,6 +21,8 @@ MAX_FILE_BYTES = 1024 * 1024
 _MAX_DEPTH = 8
 _SHOWN_CHARACTERS = 60
 _NOTHING = object()
+_ONECLI = "onecli"
+"""In the place of the section ``gateway``: OneCLI, where it is by default."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -151,6 +153,8 @@ class _Reading:
     def _value(self, node: yaml.Node, kind: Any, place: str) -> object:
         """Return a node's value as its kind, or nothing: after a fault, or for an emptied section (its defaults)."""
         origin = get_origin(kind)
+        if kind is Gateway and isinstance(node, yaml.ScalarNode) and node.value == _ONECLI:
+            return Gateway(onecli=OneCli())
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return _NOTHING if _is_null(node) else self._struct(node, kind, place)
         if origin is dict:
@@ -160,7 +164,7 @@ class _Reading:
         if origin is tuple:
             return self._list(node, get_args(kind)[0], place)
         if NoneType in get_args(kind):  # the model has no union but `X | None`
-            return None if _is_null(node) else self._leaf(node, get_args(kind)[0], place)
+            return None if _is_null(node) else self._value(node, get_args(kind)[0], place)
         return self._leaf(node, kind, place)
 
     def _endpoints(self, node: yaml.Node, place: str) -> dict[str, Endpoint]:

@@ -38,8 +38,10 @@ from nanoclawd.config.values import (
     PeerHops,
     PeerRate,
     Policy,
+    ProjectId,
     PromptStyle,
     Seconds,
+    SecretMode,
     SocketPath,
     Switch,
     Tasks,
@@ -210,21 +212,43 @@ class Mounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     writable: tuple[AbsolutePath, ...] = ()
 
 
-class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds of the agents' way out.
+class OneCli(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """OneCLI, through which everything goes that agents may reach; ``gateway: onecli`` is one with these defaults.
 
     Attributes:
+        url: its management API.
+        credential: name of the API key among the gateway's credentials; None: it wants none.
+        proxy: its gateway, where it is not where it says itself: the agents' proxy, and where approvals are asked for.
+        project: which project an organization's API key means; None: the key's own.
+        secrets: what an agent that is made new there gets: nothing until somebody assigns it something, or all secrets.
+    """
+
+    url: Url = "http://127.0.0.1:10254"
+    credential: CredentialName | None = "onecli"
+    proxy: Url | None = None
+    project: ProjectId | None = None
+    secrets: SecretMode = "selective"
+
+
+class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The agents' way out: its bounds, and who puts credentials into requests.
+
+    Attributes:
+        onecli: does that in our place; None: we do.
         max_body: bytes of one request's body to an endpoint.
         max_connections: connections of one agent group at once; enough for every session that can be awake by default.
         max_egress: connections of one agent group to other hosts at once.
         egress_idle: seconds after which a connection to another host on which nothing goes is ended.
+        hold: seconds that a request waits for somebody's word where a rule asks.
         drain: seconds that running answers get when the gateway is stopped.
     """
 
+    onecli: OneCli | None = None
     max_body: BodySize = 8 * MIB
     max_connections: Connections = 64
     max_egress: Connections = 128
     egress_idle: Seconds = 600.0
+    hold: Seconds = 300.0
     drain: Seconds = 60.0
 
 

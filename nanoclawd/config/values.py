@@ -116,6 +116,10 @@ type Hours = Annotated[float, Meta(ge=0.001, le=8760, description="hours, from 0
 type CredentialName = Annotated[
     str, Meta(pattern=r"\A[a-z0-9-]{1,64}\Z", description="a credential's name, of a-z, 0-9 and -")
 ]
+type ProjectId = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,100}\Z", description="a project's id, of letters, digits, - and _")
+]
+type SecretMode = Annotated[Literal["selective", "all"], Meta(description="selective or all")]
 type ModelSpec = Annotated[
     str,
     Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,30}/[!-~]{1,200}\Z", description="ENDPOINT/MODEL like embedded/smollm2"),

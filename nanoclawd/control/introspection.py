@@ -33,6 +33,7 @@ INTERFACES = (
     "Usage",
     "Peers",
     "Egress",
+    "Secrets",
     "Hooks",
 )
 

@@ -59,12 +59,17 @@ class Unary:
 
     The caller is a Peer; of the methods that an agent may call, any Caller.
 
-    ``check`` raises what is plainly wrong with parameters before anybody is asked to allow the call.
+    ``check`` raises what is plainly wrong with parameters before anybody is asked to allow the call. ``topic(caller,
+    parameters)`` likewise, and returns what the call is about: a group's agents have that asked about once, whatever
+    else they say with it, and not again soon after it was refused. ``chosen(caller, parameters, choice)`` takes the
+    place of ``run`` where whoever is asked has more than yes and no to choose from.
     """
 
     parameters: type[Parameters]
     run: Callable[[Any, Any], Awaitable[object]]
     check: Callable[[Any], object] | None = None
+    topic: Callable[[Any, Any], Awaitable[str]] | None = None
+    chosen: Callable[[Any, Any, str], Awaitable[object]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

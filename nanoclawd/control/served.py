@@ -13,6 +13,7 @@ from nanoclawd.control import (
     outfit,
     people,
     routing,
+    secrets,
     sessions,
     tasks,
     usage,
@@ -49,4 +50,5 @@ def methods_of(backend: Backend, bounds: Bounds) -> Methods:
         **usage.usage(backend.usage),
         **usage.peers(backend.peer_links),
         **egress.methods(backend.egress),
+        **secrets.methods(backend.secrets),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from nanoclawd.agents.egress import EgressRules
 from nanoclawd.agents.outfit import Outfit
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
+from nanoclawd.agents.secrets import SecretBindings
 from nanoclawd.agents.service import AgentService
 from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.added import AddedChannels
@@ -29,11 +30,12 @@ from nanoclawd.hooks.secret_files import SecretFiles
 from nanoclawd.hooks.service import HookService
 from nanoclawd.images.group_images import GroupImages
 from nanoclawd.images.service import ImageService
-from nanoclawd.paths import CHANNELS_DIRECTORY, SHARE, StatePaths
+from nanoclawd.paths import CHANNELS_DIRECTORY, GATEWAY_DIRECTORY, SHARE, StatePaths
 from nanoclawd.peers.making import AgentMaking
 from nanoclawd.peers.planning import Bounds as PeerBounds
 from nanoclawd.peers.service import PeerService
 from nanoclawd.permissions.gate import Permissions
+from nanoclawd.permissions.held import HeldRequests
 from nanoclawd.permissions.pairing import Pairings
 from nanoclawd.permissions.withdrawing import withdraw_for_group
 from nanoclawd.routing.event import InboundEvent
@@ -49,6 +51,7 @@ from nanoclawd.store import agent_groups
 from nanoclawd.store.database import Database
 from nanoclawd.supervision import runner_tree
 from nanoclawd.supervision.admission import Admission, Bounds
+from nanoclawd.supervision.outside import OutsideWatch
 from nanoclawd.supervision.quadlets import UnitFiles
 from nanoclawd.supervision.user_manager import UserManager
 from nanoclawd.tasks.clock_sync import SYSTEM_BUS, clock_is_right
@@ -89,7 +92,8 @@ class Appliance:
         self.images = ImageService(config, paths, self.database, self.manager, units, share)
         self.provisioner = Provisioner(paths, units, config, share)
         self.agents = AgentService(config, paths, self.database, self.sessions, self.manager, units, self.provisioner)
-        self.egress = EgressRules(self.database, self.agents)
+        self.outside = watch_outside(config, self.admission, self.agents)
+        self.egress, self.secrets = EgressRules(self.database, self.agents), SecretBindings(self.database, self.agents)
         group_images = GroupImages(config, paths, self.manager, units)
         self.outfit = Outfit(config, self.database, self.agents, group_images, self.provisioner)
         self.permissions = Permissions(
@@ -103,8 +107,8 @@ class Appliance:
             hours=config.access.approval_hours,
         )
         self.agents.ending, self.agents.ended = withdraw_for_group, self.outbox.nudge
-        self.approvals = self.permissions.approvals
-        self.questions = self.permissions.questions
+        self.approvals, self.questions = self.permissions.approvals, self.permissions.questions
+        self.held = HeldRequests(self.database, self.approvals, self.permissions.direct_messages)
         self.files = IncomingFiles(paths.staging, self.channels.adapter)
         self._background = Background(log, "building groups' images")
         payloads = PayloadFiles(paths.staging, self.files.fetch)
@@ -196,6 +200,7 @@ class Appliance:
         )
         await self.outbox.start()
         await self.permissions.start()
+        self.held.start()
         # Somebody may be reachable now whom a card could not reach.
         self.channels.came_up = lambda _name: self.permissions.repost()
         await self.added_channels.start()
@@ -204,6 +209,8 @@ class Appliance:
                 self.database, self.router, self.permissions, self.sessions, self.outbox, self.moved, self.pairings
             )
         )
+        if self.outside is not None:
+            self.outside.start()
         resumed = await self.sessions.resume()
         if resumed:
             log.info("sessions with something to carry on with: %d", resumed)
@@ -231,6 +238,8 @@ class Appliance:
         """Let everything go; containers and conversations go on."""
         await self.http.close()
         await self._intake.close(self.http)
+        if self.outside is not None:
+            self.outside.close()
         await self._background.close()
         await self.dispatcher.close()
         await self.channels.stop()
@@ -269,6 +278,14 @@ class Appliance:
         """Old trees go when no container can use them any more: when none runs."""
         if not self.sessions.actors:
             await asyncio.to_thread(runner_tree.prune, self.paths.runner_trees, {self._runner})
+
+
+def watch_outside(config: Config, admission: Admission, agents: AgentService) -> OutsideWatch | None:
+    """Return what watches the gateway outside, None where the configuration names none."""
+    if config.gateway.onecli is None:
+        return None
+    agents.told_gateway = admission.look
+    return OutsideWatch(GATEWAY_DIRECTORY / "gateway.sock", admission, agents.goes_out)
 
 
 def runtime_directory() -> Path:

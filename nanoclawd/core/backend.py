@@ -14,6 +14,7 @@ from nanoclawd.core.backends.images import ImagesBackend
 from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
+from nanoclawd.core.backends.secrets import SecretsBackend
 from nanoclawd.core.backends.sessions import SessionsBackend
 from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
@@ -53,4 +54,5 @@ class Backend:
         self.usage = UsageBackend(database, appliance.usage)
         self.peer_links = PeersBackend(database, appliance.making)
         self.egress = EgressBackend(appliance.egress)
+        self.secrets = SecretsBackend(appliance.secrets)
         self.hooks = HooksBackend(database, appliance.hooks)

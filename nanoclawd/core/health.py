@@ -10,6 +10,7 @@ from nanoclawd.config import Config
 from nanoclawd.control.values import Component, ComponentState
 from nanoclawd.core.appliance import Appliance
 from nanoclawd.doctor.finding import Finding, Severity
+from nanoclawd.egress.outside import Outside
 from nanoclawd.errors import NanoclawError
 from nanoclawd.hooks.listening import ENABLE
 from nanoclawd.paths import GATEWAY_DIRECTORY
@@ -48,6 +49,7 @@ async def components(appliance: Appliance) -> list[Component]:
     else:
         model_state = Component("model", ComponentState.IDLE, "starts when it is asked")
     return [
+        *_outside(appliance),
         Component("gateway", ComponentState.OK, "listens")
         if gateway
         else Component(
@@ -55,6 +57,31 @@ async def components(appliance: Appliance) -> list[Component]:
         ),
         model_state,
         manager,
+    ]
+
+
+def _outside(appliance: Appliance) -> list[Component]:
+    """Return the gateway outside, where the configuration names one."""
+    if appliance.outside is None:
+        return []
+    state = appliance.outside.state
+    if state.state == "ready":
+        return [Component("onecli", ComponentState.OK, "carries what agents may reach")]
+    kind = ComponentState.STARTING if state.state == "starting" else ComponentState.FAILED
+    return [Component("onecli", kind, f"{state.reason}; messages to agents that may go out are held", state.fix)]
+
+
+def outside_findings(state: Outside) -> list[Finding]:
+    """Say how it stands with OneCLI, and what is to do there."""
+    if state.state == "ready":
+        found = [Finding("onecli", Severity.OK, "OneCLI", "carries what agents may reach")]
+    else:
+        severity = Severity.WARNING if state.state == "starting" else Severity.ERROR
+        words = f"{state.reason}. Messages to agents that may go out are held, and go on by themselves"
+        found = [Finding("onecli", severity, "OneCLI", words, state.fix or "journalctl -u nanoclaw-gateway -n 50")]
+    return found + [
+        Finding(f"onecli-{note.group}", Severity.WARNING, f"OneCLI: agent {note.group}", note.message, note.fix)
+        for note in state.notes
     ]
 
 
@@ -66,6 +93,7 @@ async def appliance_findings(appliance: Appliance) -> list[Finding]:
         await _agents(appliance),
         *await appliance.database.run(people_findings),
         *await _hooks(appliance),
+        *(outside_findings(appliance.outside.state) if appliance.outside is not None else []),
         *[trouble_finding(one, appliance.config) for one in await appliance.usage.troubles()],
     ]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import grp
 import logging
 import os
@@ -23,12 +22,12 @@ from nanoclawd.credentials.service import ADMIN_GROUP, Gate, methods
 from nanoclawd.credentials.store import MAX_SECRET_BYTES, CredentialStore
 from nanoclawd.errors import NanoclawError
 from nanoclawd.journal import configure, install_crash_policy
+from nanoclawd.undumpable import be_undumpable
 
 PRODUCT = "nanoclaw-credentials"
 IDLE_SECONDS = 10.0
 
 _USERS = ("nanoclaw", GATEWAY)
-_PR_SET_DUMPABLE = 4
 _BOUNDS = Bounds(
     # A character of a secret may come as six.
     frame_bytes=6 * MAX_SECRET_BYTES + 4 * KIB,
@@ -75,7 +74,7 @@ def _gate() -> Gate:
 def main() -> int:
     """Run the service; returns the exit status."""
     # Secrets pass through this process: no dump of it, no trace of it.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    be_undumpable()
     os.umask(0o077)
     configure(PRODUCT)
     install_crash_policy()

@@ -64,6 +64,11 @@ class DeliveryService:
         """Tell whether a delivery can be tried now; an unknown channel fails at once, and visibly (W-21)."""
         return self._channels.reachable(self._current(address))
 
+    def at_once(self, address: Address) -> bool:
+        """Tell whether a delivery need not wait for its intent to be written down."""
+        adapter = self._channels.adapter(address.channel_type)
+        return adapter is not None and adapter.capabilities.at_once
+
     async def deliver(self, session: SessionRef | None, outgoing: Outgoing) -> Delivered | Undelivered:
         """Deliver once; never raises. Without a session it is the host's own message."""
         name = outgoing.address.channel_type

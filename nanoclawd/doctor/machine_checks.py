@@ -12,6 +12,7 @@ _LITTLE_DISK = 2 * 1024**3
 _NO_DISK = 500 * 1024**2
 _STATE_ROOT = "/var/lib/nanoclaw"
 _GATEWAY_SOCKET = "/run/nanoclaw-gateway/gateway.sock"
+_TRUST_BUNDLE = "/run/nanoclaw-gateway/trust/bundle.pem"
 _CREDENTIALS_SOCKET = "/run/nanoclawd/credentials.sock"
 _PI_COMMAND_LINE = "/boot/firmware/cmdline.txt"
 _SELINUX_MODULE = "nanoclawd"
@@ -124,6 +125,25 @@ class Gateway(Check):
         if _is_socket(self.host, _GATEWAY_SOCKET):
             return self.ok(f"listens at {_GATEWAY_SOCKET}")
         return self.error(f"{_GATEWAY_SOCKET} is missing", "sudo systemctl start nanoclaw-gateway.socket")
+
+
+class Trust(Check):
+    """What agents' programs have to trust, so that the gateway can put secrets into their requests; it makes it."""
+
+    id = "gateway-trust"
+    title = "Gateway's certificates"
+
+    def run(self) -> Finding:
+        """Look for the bundle, which containers see."""
+        try:
+            size = self.host.path(_TRUST_BUNDLE).stat().st_size
+        except OSError:
+            size = 0
+        if size:
+            return self.ok(f"are at {_TRUST_BUNDLE}")
+        return self.error(
+            f"{_TRUST_BUNDLE} is missing: no secret can be put into requests", "sudo systemctl restart nanoclaw-gateway"
+        )
 
 
 class Secrets(Check):

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,6 +12,8 @@ HTTPS_PORT: Final = 443
 MAX_HOST_CHARACTERS: Final = 253
 MAX_URL_CHARACTERS: Final = 8192
 _MAX_PORT: Final = 65_535
+_REMEMBERED: Final = 1024
+"""So many hosts' names are read once; each is short."""
 
 _AUTHORITY: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?", re.ASCII)
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
@@ -38,10 +41,15 @@ class Target:
     @property
     def authority(self) -> str:
         """As a Host header has it for plain http."""
+        return self.authority_by(HTTP_PORT)
+
+    def authority_by(self, default_port: int) -> str:
+        """Return it as a Host header has it where a port is what is meant without one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == HTTP_PORT else f"{host}:{self.port}"
+        return host if self.port == default_port else f"{host}:{self.port}"
 
 
+@lru_cache(_REMEMBERED)
 def parse_host(text: str) -> str:
     """Return a host in its one form.
 

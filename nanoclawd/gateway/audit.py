@@ -31,6 +31,8 @@ class Record:
         path: without its query; empty in a tunnel.
         sent: bytes from the agent.
         received: bytes to it.
+        session: whose it was, where that could be told.
+        approval: by which somebody allowed it.
     """
 
     group: str
@@ -44,6 +46,8 @@ class Record:
     received: int = 0
     milliseconds: int = 0
     status: int = 0
+    session: str = ""
+    approval: str = ""
 
 
 @dataclass(slots=True)
@@ -107,16 +111,17 @@ def _write(record: Record, count: int) -> None:
     where = f"{record.host}:{record.port}"
     what = f"{record.method} {where}{record.path}" if count == 1 and record.method else where
     log.info(
-        "%s: %s%s, %s, %d bytes out, %d in%s",
-        record.group,
+        "%s: %s%s, %s, %d bytes out, %d in%s%s",
+        f"{record.group} {record.session}" if record.session else record.group,
         what,
         f" ({count} more requests, summed up)" if not record.method else "",
         record.outcome + (f" {record.status}" if record.status else ""),
         record.sent,
         record.received,
         f", {record.milliseconds} ms" if record.method else "",
+        f", approval {record.approval}" if record.approval else "",
         extra={
-            **about(group=record.group),
+            **about(group=record.group, session=record.session or None),
             "NANOCLAW_AUDIT": AUDIT,
             "NANOCLAW_EGRESS_HOST": _field(record.host),
             "NANOCLAW_EGRESS_PORT": str(record.port),
@@ -129,6 +134,7 @@ def _write(record: Record, count: int) -> None:
             "NANOCLAW_EGRESS_RECEIVED": str(record.received),
             "NANOCLAW_EGRESS_MS": str(record.milliseconds),
             "NANOCLAW_EGRESS_COUNT": str(count),
+            **({"NANOCLAW_EGRESS_APPROVAL": record.approval} if record.approval else {}),
         },
     )
 

@@ -1,13 +1,15 @@
 """An agent's connection to the way out, read by h11: one request at a time, each with a bound on everything."""
 
+import asyncio
 import contextlib
 import re
+from collections import deque
 from typing import Final
 
 import h11
 
 from nanoclawd.gateway.denials import Denial, malformed
-from nanoclawd.gateway.wire import Wire
+from nanoclawd.gateway.secure import Line
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
@@ -22,17 +24,26 @@ _ODD_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _FOLDED_LINE: Final = re.compile(rb"\n[ \t]")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_LENGTH_DIGITS: Final = 18
+_VERSIONS: Final = frozenset({b"1.0", b"1.1"})
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 
 type Event = type[h11.NEED_DATA | h11.PAUSED] | h11.Event
 
 
 class Caller:
-    """The agent's side."""
+    """The agent's side.
 
-    def __init__(self, wire: Wire) -> None:
+    Attributes:
+        wire: carries it.
+        may_upgrade: whether a request may become a WebSocket.
+    """
+
+    def __init__(self, wire: Line, *, may_upgrade: bool = False) -> None:
         self.wire = wire
+        self.may_upgrade = may_upgrade
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._ahead: deque[bytes] = deque()
 
     async def request(self) -> h11.Request | None:
         """Return the next request's head, None where there is none any more.
@@ -53,6 +64,11 @@ class Caller:
             head += data
             self.http.receive_data(data)
 
+    @property
+    def expects_continue(self) -> bool:
+        """Whether a body comes only when the host has said that it wants it."""
+        return self.http.they_are_waiting_for_100_continue
+
     async def body(self, seconds: float) -> bytes:
         """Return the next piece of the request's body, nothing at its end.
 
@@ -61,6 +77,37 @@ class Caller:
             TimeoutError: it stopped coming.
             ConnectionResetError: the caller has gone in the middle of it.
         """
+        if self._ahead:
+            return self._ahead.popleft()
+        return await self._piece(seconds)
+
+    async def preview(self, most: int, seconds: float) -> bytes:
+        """Return the beginning of the request's body, which :meth:`body` returns all the same.
+
+        A body that waits to be told to come is not told so, and of one that does not come soon there is none.
+
+        Args:
+            most: bytes; one piece more than these may be kept.
+            seconds: for all of it.
+
+        Raises:
+            Denial: it can't be read.
+            ConnectionResetError: the caller has gone in the middle of it.
+        """
+        if self.expects_continue:
+            return b""
+        begun = b"".join(self._ahead)
+        is_over = bool(self._ahead) and not self._ahead[-1]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(begun) < most and not is_over:
+                    piece = await self._piece(None)
+                    self._ahead.append(piece)
+                    is_over = not piece
+                    begun += piece
+        return begun[:most]
+
+    async def _piece(self, seconds: float | None) -> bytes:
         while True:
             event = self._next()
             if isinstance(event, h11.Data):
@@ -140,13 +187,36 @@ def _check(request: h11.Request, head: bytes) -> None:
         raise malformed("a line of the request's head does not end in CR LF")
     if _FOLDED_LINE.search(head[:length]):
         raise malformed("a header goes over several lines")
+    check_headers(request)
+
+
+def check_headers(request: h11.Request) -> None:
+    """Refuse headers that others would take for something else than h11 does.
+
+    Raises:
+        Denial: there are some.
+    """
     if any(_CONTROL.search(value) for _, value in request.headers):
         raise malformed("a header has a control character in it")
+    if request.http_version not in _VERSIONS:
+        raise malformed("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
+    if len(request.headers) > MAX_HEADERS:
+        raise malformed(f"more than {MAX_HEADERS} headers", 431)
+    _check_framing(request)
+
+
+def _check_framing(request: h11.Request) -> None:
+    """Refuse a request of which others might not see where its body ends.
+
+    Raises:
+        Denial: it is such a request.
+    """
     names = [name for name, _ in request.headers]
+    if any(name.replace(b"_", b"-") in _FRAMING for name in names if b"_" in name):
+        # Behind CGI, and in what learned from it, an underscore is a dash.
+        raise malformed("a header's name looks like that of one that says where the body ends")
     if any(len(value) > _MAX_LENGTH_DIGITS for name, value in request.headers if name == b"content-length"):
         raise malformed("nothing is as long as this Content-Length")
-    if len(names) > MAX_HEADERS:
-        raise malformed(f"more than {MAX_HEADERS} headers", 431)
     if b"content-length" in names and b"transfer-encoding" in names:
         raise malformed("Content-Length and Transfer-Encoding contradict each other")
     if b"transfer-encoding" in names and request.http_version < b"1.1":

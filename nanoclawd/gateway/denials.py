@@ -9,6 +9,9 @@ from nanoclawd.egress.rules import DEFAULT_PORTS, Asked, Decision
 from nanoclawd.egress.targets import Target
 
 PROXY: Final = "nanoclaw"
+AWAY_SECONDS: Final = 10
+"""What a client is told to wait while the gateway outside is away."""
+
 _JSON: Final = b"application/json"
 
 
@@ -22,7 +25,16 @@ class Denial(Exception):  # noqa: N818  # an answer, not a fault
         outcome: what the audit calls it.
     """
 
-    def __init__(self, status: int, kind: str, message: str, *, outcome: str = "refused", brief: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        *,
+        outcome: str = "refused",
+        brief: str = "",
+        retry_after: int | None = None,
+    ) -> None:
         """Say no.
 
         Args:
@@ -31,12 +43,14 @@ class Denial(Exception):  # noqa: N818  # an answer, not a fault
             message: sentences for a person.
             outcome: what the audit calls it.
             brief: the status line's words, all that some clients show of an answer to CONNECT.
+            retry_after: seconds after which asking again can help.
         """
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.message = message
         self.outcome = outcome
+        self.retry_after = retry_after
         self._brief = brief
 
     def head_and_body(self, accept: bytes) -> tuple[list[tuple[str, str]], bytes, bytes]:
@@ -53,6 +67,8 @@ class Denial(Exception):  # noqa: N818  # an answer, not a fault
             ("Proxy-Status", f"{PROXY}; error={_ERRORS.get(self.kind, 'http_request_denied')}"),
             ("Connection", "close"),
         ]
+        if self.retry_after is not None:
+            headers.append(("Retry-After", str(self.retry_after)))
         return headers, self.reason(), body
 
     def reason(self) -> bytes:
@@ -68,6 +84,12 @@ _ERRORS: Final = {
     "address_not_allowed": "destination_ip_prohibited",
     "bad_request": "http_request_error",
     "broke_off": "connection_terminated",
+    "onecli_away": "destination_unavailable",
+    "onecli_refused": "destination_unavailable",
+    "answer_too_large": "http_response_body_size",
+    "certificate": "tls_certificate_error",
+    "tls": "tls_protocol_error",
+    "encoded_answer": "http_response_content_coding",
 }
 
 
@@ -77,7 +99,8 @@ def by_rule(group: str, asked: Asked, decision: Decision) -> Denial:
     return Denial(
         403,
         "egress_denied",
-        f"agent group {group} may not reach {asked.target}: {decision.reason}. Its owner can allow it: {allow}",
+        f"agent group {group} may not reach {asked.target}: {decision.reason}. Its owner can allow it: {allow}"
+        f"{_ask(asked, decision)}",
         brief=f"Forbidden by nanoclaw; the owner can: {allow}",
     )
 
@@ -93,13 +116,32 @@ def by_address(group: str, target: Target, words: str) -> Denial:
     )
 
 
+def away(message: str) -> Denial:
+    """Return the answer while the gateway outside is away."""
+    return Denial(
+        503,
+        "onecli_away",
+        f"{message}. It is tried again all the time; ask again later",
+        outcome="away",
+        brief="Service Unavailable: OneCLI is away; nanoclaw tries again",
+        retry_after=AWAY_SECONDS,
+    )
+
+
 def malformed(message: str, status: int = 400) -> Denial:
     """Return the answer to what can't be read, or read in one way only."""
     return Denial(status, "bad_request", message, outcome="malformed")
 
 
+def _ask(asked: Asked, decision: Decision) -> str:
+    """Return how the agent itself can have its owner asked; a rule that denies is the owner's word already."""
+    return "" if decision.rule is not None else f"; you can ask for it: ncl egress request {_named(asked.target)}"
+
+
 def _command(group: str, target: Target) -> str:
+    return f"ncl egress allow {group} {_named(target)}"
+
+
+def _named(target: Target) -> str:
     named = str(target)
-    if target.port in DEFAULT_PORTS:
-        named = named.rpartition(":")[0]
-    return f"ncl egress allow {group} {named}"
+    return named.rpartition(":")[0] if target.port in DEFAULT_PORTS else named

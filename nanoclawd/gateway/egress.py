@@ -2,29 +2,44 @@
 
 import asyncio
 import logging
-import re
 import time
+import traceback
 from typing import Final
 
 import h11
 
-from nanoclawd.egress.rules import Asked
-from nanoclawd.egress.targets import BadTarget, Target, parse_authority, parse_url
+from nanoclawd import paths
+from nanoclawd.egress.rules import Asked, decide, may_be_allowed
+from nanoclawd.egress.secrets import for_host
 from nanoclawd.gateway import denials
+from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES, Approver
 from nanoclawd.gateway.audit import Audit, Record
 from nanoclawd.gateway.caller import Caller
 from nanoclawd.gateway.denials import Denial
-from nanoclawd.gateway.forwarding import Forwarding
+from nanoclawd.gateway.door.http2 import GroupStreams, StreamCaller, Streams
+from nanoclawd.gateway.door.injection import Charged
+from nanoclawd.gateway.door.inside import Door
+from nanoclawd.gateway.exchange import Exchange, Within
+from nanoclawd.gateway.forwarding import Forwarding, Onward, ProxyRefused, Refused, Stale, announced, cleaned
+from nanoclawd.gateway.leaving import leaving
+from nanoclawd.gateway.limits import Limits, check_sent
+from nanoclawd.gateway.onecli.through import Through, token_refused
 from nanoclawd.gateway.permit import Permit
-from nanoclawd.gateway.policy import AgentDirectory
+from nanoclawd.gateway.policy import Agent, AgentDirectory
 from nanoclawd.gateway.reaching import Reaching, Unreachable
 from nanoclawd.gateway.refusals import Refusal, RefusalLog
+from nanoclawd.gateway.secure import Line, SecureWire
+from nanoclawd.gateway.sessions import session_of
 from nanoclawd.gateway.tunnel import Tunnel
 from nanoclawd.gateway.wire import Wire
 from nanoclawd.journal import about
 
-_METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,19}", re.ASCII)
-_UNKNOWN: Final = Target("-", 0)
+_PREVIEW_SECONDS: Final = 2.0
+"""The beginning of a body that is to be shown has so long to come."""
+
+_KNOWING_SECONDS: Final = 0.003
+
+type Answering = Caller | StreamCaller
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +47,26 @@ log = logging.getLogger(__name__)
 class Way:
     """Serves connections of agents that want to go out."""
 
-    def __init__(self, agents: AgentDirectory, idle: float, reaching: Reaching | None = None) -> None:
+    def __init__(
+        self,
+        agents: AgentDirectory,
+        idle: float,
+        reaching: Reaching | None = None,
+        door: Door | None = None,
+        approver: Approver | None = None,
+        through: Through | None = None,
+    ) -> None:
         self._agents = agents
+        self._through = through
+        self._approver = approver or Approver(paths.REQUESTS_SOCKET)
+        self._limits = Limits()
         self._idle = idle
         self._reaching = reaching or Reaching()
+        self._door = door
         self._audit = Audit()
         self._refusals = RefusalLog()
         self._waiting: set[asyncio.Task[None]] = set()
+        self._streams = GroupStreams()
 
     def close(self) -> None:
         """Write the audit's last sums, and let the look-ups go."""
@@ -67,7 +95,9 @@ class Way:
         finally:
             wire.close()
 
-    async def _serve_one(self, caller: Caller, uid: int, task: asyncio.Task[None]) -> bool:
+    async def _serve_one(
+        self, caller: Caller, uid: int, task: "asyncio.Task[None]", within: Within | None = None
+    ) -> bool:
         """Serve the next request; tell whether there can be another one on this connection."""
         self._waiting.add(task)
         try:
@@ -79,24 +109,33 @@ class Way:
             self._waiting.discard(task)
         if request is None:
             return False
-        exchange = Exchange(request, uid)
+        exchange = Exchange(request, uid, within)
+        return await self._serve_exchange(caller, exchange) and not exchange.is_tunnel and caller.next_cycle()
+
+    async def _serve_exchange(self, caller: Answering, exchange: Exchange) -> bool:
+        """Answer a request whatever happens; tell whether the answer is one after which there can be another."""
         try:
             await self._answer(caller, exchange)
         except Denial as denial:
+            _know(caller, exchange)
             exchange.outcome, exchange.status = denial.outcome, denial.status
             await caller.deny(denial, exchange.accept)
             return False
-        except Exception:
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:
             exchange.outcome, exchange.status = "failed", 500
-            log.exception("a request failed inside the gateway", extra=about(group=exchange.group or None))
+            # Not what it says: libraries quote headers, and a secret may be in them by now.
+            words, where = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+            log.error("a request failed inside the gateway: %s\n%s", words, where, extra=about(group=exchange.group))  # noqa: TRY400
             await caller.deny(Denial(500, "gateway_error", "the gateway failed; its journal says why"), exchange.accept)
             return False
         finally:
-            if exchange.group:
+            if exchange.group and not exchange.was_inside:
                 self._audit.write(exchange.record())
-        return not exchange.is_tunnel and caller.next_cycle()
+        return True
 
-    async def _refuse_unread(self, caller: Caller, uid: int, denial: Denial) -> None:
+    async def _refuse_unread(self, caller: Answering, uid: int, denial: Denial) -> None:
         try:
             group = self._agents.find(uid).group
             self._audit.write(Record(group, "-", 0, "-", "", 0, denial.outcome, status=denial.status))
@@ -104,34 +143,36 @@ class Way:
             denial = _as_denial(refusal)
         await caller.deny(denial, b"")
 
-    async def _answer(self, caller: Caller, exchange: "Exchange") -> None:
+    async def _answer(self, caller: Answering, exchange: Exchange) -> None:
         try:
             # Who it is comes first: a stranger learns nothing, and is in no audit.
-            exchange.group = self._agents.find(exchange.uid).group
+            agent = self._agents.find(exchange.uid)
+            exchange.group = agent.group
             asked = exchange.read()
+            if isinstance(caller, Caller) and self._is_inside(agent, asked):
+                await self._look_inside(caller, exchange, asked)
+                return
             permit = Permit(self._agents, exchange.uid, asked)
         except Refusal as refusal:
             self._refusals.write(exchange.uid, exchange.group or None, refusal)
             raise _as_denial(refusal) from None
         decision = permit.decision
         exchange.rule = decision.rule.id if decision.rule is not None else 0
-        if not decision.allowed:
+        if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
+        if decision.asks or not asked.is_tunnel:
+            # Of a tunnel that is allowed it is found when the agent has its answer.
+            _know(caller, exchange)
+            permit.session = exchange.session
+        self._limits.enter(permit)
+        check_sent(permit, announced(exchange.request))
         try:
-            connection = await self._reaching.connect(
-                exchange.group, asked.target, may_be_private=decision.may_be_private
-            )
-        except Unreachable as error:
-            if error.is_forbidden:
-                raise denials.by_address(exchange.group, asked.target, error.message) from None
-            status = 504 if error.kind.endswith("timeout") else 502
-            raise Denial(status, error.kind, error.message, outcome=error.kind) from None
-        _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connection)
-        try:
-            if asked.is_tunnel:
-                await self._tunnel(caller, exchange, permit, wire)
+            if decision.asks:
+                exchange.approval = await self._decided(caller, permit)
+            if isinstance(caller, Caller) and asked.is_tunnel:
+                await self._tunnel(caller, exchange, permit)
             else:
-                await Forwarding(caller, permit, wire, exchange, self._idle).run(exchange.request)
+                await self._forward(caller, exchange, permit)
         except Denial:
             raise
         except (ConnectionError, TimeoutError):
@@ -140,89 +181,190 @@ class Way:
         except asyncio.CancelledError:
             exchange.outcome = "left"
             raise
-        finally:
-            wire.close()
 
-    async def _tunnel(self, caller: Caller, exchange: "Exchange", permit: Permit, host: Wire) -> None:
-        exchange.status = 200
-        await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
-        tunnel = Tunnel(permit, self._idle)
-        exchange.carried = tunnel.carried
-        # What was sent before the answer belongs to the tunnel; no request is read from this connection any more.
-        await tunnel.run(caller.wire, host, caller.http.trailing_data[0])
-        exchange.outcome = tunnel.carried.outcome
-
-
-class Exchange:
-    """One request on its way, as the audit will tell it.
-
-    Attributes:
-        carried: what went through; a tunnel's own counts take its place.
-    """
-
-    def __init__(self, request: h11.Request, uid: int) -> None:
-        self.request = request
-        self.uid = uid
-        self.group = ""
-        self.is_tunnel = request.method == b"CONNECT"
-        self.accept = next((value for name, value in request.headers if name == b"accept"), b"")
-        self.outcome = "left"
-        self.status = 0
-        self.rule = 0
-        self.sent = self.received = 0
-        self.carried: object = None
-        self._begun = time.monotonic()
-        self._asked = Asked(_UNKNOWN, "-", "")
-
-    def read(self) -> Asked:
-        """Return what is asked for.
+    async def _decided(self, caller: Answering, permit: Permit) -> str:
+        """Have somebody decide about a request, of which nothing goes on before that; return the approval's id.
 
         Raises:
-            Denial: it can't be told.
+            Denial: it was refused.
         """
-        text = self.request.target.decode("ascii", "replace")
-        try:
-            if self.is_tunnel:
-                names = {name for name, _ in self.request.headers}
-                if names & {b"content-length", b"transfer-encoding"}:
-                    raise denials.malformed("CONNECT has no body")
-                self._asked = Asked(parse_authority(text))
-            else:
-                method = self.request.method.decode("ascii", "replace")
-                if not _METHOD.fullmatch(method) or method == "TRACE":
-                    raise denials.malformed("this method is not forwarded", 405)
-                if text.startswith("https://"):
-                    raise denials.malformed("https is reached by CONNECT: HTTPS_PROXY is an http:// address, too")
-                self._asked = Asked(*_read_url(method, text))
-        except BadTarget as error:
-            raise denials.malformed(str(error)) from None
-        return self._asked
+        preview = b"" if permit.asked.is_tunnel else await caller.preview(MAX_PREVIEW_BYTES, _PREVIEW_SECONDS)
+        if not isinstance(caller, Caller):
+            # Its connection is read on, because others are on it.
+            return (await self._approver.decide(permit, preview)).approval
+        with leaving(caller.wire if isinstance(caller.wire, Wire) else caller.wire.wire):
+            return (await self._approver.decide(permit, preview)).approval
 
-    def record(self) -> Record:
-        """Return what the audit writes."""
-        counts = self.carried or self
-        return Record(
-            group=self.group,
-            host=self._asked.target.host,
-            port=self._asked.target.port,
-            method="CONNECT" if self.is_tunnel else self._asked.method or "-",
-            path=(self._asked.path or "").partition("?")[0],
-            rule=self.rule,
-            outcome=self.outcome,
-            sent=getattr(counts, "sent", 0),
-            received=getattr(counts, "received", 0),
-            milliseconds=round((time.monotonic() - self._begun) * 1000),
-            status=self.status,
-        )
+    def _is_inside(self, agent: Agent, asked: Asked) -> bool:
+        return asked.is_tunnel and self._door is not None and self._door.is_for(agent, asked.target)
+
+    async def _look_inside(self, caller: Caller, exchange: Exchange, asked: Asked) -> None:
+        """Be the host for an agent, and judge what it asks of it, request by request."""
+        agent, target = self._agents.find(exchange.uid), asked.target
+        rules = self._agents.rules_of(agent)
+        if not may_be_allowed(rules, agent.group, target, time.time()):
+            raise denials.by_rule(agent.group, asked, decide(rules, agent.group, asked, time.time()))
+        task = asyncio.current_task()
+        if self._door is None or task is None:
+            raise RuntimeError("it is served by a task, at a door")
+        _know(caller, exchange)
+        exchange.status = 200
+        await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
+        secure = await self._door.welcome(caller, target)
+        exchange.was_inside = True  # from here on there is a record for each request
+        within = Within(target, exchange.session)
+        try:
+            if secure.protocol == "h2":
+                await self._serve_streams(secure, exchange, task, within)
+                return
+            inner = Caller(secure, may_upgrade=True)
+            while await self._serve_one(inner, exchange.uid, task, within):
+                pass
+            if inner.is_unheard:
+                await inner.linger()
+        finally:
+            within.kept.close()
+            secure.close()
+
+    async def _serve_streams(
+        self, secure: SecureWire, exchange: Exchange, task: "asyncio.Task[None]", within: Within
+    ) -> None:
+        """Serve a connection of HTTP/2: each stream is a request of its own."""
+
+        async def handle(caller: StreamCaller, request: h11.Request) -> None:
+            await self._serve_exchange(caller, Exchange(request, exchange.uid, within))
+
+        async def refuse(caller: StreamCaller, denial: Denial) -> None:
+            await self._refuse_unread(caller, exchange.uid, denial)
+
+        def rest(*, idle: bool) -> None:
+            (self._waiting.add if idle else self._waiting.discard)(task)
+
+        try:
+            await Streams(secure, self._streams.of(exchange.group), handle, refuse, rest).serve()
+        finally:
+            self._waiting.discard(task)
+
+    async def _reached(self, exchange: Exchange, permit: Permit) -> tuple[Wire, bytes]:
+        """Return a connection to the host; or one to OneCLI's proxy, with our authorization there, for plain http.
+
+        Raises:
+            Denial: there is none.
+        """
+        target, may_be_private = permit.asked.target, permit.decision.may_be_private
+        through = self._way_through(permit)
+        try:
+            if through is not None:
+                # What is no agent's to reach is not asked of OneCLI either.
+                await self._reaching.look(exchange.group, target, may_be_private=may_be_private)
+                is_plain = not exchange.is_tunnel and exchange.within is None
+                return await through.reach(permit.agent, target, is_plain=is_plain)
+            connection = await self._reaching.connect(exchange.group, target, may_be_private=may_be_private)
+        except Unreachable as error:
+            if error.is_forbidden:
+                raise denials.by_address(exchange.group, target, error.message) from None
+            status = 504 if error.kind.endswith("timeout") else 502
+            raise Denial(status, error.kind, error.message, outcome=error.kind) from None
+        _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connection)
+        return wire, b""
+
+    def _way_through(self, permit: Permit) -> Through | None:
+        """Return OneCLI's way to a host, None where requests go there directly.
+
+        They do where one of our own secrets may go: that is not for OneCLI to see.
+        """
+        if self._through is None:
+            return None
+        agent, asked = permit.agent, permit.asked
+        own = any(for_host(self._agents.secrets_of(agent), agent.group, asked.scheme, asked.target))
+        return None if own else self._through
+
+    async def _forward(self, caller: Answering, exchange: Exchange, permit: Permit) -> None:
+        """Carry a request and its answer."""
+        through = self._way_through(permit)
+        names = {name for name, _ in exchange.request.headers}
+        if not names & {b"content-length", b"transfer-encoding"}:
+            await caller.body(self._idle)  # says that there is none
+        kept = exchange.within.kept if exchange.within is not None else None
+        while True:
+            charged = await self._charged(exchange, permit)
+            # What was connected to under another word of the rules, or by another way, is of no use now.
+            kind = (permit.decision.may_be_private, through is not None)
+            line = kept.take(kind) if kept is not None else None
+            was_kept, authorization = line is not None, b""
+            if line is None:
+                line, authorization = await self._line(exchange, permit, is_outside=through is not None)
+            onward = Onward(line, exchange.authority, permit, self._idle, authorization, kept is not None, was_kept)
+            forwarding = Forwarding(caller, onward, charged, exchange)
+            try:
+                await forwarding.run(exchange.request)
+            except (Refused, Stale):
+                continue
+            except ProxyRefused:
+                raise token_refused(through, permit.agent) from None
+            finally:
+                if kept is not None and forwarding.can_go_on:
+                    kept.give(line, kind)
+                else:
+                    line.close()
+            return
+
+    async def _line(self, exchange: Exchange, permit: Permit, *, is_outside: bool) -> tuple[Line, bytes]:
+        """Return a connection to the host, as it is spoken with, and our authorization on it.
+
+        Args:
+            exchange: what it is for.
+            permit: allows it.
+            is_outside: the other gateway has a look into it.
+
+        Raises:
+            Denial: there is none.
+        """
+        wire, authorization = await self._reached(exchange, permit)
+        if self._door is None or exchange.within is None:
+            return wire, authorization
+        try:
+            return await self._door.host(wire, exchange.target, is_outside=is_outside), authorization
+        except BaseException:
+            wire.close()
+            raise
+
+    async def _charged(self, exchange: Exchange, permit: Permit) -> Charged:
+        headers = cleaned(exchange.request)
+        if self._door is None:
+            return Charged(permit.asked.path or "/", headers)
+        secrets = self._agents.secrets_of(permit.agent)
+        return await self._door.injection.charge(exchange.group, secrets, permit.asked, headers)
+
+    async def _tunnel(self, caller: Caller, exchange: Exchange, permit: Permit) -> None:
+        if not isinstance(caller.wire, Wire):
+            raise denials.malformed("there is no tunnel within a tunnel")
+        host, _ = await self._reached(exchange, permit)
+        # Only the audit wants to know who it is: not before the first words have gone through.
+        knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
+        try:
+            exchange.status = 200
+            await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
+            tunnel = Tunnel(permit, self._idle)
+            exchange.carried = tunnel.carried
+            # What was sent before the answer belongs to the tunnel; no request is read from this connection any more.
+            await tunnel.run(caller.wire, host, caller.http.trailing_data[0])
+            exchange.outcome = tunnel.carried.outcome
+        finally:
+            knowing.cancel()
+            _know(caller, exchange)
+            host.close()
+
+
+def _know(caller: Answering, exchange: Exchange) -> None:
+    """Find out whose connection it is, where that can be told, while the one who made it is there."""
+    transport = caller.wire.transport if isinstance(caller, Caller) and isinstance(caller.wire, Wire) else None
+    if transport is not None and exchange.group and not exchange.session:
+        exchange.session = session_of(transport.get_extra_info("socket"), exchange.group)
 
 
 def _nobody_waits() -> None:
     """The caller may go."""
-
-
-def _read_url(method: str, text: str) -> tuple[Target, str, str]:
-    target, path = parse_url(text)
-    return target, method, path
 
 
 def _as_denial(refusal: Refusal) -> Denial:

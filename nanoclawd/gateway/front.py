@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from nanoclawd.gateway.egress import Way
 from nanoclawd.gateway.guard import Guard
+from nanoclawd.gateway.hangups import Hangups
 from nanoclawd.gateway.proxy import Proxy, peer_uid
 from nanoclawd.gateway.refusals import Refusal
 from nanoclawd.gateway.wire import Wire
@@ -100,6 +101,7 @@ class Front:
         self._most = {"knocking": max_connections, "endpoints": max_connections, "egress": max_egress}
         self._counts: dict[str, Counter[int]] = {kind: Counter() for kind in self._most}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hangups = Hangups()
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
@@ -113,6 +115,7 @@ class Front:
     async def shutdown(self, seconds: float) -> None:
         """Let what runs end within a time, and end the rest."""
         await asyncio.gather(self._endpoints.shutdown(seconds), self._end_egress(min(seconds, TUNNELS_DRAIN_SECONDS)))
+        self._hangups.close()
 
     async def _end_egress(self, seconds: float) -> None:
         if self._tasks:
@@ -137,6 +140,7 @@ class Front:
             transport.write(_OVER_BOUND)
             transport.close()
             return
+        self._hangups.watch(transport)
         if not out:
             handler, guard = self._endpoints.guarded()
             self._endpoints.of_handler[handler] = (counts, uid)
@@ -159,6 +163,18 @@ class Front:
                 task.result()
 
         task.add_done_callback(ended)
+
+
+def leads_out(begun: bytes) -> bool | None:
+    """Tell from how a connection begins whether it is for the way out or for an endpoint; None: more has to come.
+
+    The same however it comes in pieces.
+    """
+    begun = begun[: _LONGEST_METHOD + 2]
+    method, space, rest = begun.partition(b" ")
+    if not rest and len(begun) < _LONGEST_METHOD + 2:
+        return None
+    return bool(space) and (method == b"CONNECT" or not rest.startswith(b"/"))
 
 
 class _Knocking(asyncio.Protocol):
@@ -192,11 +208,10 @@ class _Knocking(asyncio.Protocol):
         if self._counts is None or self._transport is None:
             return
         self._begun += data
-        method, space, rest = self._begun.partition(b" ")
-        if not rest and len(method) <= _LONGEST_METHOD and not (space and len(self._begun) > _LONGEST_METHOD):
+        out = leads_out(self._begun)
+        if out is None:
             return
         self._leave()
-        out = bool(space) and (method == b"CONNECT" or not rest.startswith(b"/"))
         self._front.lead(self._transport, self._uid, self._begun, out=out)
 
     def connection_lost(self, _error: Exception | None) -> None:

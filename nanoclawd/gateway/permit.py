@@ -14,9 +14,10 @@ class Permit:
         asked: what it is about.
         agent: whose request it is.
         decision: what the rules said last.
+        session: whose connection it is, as far as that can be told.
     """
 
-    def __init__(self, agents: AgentDirectory, host_uid: int, asked: Asked) -> None:
+    def __init__(self, agents: AgentDirectory, host_uid: int, asked: Asked, session: str = "") -> None:
         """Decide.
 
         Raises:
@@ -25,6 +26,7 @@ class Permit:
         self._agents = agents
         self._host_uid = host_uid
         self.asked = asked
+        self.session = session
         self.agent: Agent
         self.decision: Decision
         self._decide()
@@ -41,6 +43,23 @@ class Permit:
             return False
         return self.decision.allowed
 
+    def approve(self, approval: str, until: float | None) -> None:
+        """Take note that somebody has allowed what the rules wanted to be asked about.
+
+        Args:
+            approval: its id.
+            until: when that ends, in seconds since 1970; None: with this request.
+        """
+        if self.decision.asks:
+            self.decision = self.decision.approved(approval, until)
+
     def _decide(self) -> None:
+        before = getattr(self, "decision", None)
         self.agent = self._agents.find(self._host_uid)
-        self.decision = decide(self._agents.rules_of(self.agent), self.agent.group, self.asked, time.time())
+        now = time.time()
+        self.decision = decide(self._agents.rules_of(self.agent), self.agent.group, self.asked, now)
+        if before is None or not before.approval or not self.decision.asks:
+            return
+        # What was allowed was what this rule asked about, for so long.
+        if before.rule == self.decision.rule and (before.approved_until is None or now < before.approved_until):
+            self.decision = self.decision.approved(before.approval, before.approved_until)

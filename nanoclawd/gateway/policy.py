@@ -37,11 +37,17 @@ _METHODS = frozenset({"GET", "POST"})
 
 
 class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An agent group as the daemon publishes it; ``uid`` is the one inside its containers."""
+    """An agent group as the daemon publishes it; ``uid`` is the one inside its containers.
+
+    Attributes:
+        id: its own id, and ``name`` what people call it: published where a gateway outside has to know it.
+    """
 
     uid: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
     group: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?\Z")]
     endpoints: Annotated[tuple[EndpointName, ...], msgspec.Meta(max_length=100)]
+    id: Annotated[str, msgspec.Meta(pattern=r"\A(?:[a-z0-9][a-z0-9-]{0,49})?\Z")] = ""
+    name: Annotated[str, msgspec.Meta(max_length=255)] = ""
 
 
 class _AgentsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,6 +112,7 @@ class AgentDirectory:
         self._by_uid: Mapping[int, Agent] = {}
         self._rules: Mapping[str, tuple[Rule, ...]] = {}
         self._secrets: Mapping[str, tuple[Secret, ...]] = {}
+        self._inside: frozenset[str] = frozenset()
 
     def find(self, host_uid: int) -> Agent:
         """Return the caller's agent group.
@@ -123,6 +130,18 @@ class AgentDirectory:
             raise Refusal(403, "unknown_caller", f"uid {host_uid} belongs to no agent group")
         return agent
 
+    def everyone(self) -> tuple[Agent, ...]:
+        """Return all agent groups.
+
+        Raises:
+            Refusal: no usable file.
+        """
+        try:
+            self._refresh()
+        except Unavailable as error:
+            raise Refusal(503, "gateway_unavailable", error.message, retry=True) from error
+        return tuple(self._by_uid.values())
+
     def rules_of(self, agent: Agent) -> tuple[Rule, ...]:
         """Return the rules of a group and of all groups, as they were when an agent was found last."""
         return self._rules.get(agent.group, ())
@@ -131,16 +150,24 @@ class AgentDirectory:
         """Return the secrets that a group's requests can have, as they were when an agent was found last."""
         return self._secrets.get(agent.group, ())
 
+    def inside(self) -> frozenset[str]:
+        """Return the hosts and patterns, of all groups, whose TLS connections may have to be looked into."""
+        with contextlib.suppress(Unavailable):
+            self._refresh()
+        return self._inside
+
     @property
     def is_current(self) -> bool:
         """Whether what was read last is what the daemon has published last. Costs microseconds."""
         try:
-            now = self._path.lstat()
+            now = os.lstat(self._path)
         except OSError:
             return False
         return (now.st_ino, now.st_mtime_ns, now.st_size) == self._seen
 
     def _refresh(self) -> None:
+        if self.is_current:
+            return
         # A few microseconds on a tmpfs: not worth a thread. NONBLOCK, so that no FIFO in its place holds the loop.
         try:
             file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -160,7 +187,7 @@ class AgentDirectory:
             os.close(file)
         try:
             published = msgspec.json.decode(content, type=_AgentsFile)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Unavailable(f"{self._path} cannot be used: {error}") from error
         by_uid = {agent.uid: agent for agent in published.agents}
         if len(by_uid) != len(published.agents):
@@ -173,11 +200,16 @@ class AgentDirectory:
             agent.group: tuple(secret for secret in published.secrets if secret.is_for(agent.group))
             for agent in published.agents
         }
+        self._inside = frozenset(
+            {place.host for secret in published.secrets for place in secret.places if place.scheme == "https"}
+            | {rule.host for rule in published.egress if rule.is_of_inside}
+        )
         self._by_uid, self._seen = by_uid, seen
 
     def _forget(self) -> None:
         # Fail closed: a group that was deleted must not live on in an old copy.
         self._by_uid, self._rules, self._secrets, self._seen = {}, {}, {}, None
+        self._inside = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import aiohttp
 from aiohttp import web
@@ -50,6 +50,16 @@ def peer_uid(transport: asyncio.BaseTransport | None) -> int:
     return int(_PEERCRED.unpack(credentials)[1])
 
 
+class HostCalls(Protocol):
+    """Answers the daemon, which is no agent."""
+
+    def is_meant(self, request: web.BaseRequest, uid: int) -> bool:
+        """Tell whether a request is the daemon's, and for this."""
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer it."""
+
+
 class _Body:
     """A request's body on its way: counted, and remembered why it broke, because aiohttp wraps what a body raises."""
 
@@ -82,8 +92,19 @@ class _Body:
 class Proxy:
     """The request handler, and the connections to the endpoints that it shares among requests."""
 
-    def __init__(self, config: Config, agents: AgentDirectory, credentials: Credentials) -> None:
+    def __init__(
+        self, config: Config, agents: AgentDirectory, credentials: Credentials, host: HostCalls | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            config: the endpoints.
+            agents: who may ask for which.
+            credentials: the endpoints' keys.
+            host: answers what the daemon asks.
+        """
         self._config = config
+        self._host = host
         self._agents = agents
         self._credentials = credentials
         self._sessions: dict[str, aiohttp.ClientSession] = {}
@@ -103,6 +124,8 @@ class Proxy:
         uid, group = -1, None
         try:
             uid = peer_uid(request.transport)
+            if self._host is not None and self._host.is_meant(request, uid):
+                return await self._host.answer(request)
             agent = self._agents.find(uid)
             group = agent.group
             return await self._forward(request, route(agent, request.method, request.raw_path, self._config.endpoints))

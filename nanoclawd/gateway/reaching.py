@@ -69,9 +69,7 @@ class Reaching:
         Raises:
             Unreachable: there is none.
         """
-        found = await self._addresses(group, target)
-        if not may_be_private:
-            found = _on_the_internet(target, found)
+        found = await self.look(group, target, may_be_private=may_be_private)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await self._connecting(found[:_MAX_ADDRESSES])
@@ -83,11 +81,16 @@ class Reaching:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
+    async def look(self, group: str, target: Target, *, may_be_private: bool) -> _Found:
+        """Return the addresses that may be connected to; parameters and errors are those of :meth:`connect`."""
+        found = await self._addresses(group, target)
+        return found if may_be_private else _on_the_internet(target, found)
+
     async def _addresses(self, group: str, target: Target) -> list[tuple[Any, Any, int, str, Any]]:
-        hints = {"type": socket.SOCK_STREAM, "proto": socket.IPPROTO_TCP}
         if is_address(target.host):
-            # Nobody is asked: not worth a thread.
-            return socket.getaddrinfo(target.host, target.port, flags=socket.AI_NUMERICHOST, **hints)
+            # Nobody is asked.
+            return [_literal(target)]
+        hints = {"type": socket.SOCK_STREAM, "proto": socket.IPPROTO_TCP}
         slots = self._slots.get(group)
         if slots is None:
             slots = self._slots[group] = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
@@ -112,6 +115,13 @@ class Reaching:
             raise Unreachable("name_timeout", f"no name server answers for {target.host}") from None
         except (OSError, UnicodeError):
             raise Unreachable("unknown_name", f"the name {target.host} cannot be resolved") from None
+
+
+def _literal(target: Target) -> tuple[Any, Any, int, str, Any]:
+    """Return what getaddrinfo(3) says of an address in its one form."""
+    if ":" in target.host:
+        return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (target.host, target.port, 0, 0)
+    return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (target.host, target.port)
 
 
 async def _connected(found: _Found) -> socket.socket:

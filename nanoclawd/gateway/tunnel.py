@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+from nanoclawd.gateway.limits import is_within
 from nanoclawd.gateway.permit import Permit
 from nanoclawd.gateway.wire import Wire, close
 
@@ -78,6 +79,9 @@ class Tunnel:
             self.carried.sent += len(data)
         else:
             self.carried.received += len(data)
+        if not is_within(self._permit, self.carried.sent, self.carried.received):
+            self.end("too_large")
+            return
         self._last = self._loop.time()
         target.write(data)
 
@@ -95,11 +99,11 @@ class Tunnel:
         self._timer = self._loop.call_later(self._idle - quiet, self._look)
 
     def _close(self) -> None:
-        withdrawn = self.carried.outcome == "withdrawn"
+        cut = self.carried.outcome in ("withdrawn", "too_large")
         for transport in (self._agent.transport, self._host.transport):
             if transport is None:
                 continue
-            if withdrawn:
+            if cut:
                 transport.abort()
             else:
                 close(transport)

@@ -61,6 +61,7 @@ class NewRequest:
         agent_group_id: the group whose admins may decide.
         origin_channel: approvers on this channel are asked first.
         notice: told to who waits, if it is a new request, in the same commit.
+        seconds: after which it has expired; None: after as long as approvals wait.
     """
 
     action: str
@@ -75,6 +76,7 @@ class NewRequest:
     user_id: str | None = None
     origin_channel: str = ""
     notice: HostMessage | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ class ApprovalService:
                     title=new.title,
                     body=new.body,
                     options=new.options,
-                    expires_at=now_text(plus_seconds=self._hours * 3600),
+                    expires_at=now_text(plus_seconds=self._hours * 3600 if new.seconds is None else new.seconds),
                     payload={**new.payload, ORIGIN: new.origin_channel},
                     agent_group_id=new.agent_group_id,
                     session_id=new.session_id,
@@ -235,6 +237,11 @@ class ApprovalService:
             NanoclawError: what ``applying`` raises; nothing has changed.
         """
         return await self._decided(self._conclude, approval_id, applying, by, value, told)
+
+    async def withdraw(self, approval_id: str, words: str) -> None:
+        """End an approval that nobody waits for any more, unless it has ended; its card says why."""
+        await self._database.run(self._withdraw, approval_id, words)
+        self.repost()
 
     def repost(self) -> None:
         """Look at everything that waits: what has expired, and whom cards have not reached.
@@ -392,6 +399,14 @@ class ApprovalService:
             self._look_wait = min(2 * self._look_wait, _LONGEST_LOOK_SECONDS)
         if self._timer is not None:
             self._timer.arm(min(moments, default=None))
+
+    def _withdraw(self, connection: apsw.Connection, approval_id: str, words: str) -> None:
+        with writing(connection):
+            approval = approvals.by_id(connection, approval_id)
+            if approval.status == "pending":
+                cards.close(connection, approval, words, self._can_edit)
+                approvals.decide(connection, approval.id, "expired", None, wording.WITHDRAWN)
+                approvals.carry(connection, approval.id, {})
 
     def _expire(self, connection: apsw.Connection) -> list[Approval]:
         ended = []

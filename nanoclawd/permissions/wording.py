@@ -13,6 +13,9 @@ ASKED_TOO_LONG: Final = f"{ASKED} Your message is too long to be kept until then
 LET_IN: Final = "You were let in, but your message did not reach an agent here: write it again."
 CONNECTED: Final = "This chat was connected to an agent, but your message did not reach it: write it again."
 EXPIRED: Final = "Nobody decided in time: this has expired."
+WITHDRAWN: Final = "withdrawn"
+"""In place of a decision, where who waited for it does not wait any more."""
+
 NOBODY_ANSWERED: Final = "Nobody answered in time."
 
 _QUOTE_CHARACTERS: Final = 600
@@ -34,11 +37,11 @@ def visible(text: str, limit: int = _NAME_CHARACTERS) -> str:
     return shown if len(text) <= limit and len(shown) <= limit else f"{shown[:limit]}…"
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, limit: int = _QUOTE_CHARACTERS) -> str:
     """Return a text as a quotation: every line marked, so that nothing in it looks like the appliance's own words."""
-    cut = text[:_QUOTE_CHARACTERS]
+    cut = text[:limit]
     lines = cut.replace("\r\n", "\n").split("\n")
-    shown = ["> " + visible(line, _QUOTE_CHARACTERS) for line in lines[:_QUOTE_LINES]]
+    shown = ["> " + visible(line, limit) for line in lines[:_QUOTE_LINES]]
     left = len(text) - len("\n".join(lines[:_QUOTE_LINES]))
     if len(text) > len(cut) or len(lines) > _QUOTE_LINES:
         shown.append(f"(and {left} more characters)")
@@ -80,6 +83,8 @@ def closed_card(approval: Approval, words: str) -> str:
 def already(approval: Approval, decided_by: str | None) -> str:
     """Return the answer to somebody who is late."""
     if approval.status == "expired":
+        if approval.decision == WITHDRAWN:
+            return "This does not wait any more."
         return "Nobody decided in time: this has expired."
     verb = "allowed" if approval.status == "approved" else "refused"
     return f"{decided_by or 'Somebody'} {'have' if decided_by == 'You' else 'has'} {verb} this already."

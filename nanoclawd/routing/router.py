@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
@@ -37,7 +37,13 @@ log = logging.getLogger(__name__)
 REMEMBERED = 2000
 SUBSCRIBE_SECONDS = 10.0
 _PATTERN_THREADS = 4
+
+type First = Callable[[apsw.Connection], None]
 _SOMETHING_WRONG = "Something went wrong with this message here. The journal of the appliance has the details."
+
+
+def _nothing_first(_connection: apsw.Connection) -> None:
+    """Nothing is to be done before an event is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,7 @@ class Router:
         """Write the counts of dropped messages down now: somebody wants to read them."""
         await self._drops.flush()
 
-    async def route(self, event: InboundEvent, *, replay: bool = False) -> Routed:
+    async def route(self, event: InboundEvent, *, replay: bool = False, first: First = _nothing_first) -> Routed:
         """Decide about an event and carry it out. Returns after the commits.
 
         An event told twice comes to the same rows (F-167), answers and questions.
@@ -128,6 +134,8 @@ class Router:
         Args:
             event: what the channel tells.
             replay: it was kept while somebody was asked: it is a message, no answer, and nobody is asked again.
+            first: called with the database's connection in the visit in which the event is judged, before that; what it
+                raises is raised here.
 
         Raises:
             TooLarge: the text is over 256 KiB of UTF-8.
@@ -142,7 +150,7 @@ class Router:
         # One after the other in a chat: messages keep their order, and what follows a mention knows of it.
         place = (event.address.channel_type, event.address.platform_id)
         async with self._chats.setdefault(place, asyncio.Lock()):
-            decision, facts = await self._settled(event, notes, replay=replay)
+            decision, facts = await self._settled(event, notes, first, replay=replay)
             # From here on the thread counts only where the channel has threads (F-122).
             event = replace(event, address=replace(event.address, thread_id=facts.thread_id))
             taken = await self._at_wirings(event, decision, facts)
@@ -181,10 +189,10 @@ class Router:
         return [decision for known, decision in reversed(self._recent) if message_id in known]
 
     async def _settled(
-        self, event: InboundEvent, notes: tuple[Step, ...], *, replay: bool
+        self, event: InboundEvent, notes: tuple[Step, ...], first: First, *, replay: bool
     ) -> tuple[EventDecision, Facts]:
         """Decide, and where that is to wire the chat to the default agent, do so and decide again."""
-        decision, facts = await self._decide(event, intercept=not replay)
+        decision, facts = await self._decide(event, intercept=not replay, first=first)
         if decision.action is Action.REGISTER and facts.default_group is not None:
             notes = (*notes, decision.deciding)
             with contextlib.suppress(NotFound):  # the agent was deleted in this moment: there is no default then
@@ -192,9 +200,16 @@ class Router:
             decision, facts = await self._decide(event, intercept=False)
         return replace(decision, steps=(*notes, *decision.steps)), facts
 
-    async def _decide(self, event: InboundEvent, *, intercept: bool) -> tuple[EventDecision, Facts]:
+    async def _decide(
+        self, event: InboundEvent, *, intercept: bool, first: First = _nothing_first
+    ) -> tuple[EventDecision, Facts]:
         abilities = self._abilities(event.address.channel_type)
-        facts = await self._database.run(load, event, abilities.threads, abilities.buttons, self._access, intercept)
+
+        def look(connection: apsw.Connection) -> Facts:
+            first(connection)
+            return load(connection, event, abilities.threads, abilities.buttons, self._access, intercept)
+
+        facts = await self._database.run(look)
         return await self._judge(event, facts), facts
 
     async def _judge(self, event: InboundEvent, facts: Facts) -> EventDecision:

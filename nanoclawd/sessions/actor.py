@@ -29,6 +29,7 @@ from nanoclawd.sessions.quarantine import Quarantine
 from nanoclawd.sessions.state import Phase, Snapshot
 from nanoclawd.sessions.surroundings import Surroundings
 from nanoclawd.store import sessions as session_rows
+from nanoclawd.supervision.admission import Hold
 from nanoclawd.supervision.units import SessionUnits
 
 _FIRST_PAUSE_SECONDS: Final = 1.0
@@ -310,7 +311,7 @@ class SessionActor:
         else:
             self._display.see(Phase.WAITING, reason="waits for a place")
             await self._around.check_disk(self.ref.id)
-            await admission.enter(self.ref.id, self.ref.group)
+            await admission.enter(self.ref.id, self.ref.group, self._held)
         try:
             if not found and not self._wanted(recovery=recovery):
                 return  # somebody has dropped it meanwhile
@@ -389,6 +390,11 @@ class SessionActor:
         return True
 
     # Small things.
+
+    async def _held(self, hold: Hold) -> None:
+        """Nobody of the group is woken for now: say so, and show no sign of work meanwhile."""
+        self._display.hold(hold.reason)
+        await self._aftermath.held(hold)
 
     async def _mark_awake(self) -> None:
         if not self.marked:

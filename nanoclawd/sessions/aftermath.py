@@ -13,6 +13,7 @@ from nanoclawd.sessions.inbound import MAX_TRIES, Pending
 from nanoclawd.sessions.mailbox import Mailbox
 from nanoclawd.sessions.ports import SessionRef
 from nanoclawd.sessions.surroundings import Surroundings
+from nanoclawd.supervision.admission import Hold
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,23 @@ class Aftermath:
             await self._mailbox.tell(
                 self._mailbox.ids(), "stumbled", f"I can't work at the moment: {text}. I keep trying."
             )
+            await self._mailbox.deliver_notices()
+        except Exception:
+            log.exception("session %s: the person could not be told", self._session.id, extra=self._about())
+
+    async def held(self, hold: Hold) -> None:
+        """Say to who waits why, once of an outage: they are answered when it is over, without another word.
+
+        Never raises: the messages are stored, and wait.
+        """
+        try:
+            ids = self._mailbox.asked()
+            if not ids:
+                return  # a task, or another agent: nobody looks at a screen
+            text = (
+                f"I can't work at the moment: {hold.reason}. Your message is kept; I go on by myself when that is over."
+            )
+            await self._mailbox.tell(ids[-1:], f"held-{hold.outage}", text)
             await self._mailbox.deliver_notices()
         except Exception:
             log.exception("session %s: the person could not be told", self._session.id, extra=self._about())

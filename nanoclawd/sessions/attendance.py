@@ -156,7 +156,7 @@ class Attendance:
         if not self._mailbox.busy:
             self._idle_since = loop.time()
             self._restart_if_idle()
-            if self._admission.anybody_waits:
+            if self._admission.anybody_waits or self._admission.held is not None:
                 self._admission.make_room()
 
     def _restart_if_idle(self) -> None:

@@ -20,21 +20,29 @@ class Display:
         self._mailbox = mailbox
         self._port = port
         self.snapshot = Snapshot()
+        self._held = False
 
     def see(self, phase: Phase, *, reason: str = "") -> None:
         """Note a new place in the session's life."""
         # A container may tell its status in the same breath as its READY.
         status = self.snapshot.status if phase is Phase.AWAKE else ""
+        self._held = False
         self.snapshot = Snapshot(phase=phase, since=now_text(), status=status, reason=reason)
         self.sign()
 
     def sign(self) -> None:
         """Show that somebody is at work where the oldest message that can be answered now was written, or nowhere."""
-        address = self._mailbox.asking if self.snapshot.phase in _AT_WORK else None
+        address = self._mailbox.asking if self.snapshot.phase in _AT_WORK and not self._held else None
         if address is None:
             self._port.rested(self._session)
         else:
             self._port.working(self._session, address)
+
+    def hold(self, reason: str) -> None:
+        """Note that it waits for something that may take long: nobody is at work on it."""
+        self.see(Phase.WAITING, reason=reason)
+        self._held = True
+        self._port.rested(self._session)
 
     def rest(self) -> None:
         """Show no sign of work any more, whatever waits: nobody is there to do it."""

@@ -2,9 +2,11 @@
 
 Commits: one for the intent of a row together with the outcome of the one before it, one for the last outcome together
 with the acknowledgements. A crash between intent and outcome leaves ``sending``: that row is delivered once more, so a
-crash of the daemon costs one duplicate at most, and none on a channel that knows the row's id.
+crash of the daemon costs one duplicate at most, and none on a channel that knows the row's id. Where it knows that for
+ever (a terminal), a delivery goes out while its intent is being written, which is for counting attempts only there.
 """
 
+import asyncio
 import json
 import logging
 import secrets
@@ -251,8 +253,7 @@ class Drain:
             return
         if parcel.address is not None and not self._may_go(row, parcel.address, done):
             return
-        intent = await self._intend(row, parcel.address, done)
-        result, opened = await self._courier.carry(parcel, names)
+        intent, result, opened = await self._try(parcel, names, done)
         outcome = _outcome(intent, result)
         done.note(outcome)
         if outcome.status == "pending" and outcome.chat is not None:
@@ -263,6 +264,20 @@ class Drain:
         if outcome.status == "failed":
             await self._courier.withdraw(parcel)
             self._give_up(row, f"could not be delivered: {outcome.reason}", done)
+
+    async def _try(
+        self, parcel: Parcel, names: Mapping[int, str], done: _Round
+    ) -> tuple[Delivery, Delivered | Undelivered, Opened | None]:
+        if parcel.address is None or not self._port.at_once(parcel.address):
+            intent = await self._intend(parcel.row, parcel.address, done)
+            return intent, *await self._courier.carry(parcel, names)
+        # Begun right here: a screen's socket has it before the thread that writes is woken.
+        carrying = asyncio.eager_task_factory(asyncio.get_running_loop(), self._courier.carry(parcel, names))
+        try:
+            return await self._intend(parcel.row, parcel.address, done), *await carrying
+        finally:
+            # Where the intent could not be written, it will be tried again.
+            carrying.cancel()
 
     async def _speak(self, notice: Notice, done: _Round) -> None:
         if _postponed(done.known.get(notice.id), now_text()) or not self._seen(notice, notice.address, done):

@@ -146,6 +146,9 @@ class DeliveryPort(Protocol):
     def reachable(self, address: Address) -> bool:
         """Tell whether a delivery can be tried now. False costs nothing: somebody says when that has changed."""
 
+    def at_once(self, address: Address) -> bool:
+        """Tell whether what is delivered there again under its id is shown once, whenever that is and however often."""
+
     async def deliver(self, session: SessionRef | None, outgoing: Outgoing) -> Delivered | Undelivered:
         """Deliver once; bounded in time; never raises. Without a session it is the host's own message."""
 

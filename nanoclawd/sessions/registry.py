@@ -382,9 +382,18 @@ class Sessions:
             self._unseen.setdefault(chat, set()).add(session_id)
 
     def _make_room(self) -> None:
-        """Somebody waits: the container that has been idle longest gives its place up."""
+        """Containers of groups that are held go to sleep: what comes next waits until it can be answered.
+
+        Where somebody waits for a place, the one that has been idle longest gives its own up.
+        """
+        admission = self._surroundings().admission
         idle = [actor for actor in self._actors.values() if actor.idle_since is not None]
-        if idle:
+        if admission.held is not None and admission.held.outage:
+            held = [actor for actor in idle if admission.is_held(actor.ref.group)]
+            for actor in held:
+                actor.retire()
+            idle = [actor for actor in idle if actor not in held]
+        if idle and admission.anybody_waits:
             min(idle, key=lambda actor: actor.idle_since or 0.0).retire()
 
     def _queue_changed(self) -> None:

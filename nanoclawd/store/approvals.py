@@ -191,6 +191,32 @@ def count_waiting(connection: apsw.Connection, action: str, messaging_group_id: 
     return int(counted)
 
 
+def newest(connection: apsw.Connection, action: str, subject: str) -> Approval | None:
+    """Return the newest approval of an action and subject, whatever became of it, or None."""
+    found = some(connection, "WHERE a.action = ? AND a.subject = ? ORDER BY a.rowid DESC LIMIT 1", (action, subject))
+    return found[0] if found else None
+
+
+def count_of_group(
+    connection: apsw.Connection, action: str, agent_group_id: str, seconds: float, begins: str = ""
+) -> tuple[int, int]:
+    """Return how many of a group's approvals of an action wait, and how many were asked in the last seconds.
+
+    Args:
+        connection: the central database.
+        action: which.
+        agent_group_id: whose.
+        seconds: how long ago at most.
+        begins: with what their subjects begin.
+    """
+    row = connection.execute(
+        "SELECT count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE created_at > ?3) FROM approvals"
+        " WHERE action = ?1 AND agent_group_id = ?2 AND substr(subject, 1, length(?4)) = ?4",
+        (action, agent_group_id, now_text(plus_seconds=-seconds), begins),
+    ).fetchone()
+    return int(row[0]), int(row[1])  # type: ignore[index]  # counts are one row
+
+
 def every(connection: apsw.Connection, limit: int = 1000) -> list[Approval]:
     """Read the newest approvals, decided ones too."""
     return some(connection, "ORDER BY a.rowid DESC LIMIT ?", (limit,))
@@ -276,6 +302,13 @@ def earliest_expiry(connection: apsw.Connection) -> str | None:
         "SELECT expires_at FROM approvals WHERE status = 'pending' ORDER BY expires_at LIMIT 1"
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def expire_now(connection: apsw.Connection, approval_id: str) -> None:
+    """Have an approval that waits be over by now."""
+    connection.execute(
+        "UPDATE approvals SET expires_at = ? WHERE id = ? AND status = 'pending'", (now_text(), approval_id)
+    )
 
 
 def prune(connection: apsw.Connection, before: str) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime
 import apsw
 
 from nanoclaw_runner.contract.clock import now_text
-from nanoclawd.egress.rules import Rule
+from nanoclawd.egress.rules import Rate, Rule
 from nanoclawd.errors import NotFound, TooLarge
 from nanoclawd.store.transaction import together
 
@@ -14,7 +14,8 @@ MAX_RULES = 2000
 """Of all groups together: each request looks at those of its group, and the gateway reads all of them."""
 
 _COLUMNS = (
-    "r.id, r.action, r.host, g.folder, r.port, r.methods, r.path, r.private, r.expires_at, r.created_by, r.created_at"
+    "r.id, r.action, r.host, g.folder, r.port, r.methods, r.path, r.private, r.expires_at, r.created_by, r.created_at,"
+    " r.rate_count, r.rate_seconds, r.max_sent, r.max_received"
 )
 _FROM = "FROM egress_rules r LEFT JOIN agent_groups g ON g.id = r.agent_group_id"
 
@@ -41,6 +42,9 @@ class NewRule:
     path: str = ""
     private: bool = False
     expires_at: str | None = None
+    rate: Rate | None = None
+    max_sent: int | None = None
+    max_received: int | None = None
 
 
 def put(connection: apsw.Connection, wanted: NewRule, created_by: str) -> tuple[EgressRow, int | None]:
@@ -63,7 +67,8 @@ def put(connection: apsw.Connection, wanted: NewRule, created_by: str) -> tuple[
             raise TooLarge(f"there are {MAX_RULES} rules, which is the bound", hint="ncl egress list")
         number = connection.execute(
             "INSERT INTO egress_rules (agent_group_id, action, host, port, methods, path, private, expires_at,"
-            " created_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            " created_by, created_at, rate_count, rate_seconds, max_sent, max_received)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
                 wanted.agent_group_id,
                 wanted.action,
@@ -75,6 +80,10 @@ def put(connection: apsw.Connection, wanted: NewRule, created_by: str) -> tuple[
                 wanted.expires_at,
                 created_by,
                 now_text(),
+                wanted.rate.count if wanted.rate is not None else None,
+                wanted.rate.seconds if wanted.rate is not None else None,
+                wanted.max_sent,
+                wanted.max_received,
             ),
         ).get
         return by_number(connection, int(number)), before
@@ -119,7 +128,8 @@ def _forget_expired(connection: apsw.Connection) -> None:
 
 
 def _row(found: tuple[object, ...]) -> EgressRow:
-    number, action, host, group, port, methods, path, private, expires_at, created_by, created_at = found
+    number, action, host, group, port, methods, path, private, expires_at, created_by, created_at, *bounds = found
+    count, seconds, max_sent, max_received = bounds
     rule = Rule(
         id=number,  # type: ignore[arg-type]  # of the columns' types
         action=action,  # type: ignore[arg-type]
@@ -130,5 +140,8 @@ def _row(found: tuple[object, ...]) -> EgressRow:
         path=str(path),
         private=bool(private),
         until=datetime.fromisoformat(str(expires_at)).timestamp() if expires_at is not None else None,
+        rate=Rate(count, seconds) if count is not None else None,  # type: ignore[arg-type]
+        max_sent=max_sent,  # type: ignore[arg-type]
+        max_received=max_received,  # type: ignore[arg-type]
     )
     return EgressRow(rule, expires_at, str(created_by), str(created_at))  # type: ignore[arg-type]

@@ -16,10 +16,11 @@ from nanoclawd.errors import SchemaTooNew
 from nanoclawd.store.schema import INITIAL, PEOPLE
 from nanoclawd.store.schema_added_channels import ADDED_CHANNELS
 from nanoclawd.store.schema_channels import MOVED_CHATS
-from nanoclawd.store.schema_egress import EGRESS
+from nanoclawd.store.schema_egress import EGRESS, EGRESS_GRANTS, EGRESS_INSIDE
 from nanoclawd.store.schema_groups import GROUP_CONFIGURATION
 from nanoclawd.store.schema_hooks import HOOKS
 from nanoclawd.store.schema_peers import PEERS
+from nanoclawd.store.schema_secrets import SECRETS
 from nanoclawd.store.schema_tasks import TASKS
 from nanoclawd.store.schema_usage import USAGE
 
@@ -43,6 +44,9 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("added-channels", ADDED_CHANNELS),
     Migration("hooks", HOOKS),
     Migration("egress", EGRESS),
+    Migration("egress-inside", EGRESS_INSIDE),
+    Migration("secrets", SECRETS),
+    Migration("egress-grants", EGRESS_GRANTS),
 )
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (

@@ -30,7 +30,7 @@ _RULES: Final[Mapping[str, re.Pattern[str]]] = {
     "idle_seconds": _NUMBER,
     "image": _IMAGE,
     "memory_bytes": _NUMBER,
-    "mounts": re.compile(rf"(Volume=({_PATH.pattern}):/mnt/{_MOUNT_NAME.pattern}:(ro|rw)\n)*"),
+    "mounts": re.compile(rf"(Volume=({_PATH.pattern}):/mnt/{_MOUNT_NAME.pattern}:(ro|rw),nosuid,nodev\n)*"),
     "network": _WORD,
     "packages": _PATH,
     "ready_seconds": _NUMBER,
@@ -134,7 +134,7 @@ class UnitFiles:
             "file_bytes": str(MAX_FILE_BYTES),
             "share": str(template.share),
             "mounts": "".join(
-                f"Volume={mount.path}:/mnt/{mount.name}:{'rw' if mount.writable else 'ro'}\n"
+                f"Volume={mount.path}:/mnt/{mount.name}:{'rw' if mount.writable else 'ro'},nosuid,nodev\n"
                 for mount in template.mounts
             ),
         }

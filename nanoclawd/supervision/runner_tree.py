@@ -18,6 +18,7 @@ from typing import Final
 
 import nanoclaw_runner
 import nanoclawd
+from nanoclaw_runner.contract.places import TRUST_BUNDLE
 
 _PROGRAMS: Final = Path("bin")
 _OF_HOST: Final = ("__init__.py", "cli")
@@ -33,6 +34,7 @@ from nanoclaw_runner.ncl import main
 
 sys.exit(main())
 """
+_APT: Final = f'Acquire::https::CaInfo "{TRUST_BUNDLE}";\n'
 
 
 def publish(trees: Path, files: Mapping[str, Path | bytes] | None = None) -> str:
@@ -72,7 +74,7 @@ def publish(trees: Path, files: Mapping[str, Path | bytes] | None = None) -> str
 def everything() -> dict[str, Path | bytes]:
     """Return what a container needs, by its path in the tree."""
     host = Path(nanoclawd.__file__).parent
-    files: dict[str, Path | bytes] = {str(_PROGRAMS / "ncl"): _NCL.encode()}
+    files: dict[str, Path | bytes] = {str(_PROGRAMS / "ncl"): _NCL.encode(), "etc/apt.conf": _APT.encode()}
     files |= dict(_package(Path(nanoclaw_runner.__file__).parent))
     for part in _OF_HOST:
         found = host / part

@@ -178,10 +178,10 @@ class Conversation:
     async def _ask(self, turn: Turn, batch: Batch, provider: base.Provider, group: asyncio.TaskGroup) -> None:
         """Put a batch to the open query, or to a new one; to a new one as well where the open one proves to be dead.
 
-        An open query's client begins to work while the claim is being committed. Nothing comes of that before the
-        commit: whatever a client says, and each call of a tool that it wants to make, goes through this loop, and there
-        the claim comes first (:meth:`Turn.hear`, ``Toolbox.before``). A runner that dies in between has done nothing,
-        and the message waits as before.
+        An open query's client begins to work, and to ask its model, while the claim is being committed. Nothing comes
+        of that before the commit: whatever a client says, and each call of a tool that it wants to make, goes through
+        this loop, and there the claim comes first (:meth:`Turn.hear`, ``Toolbox.before``). A runner that dies in
+        between has done nothing, and the message waits as before.
         """
         waiting: tuple[Batch, ...] = (batch,)
         exchange = self._exchange
@@ -192,7 +192,7 @@ class Conversation:
                 self._intake.claim()
             exchange.push(self._scribe.next(batch))
             await exchange.passed_on()
-            self._intake.claim()
+            self._intake.begin_claim()
             await turn.run(exchange)
             waiting, turn.unheard = turn.unheard, ()
         self._intake.claim()

@@ -8,6 +8,8 @@ client of SOCKS is translated into one CONNECT.
 import asyncio
 import contextlib
 import logging
+import socket
+import struct
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,8 @@ _log = logging.getLogger(__name__)
 CHUNK_BYTES: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 128
 """At once; the gateway's own bound for a whole group is not higher by default."""
+
+_QUEUE_SECONDS: Final = 10
 
 
 class Forwarder:
@@ -55,7 +59,7 @@ class Forwarder:
             writer.transport.abort()
             return
         try:
-            there, back = await asyncio.open_unix_connection(str(self._gateway))
+            there, back = await asyncio.open_unix_connection(sock=await _connected(str(self._gateway)))
         except OSError as error:
             _log.warning("the gateway does not answer: %s", error)
             writer.close()
@@ -68,6 +72,30 @@ class Forwarder:
             self._open -= {writer, back}
             for one in (writer, back):
                 one.close()
+
+
+async def _connected(path: str) -> socket.socket:
+    """Return a connection to a unix socket; where its queue is full (others flood it), wait for a place in it.
+
+    asyncio takes the kernel's "try again" for a connection in the making, and would talk to nobody. Who can block is
+    woken in turn.
+
+    Raises:
+        OSError: there is none within a bound.
+    """
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        try:
+            one.connect(path)
+        except BlockingIOError:
+            one.setblocking(True)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _QUEUE_SECONDS, 0))
+            await asyncio.to_thread(one.connect, path)
+            one.setblocking(False)
+    except BaseException:
+        one.close()
+        raise
+    return one
 
 
 async def _begin(

@@ -124,9 +124,20 @@ class Intake:
         return batch
 
     def claim(self) -> None:
-        """Write down that what was taken is worked on, where that is not written down yet."""
+        """Return when it is written down that what was taken is worked on."""
         if self._unclaimed:
             self._outbox.claim(self._unclaimed)
+            self._unclaimed = ()
+        self._outbox.settle()
+
+    def begin_claim(self) -> None:
+        """Have it written down in a thread while this one goes on: :meth:`claim` waits for that, and so does any write.
+
+        A slow disk holds up neither the client's way to its model, which leads through this process, nor its signs of
+        life.
+        """
+        if self._unclaimed:
+            self._outbox.begin_claim(self._unclaimed)
             self._unclaimed = ()
 
     def highest_seq(self) -> int:

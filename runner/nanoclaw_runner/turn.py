@@ -137,7 +137,9 @@ class Turn:
     def hear(self, event: Heard) -> None:
         """Deal with what the provider says; between turns, too."""
         self._station.supervision.sign_of_life()
-        self._station.intake.claim()
+        if not isinstance(event, base.Init | base.Activity | base.Works):
+            # What says nothing need not wait for the claim.
+            self._station.intake.claim()
         if not isinstance(event, base.Init | base.Activity | base.Error | base.Concern | base.Works | Ended):
             self._may_be_unheard = False
         if self.spoke_at is None and isinstance(event, base.Partial | base.Said | base.Result):

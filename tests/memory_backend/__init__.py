@@ -99,6 +99,7 @@ class Memory:
         self.hooks = self.directory.hooks
         self.usage, self.peer_links = self.directory.usage, self.directory.peer_links
         self.egress = self.directory.egress
+        self.secrets = self.directory.secrets
         self.packages = self.directory.packages
         self.mcp = self.directory.mcp
         self.skills = self.directory.skills

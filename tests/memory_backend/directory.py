@@ -14,6 +14,7 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.contract.skills import Skill
 from nanoclawd.agents.egress import EgressRules
 from nanoclawd.agents.outfit import Outfit
+from nanoclawd.agents.secrets import SecretBindings
 from nanoclawd.channels.added import AddedChannels
 from nanoclawd.config import Config, Endpoint
 from nanoclawd.core.backends.approvals import ApprovalsBackend, QuestionsBackend
@@ -25,6 +26,7 @@ from nanoclawd.core.backends.hooks import HooksBackend
 from nanoclawd.core.backends.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
 from nanoclawd.core.backends.people import MembersBackend, RolesBackend, UsersBackend
 from nanoclawd.core.backends.routing import RoutingBackend
+from nanoclawd.core.backends.secrets import SecretsBackend
 from nanoclawd.core.backends.tasks import TasksBackend
 from nanoclawd.core.backends.usage import PeersBackend, UsageBackend
 from nanoclawd.core.backends.wirings import WiringsBackend
@@ -92,6 +94,7 @@ class Directory:
         ledger = UsageService(database, DayLimits(), "Europe/Berlin", telling, Config().endpoint_of)
         self.usage = UsageBackend(database, ledger)
         self.egress = EgressBackend(EgressRules(database, agents))
+        self.secrets = SecretsBackend(SecretBindings(database, agents))
         secret_files = SecretFiles(directory / "hooks")
         nothing: Any = None  # nobody sends anything
         intake = HookIntake(database, router, secret_files, nothing)
@@ -132,6 +135,9 @@ class _Agents:
 
     async def publish_egress(self) -> None:
         """There is no gateway."""
+
+    async def publish_secrets(self) -> None:
+        """Likewise."""
 
     def image_of(self, provider: str) -> str:
         return f"localhost/nanoclaw-{provider}:0123456789ab"

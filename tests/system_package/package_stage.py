@@ -14,6 +14,7 @@ UNITS = (
     "nanoclawd.service",
     "nanoclawd.socket",
     "nanoclawd-http.socket",
+    "nanoclawd-requests.socket",
     "nanoclaw-gateway.socket",
     "nanoclaw-credentials.socket",
 )

@@ -17,7 +17,7 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "doctor",
         "check this machine and the appliance, and say what to mend",
-        ("Appliance.Doctor", "Images.List"),
+        ("Appliance.Doctor", "Images.List", "Secrets.List", "Credentials.List"),
         run="doctor:doctor",
         about="Ends with 1 if anything is in error.",
     ),

@@ -7,7 +7,15 @@ _GROUP = Parameter("group", "the agent group: its name or id, or all for all gro
 _HOST = Parameter(
     "host", "HOST, HOST:PORT, *.NAME (what is below it), * (every name), or an http:// or https:// address"
 )
-_METHOD = Parameter("methods", "only this method of plain http; may stand several times", "--method", kind="list")
+_METHOD = Parameter("methods", "only this method; may stand several times", "--method", kind="list")
+_PRIVATE = Parameter(
+    "private", "the host may be in this machine's own network, or this machine", "--private", kind="flag"
+)
+_BOUNDS = (
+    Parameter("rate", "how often, like 5/s, 30/min or 100/h", "--rate", value="N/UNIT"),
+    Parameter("max_body", "bytes that a request may send, like 500K, 10M or 1G", "--max-body", value="SIZE"),
+    Parameter("max_download", "bytes that an answer may have, likewise", "--max-download", value="SIZE"),
+)
 _FOR = Parameter(
     "lasting", "how long it holds, like 30m, 2h or 7d (default: until it is removed)", "--for", value="TIME"
 )
@@ -28,6 +36,9 @@ EGRESS = Resource(
         Column("methods", form="list"),
         Column("path"),
         Column("private", form="yes"),
+        Column("rate"),
+        Column("max_body", form="size"),
+        Column("max_download", form="size"),
         Column("expires_at", "until"),
         Column("created_by", "by"),
     ),
@@ -50,23 +61,47 @@ EGRESS = Resource(
                 _GROUP,
                 _HOST,
                 _METHOD,
-                Parameter(
-                    "private",
-                    "the host may be in this machine's own network, or this machine",
-                    "--private",
-                    kind="flag",
-                ),
+                _PRIVATE,
                 _FOR,
+                *_BOUNDS,
             ),
             says=_SAYS,
-            about="Without a port it is 80 and 443. --private needs one host and one port. Methods, and the path of an"
-            " http:// address, are of plain http only: of https nobody sees them on their way.",
+            about="Without a port it is 80 and 443. --private needs one host and one port. For methods, and the path of"
+            " an address, the gateway looks into https connections to this host, with a certificate of its own; not of"
+            " every host (*).",
             examples=(
                 ("ncl egress allow main example.org", "a host, by https and http"),
                 ("ncl egress allow main '*.example.org' --for 2h", "what is below it, for two hours"),
                 ("ncl egress allow main nas.lan:8443 --private", "a machine of your own network"),
-                ("ncl egress allow main http://example.org/api/ --method GET", "a part of a site, without encryption"),
+                ("ncl egress allow main https://example.org/api/ --method GET", "a part of a site, to be read"),
+                ("ncl egress allow main example.org --rate 30/min --max-body 10M", "so often, and so much"),
             ),
+        ),
+        Verb(
+            "ask",
+            "hold requests to a host until somebody has decided",
+            ("Egress.Ask",),
+            (_GROUP, _HOST, _METHOD, _PRIVATE, _FOR, *_BOUNDS),
+            says=_SAYS,
+            about="A card goes to whoever may decide about the agent, with method, host, path and the beginning of the"
+            " body: allow once, for an hour, or not. Nobody decides in time (gateway.hold): it is refused. Of every"
+            " host (*), and of a port of its own without methods or a path, the card shows host and port only.",
+            examples=(
+                ("ncl egress ask main https://api.example.org/ --method POST", "what changes something"),
+                ("ncl egress ask main '*'", "every connection to a host that no other rule names"),
+            ),
+        ),
+        Verb(
+            "request",
+            "for agents: have somebody asked whether you may reach a host",
+            ("Egress.Request",),
+            (
+                Parameter("host", "HOST or HOST:PORT"),
+                Parameter("reason", "why, for whoever decides", "--reason"),
+                OF_GROUP,
+            ),
+            about="Inside a container. Whoever may decide gets a card with the choices once (ten minutes), an hour,"
+            " always and no; what came of it is told to the agent as a message.",
         ),
         Verb(
             "deny",
@@ -92,7 +127,7 @@ EGRESS = Resource(
             (
                 _GROUP._replace(help="the agent group: its name or id"),
                 Parameter("url", "the address, or HOST:PORT; without http:// it is https"),
-                Parameter("method", "of plain http (default: GET)", "--method"),
+                Parameter("method", "where the gateway sees it (default: GET)", "--method"),
             ),
             run="egress:test",
         ),
@@ -108,6 +143,18 @@ EGRESS = Resource(
             run="logs:egress",
             about="One line for each request when it is over: what was asked for, what came of it, bytes and time. A"
             " group that asks for more than five in a second has what is beyond summed up by host.",
+        ),
+        Verb(
+            "summary",
+            "add up what agents asked for in a day, with your own rights to the journal",
+            ("Groups.Get",),
+            (
+                OF_GROUP._replace(name="name"),
+                Parameter("day", "YYYY-MM-DD, or yesterday (default: today)", "--day"),
+            ),
+            run="egress_summary:summary",
+            about="By group and host: requests, how many of them were not passed on, how many somebody has allowed by a"
+            " card, and bytes each way.",
         ),
     ),
     "no rules: agents reach the configured endpoints, and nothing else; try: ncl egress allow GROUP HOST",

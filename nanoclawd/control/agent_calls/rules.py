@@ -6,6 +6,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from nanoclaw_runner.contract.cards import Option
+from nanoclawd.control.egress import ALWAYS, ONCE
+
 
 class Access(StrEnum):
     """What a call costs."""
@@ -43,6 +46,7 @@ class Rule:
         free_at_home: what changes the agent's own group is done at once; what reaches beyond it needs somebody's word.
         even_disabled: agents without ncl may call it, too, as those of scope ``group`` may.
         here: where it names no session, it is about the one that calls.
+        offers: what can be chosen in place of a mere yes.
         renews: where it has been done the session that asked is restarted, and its next container told this. Doing it
             again does no harm.
     """
@@ -61,6 +65,7 @@ class Rule:
     even_disabled: bool = False
     here: bool = False
     renews: str = ""
+    offers: tuple[Option, ...] = ()
 
 
 _OPEN: Final = Rule(Access.OPEN)
@@ -206,6 +211,20 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             # Where its own group may go; allowing is the owner's.
             "Egress.List": _own(Access.OPEN, group="group"),
             "Egress.Test": _own(Access.OPEN, group="group"),
+            "Egress.Request": replace(
+                _own(
+                    Access.APPROVAL,
+                    "The agent may reach this host for as long as you choose, and send it whatever it can read.",
+                    group="group",
+                ),
+                offers=(
+                    Option("Allow once (10 minutes)", ONCE, "Allowed for ten minutes"),
+                    Option("Allow for an hour", "1h", "Allowed for an hour"),
+                    Option("Allow always", ALWAYS, "Allowed always"),
+                ),
+            ),
+            # What its own requests are given at the door; never a value, and binding is the owner's.
+            "Secrets.List": _own(Access.OPEN, group="group"),
             "Usage.List": _own(Access.OPEN, group="group", session="session"),
             "Peers.List": _own(Access.OPEN, group="group"),
             # An agent that writes to it has its tools and uses up its limits: asked of who decides about all (W-26).
@@ -239,6 +258,6 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     }
 )
 """Not here, and so refused to every agent: deciding approvals and answering questions (an agent would allow itself),
-claiming ownership, building images, letting agents out to other hosts, giving directories of the machine, hooks and
-their secrets, the operator's chat, and accounts on chat platforms but for their names and states: what failed there may
-be anybody's words."""
+claiming ownership, building images, letting agents out to other hosts, binding secrets, giving directories of the
+machine, hooks and their secrets, the operator's chat, and accounts on chat platforms but for their names and states:
+what failed there may be anybody's words."""

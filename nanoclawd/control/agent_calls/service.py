@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 import apsw
 import msgspec
 
+from nanoclaw_runner.contract.cards import Option
+from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address, OutboundRow
 from nanoclawd.control.agent_calls import wording
 from nanoclawd.control.agent_calls.rules import RULES
@@ -28,7 +30,7 @@ from nanoclawd.control.methods import Methods, Unary
 from nanoclawd.control.wire import FrameError
 from nanoclawd.errors import NanoclawError, NotFound, Refused
 from nanoclawd.journal import about
-from nanoclawd.permissions.actions import APPROVE, GLOBAL, REJECT, ActionHandler
+from nanoclawd.permissions.actions import APPROVE, GLOBAL, REJECT, ActionHandler, Applied, Decider
 from nanoclawd.permissions.approvals import ApprovalService, NewRequest
 from nanoclawd.sessions.inbound import NewMessage
 from nanoclawd.sessions.ports import SessionRef
@@ -52,6 +54,13 @@ MAX_PENDING: Final = 20
 MAX_ASKED_BYTES: Final = 48 * 1024
 """Of a card: all of a call is on it, and a person is to read it."""
 
+MAX_OF_A_KIND: Final = 10
+"""Of one agent group in an hour, of what may be asked about once: different hosts, say."""
+
+REFUSED_SECONDS: Final = 86_400
+"""So long after it was refused the same is not asked about again."""
+
+_HOUR_SECONDS: Final = 3600
 _CONTROL: Final = "control"
 _APPROVAL_PENDING: Final = "io.nanoclaw.Appliance.ApprovalPending"
 _MALFORMED: Final = "io.nanoclaw.Appliance.Malformed"
@@ -165,7 +174,11 @@ class AgentCalls(ActionHandler):
             if method.check is not None:
                 with _without_hints(caller):
                     method.check(parameters)
-            return await self._ask(caller, judged)
+            topic = ""
+            if method.topic is not None:
+                with _without_hints(caller):
+                    topic = await method.topic(caller, parameters)
+            return await self._ask(caller, judged, topic)
         log.debug("%s calls %s", caller.user_id, call.method, extra=about(group=caller.group, session=session.id))
         with _without_hints(caller):
             found = await method.run(caller, parameters)
@@ -174,21 +187,23 @@ class AgentCalls(ActionHandler):
             raise Refused("the answer is too long: ask for less with limit, or for one thing")
         return reply
 
-    async def _ask(self, caller: AgentCaller, judged: Judged) -> bytes:
-        """Have somebody asked. The same call that waits already is not asked twice."""
+    async def _ask(self, caller: AgentCaller, judged: Judged, topic: str) -> bytes:
+        """Have somebody asked. The same call that waits already, or another one about the same, is not asked twice."""
+        subject = _subject(caller, judged, topic)
         await self._database.run(_check_room, caller)
+        if topic:
+            await self._database.run(_check_patience, caller, judged.method, subject)
         body = wording.body(caller, judged)
         if len(body.encode()) > MAX_ASKED_BYTES:
             raise Refused("this is too long for anybody to be asked about: say it with less")
         payload = {GLOBAL: judged.beyond, "method": judged.method, "parameters": judged.parameters}
-        what = json.dumps([judged.method, judged.parameters], sort_keys=True)
         approval, new = await self._approvals.request(
             NewRequest(
                 action=ACTION,
-                subject=f"{caller.session_id}:{hashlib.sha256(what.encode()).hexdigest()[:32]}",
+                subject=subject,
                 title=wording.title(caller, judged),
                 body=body,
-                options=(APPROVE, REJECT),
+                options=(*(judged.rule.offers or (APPROVE,)), REJECT),
                 payload=payload,
                 agent_group_id=caller.agent_group_id,
                 session_id=caller.session_id,
@@ -209,6 +224,12 @@ class AgentCalls(ActionHandler):
             hint=None,
             approval=approval.id,
         )
+
+    def apply(self, connection: apsw.Connection, approval: Approval, option: Option, by: Decider) -> Applied:
+        """Take note: what is chosen is done once that is written."""
+        del connection, approval
+        status = "rejected" if option.value == REJECT.value else "approved"
+        return Applied(status, f"{option.done} by {by.name}.")
 
     async def finish(self, approval: Approval, *, resumed: bool) -> str | None:
         """Do what was allowed, and tell the agent and who was asked what came of it.
@@ -302,7 +323,42 @@ class AgentCalls(ActionHandler):
             restarted = approval.session_id is not None and await self._restart(approval.session_id)
             return {"restarted": int(restarted), "rebuilt": rebuilt}, ""
         with _without_hints(caller):
+            if method.chosen is not None:
+                return await method.chosen(caller, _decoded(judged, method), approval.decision or ""), ""
             return await method.run(caller, _decoded(judged, method)), ""
+
+
+def _subject(caller: AgentCaller, judged: Judged, topic: str) -> str:
+    """Return what must not be asked about twice at once."""
+    if topic:
+        return f"{_kind(caller, judged.method)}{hashlib.sha256(topic.encode()).hexdigest()[:32]}"
+    what = json.dumps([judged.method, judged.parameters], sort_keys=True)
+    return f"{caller.session_id}:{hashlib.sha256(what.encode()).hexdigest()[:32]}"
+
+
+def _kind(caller: AgentCaller, method: str) -> str:
+    """Return what the subjects begin with of all that a group's agents have asked about by a method."""
+    return f"{caller.agent_group_id}:{method}:"
+
+
+def _check_patience(connection: apsw.Connection, caller: AgentCaller, method: str, subject: str) -> None:
+    """See to it that nobody is asked over and over.
+
+    Raises:
+        Refused: this was refused lately, or too much of its kind was asked about.
+    """
+    before = approval_rows.newest(connection, ACTION, subject)
+    if before is not None and before.status == "pending":
+        return
+    if before is not None and before.status == "rejected":
+        since = now_text(plus_seconds=-REFUSED_SECONDS)
+        if before.decided_at is not None and before.decided_at > since:
+            raise Refused("somebody with the right to decide has refused this already; do not ask again today")
+    _, recent = approval_rows.count_of_group(
+        connection, ACTION, caller.agent_group_id, _HOUR_SECONDS, _kind(caller, method)
+    )
+    if recent >= MAX_OF_A_KIND:
+        raise Refused(f"{MAX_OF_A_KIND} of these in an hour are enough: ask again later")
 
 
 @contextmanager

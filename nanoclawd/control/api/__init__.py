@@ -20,6 +20,8 @@ from nanoclawd.control.api.egress import EgressBackend
 from nanoclawd.control.api.hooks import HooksBackend
 from nanoclawd.control.api.machine import ApplianceBackend, GroupsBackend, ImagesBackend, SessionsBackend
 from nanoclawd.control.api.outfit import McpBackend, MountsBackend, PackagesBackend, SkillsBackend
+from nanoclawd.control.api.requests import RequestsBackend
+from nanoclawd.control.api.secrets import SecretsBackend
 from nanoclawd.control.api.tasks import TasksBackend
 from nanoclawd.control.api.traffic import ApprovalsBackend, ChannelsBackend, QuestionsBackend, RoutingBackend
 
@@ -43,8 +45,10 @@ __all__ = [
     "PackagesBackend",
     "PeersBackend",
     "QuestionsBackend",
+    "RequestsBackend",
     "RolesBackend",
     "RoutingBackend",
+    "SecretsBackend",
     "SessionsBackend",
     "SkillsBackend",
     "TasksBackend",
@@ -144,6 +148,10 @@ class Backend(Protocol):
     @property
     def egress(self) -> EgressBackend:
         """Behind io.nanoclaw.Egress."""
+
+    @property
+    def secrets(self) -> SecretsBackend:
+        """Behind io.nanoclaw.Secrets."""
 
     @property
     def peer_links(self) -> PeersBackend:

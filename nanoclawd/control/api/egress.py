@@ -30,5 +30,21 @@ class EgressBackend(Protocol):
             NotFound: there is none of this number.
         """
 
+    async def about(self, group: str, host: str) -> str:
+        """Return the one form of a host that a group's agent wants to reach, before anybody is asked.
+
+        Raises:
+            NotFound: there is no such group.
+            InvalidName: it is no host, or not one that an agent may ask for.
+            Refused: the rules say something about it already.
+        """
+
+    async def grant(self, caller: Caller, group: str, host: str, lasting: str) -> EgressRule:
+        """Let a group's agent reach a host that it has asked for; ``lasting`` empty: for ever.
+
+        Raises:
+            Refused: the rules say something else by now.
+        """
+
     async def test(self, group: str, url: str, method: str | None) -> EgressTest:
         """Say what would become of a request, without effect."""

@@ -37,7 +37,9 @@ from nanoclawd.control.values.images import BuildEvent, BuildProgress, Image, Im
 from nanoclawd.control.values.outfit import McpServer, Mount, Package, Skill
 from nanoclawd.control.values.peers import PeerLink
 from nanoclawd.control.values.people import Dm, Member, Role, User
+from nanoclawd.control.values.requests import HeldRequest, RequestAnswer, RequestOutcome
 from nanoclawd.control.values.routing import Decision, DroppedSender, Hypothesis, Step, WiringDecision
+from nanoclawd.control.values.secrets import ClosedHost, SecretBinding, SecretSettings, SecretTrial
 from nanoclawd.control.values.sessions import Session, SessionState
 from nanoclawd.control.values.tasks import RunStatus, Task, TaskPlace, TaskRun, TaskSettings, TaskStatus
 from nanoclawd.control.values.usage import UsageBy, UsageSum
@@ -60,6 +62,7 @@ __all__ = [
     "ChatEvent",
     "ChatFile",
     "ChatSettings",
+    "ClosedHost",
     "Component",
     "ComponentState",
     "Conversation",
@@ -76,6 +79,7 @@ __all__ = [
     "FilePart",
     "Group",
     "GroupSettings",
+    "HeldRequest",
     "Hook",
     "HookSettings",
     "HookWithSecret",
@@ -93,8 +97,13 @@ __all__ = [
     "Peer",
     "PeerLink",
     "Question",
+    "RequestAnswer",
+    "RequestOutcome",
     "Role",
     "RunStatus",
+    "SecretBinding",
+    "SecretSettings",
+    "SecretTrial",
     "Sent",
     "Session",
     "SessionState",

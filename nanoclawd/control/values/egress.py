@@ -12,6 +12,9 @@ class EgressWish:
     methods: tuple[str, ...] = ()
     private: bool = False
     lasting: str = ""
+    rate: str = ""
+    max_body: str = ""
+    max_download: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,9 @@ class EgressRule:
     methods: Sequence[str]
     path: str
     private: bool
+    rate: str | None
+    max_body: int | None
+    max_download: int | None
     expires_at: str | None
     created_by: str
     created_at: str
@@ -39,6 +45,7 @@ class EgressTest:
     host: str
     port: int
     allowed: bool
+    asks: bool
     rule: int | None
     reason: str
     note: str

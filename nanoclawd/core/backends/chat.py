@@ -30,6 +30,14 @@ _STATES = {
 }
 
 
+class _AnsweredError(Exception):
+    """The message was the answer to a card, which is closed by now: told again it would be a message to the agent."""
+
+    def __init__(self, answer: HostMessage) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 class ChatBackend:
     """The terminal channel."""
 
@@ -48,20 +56,29 @@ class ChatBackend:
             NotFound: a file was not uploaded.
             Refused: nobody hears it; the message says why.
         """
-        chat, answer = await self._chat(peer, group, client_token)
-        if answer is not None:
-            # It was the answer to a card. The card is closed by now, and told again it would be a message to the agent.
-            return Sent(client_token, _STATES.get(answer.status, TurnState.ACCEPTED))
-        enclosed = await asyncio.to_thread(self._enclosed, peer, files) if files else ()
-        routed = await self._router.route(
-            InboundEvent(
+        chat = platform_id(peer.user_name, group)
+
+        def first(connection: apsw.Connection) -> None:
+            _prepare(connection, chat, peer, group)
+            answer = host_messages.answer_to(connection, CHANNEL_TYPE, client_token)
+            if answer is not None:
+                raise _AnsweredError(answer)
+
+        try:
+            if files:
+                await self._database.run(first)
+            enclosed = await asyncio.to_thread(self._enclosed, peer, files) if files else ()
+            event = InboundEvent(
                 address=Address(CHANNEL_TYPE, chat),
                 message_id=client_token,
                 text=text,
                 sender=Sender(peer.user_id, peer.user_name),
                 files=enclosed,
             )
-        )
+            # In one visit of the database's thread with all else, as every message pays for it.
+            routed = await self._router.route(event, first=first)
+        except _AnsweredError as found:
+            return Sent(client_token, _STATES.get(found.answer.status, TurnState.ACCEPTED))
         return await self._sent(routed)
 
     async def upload(self, peer: Peer, upload: str, offset: int, part: bytes) -> Uploaded:
@@ -80,7 +97,8 @@ class ChatBackend:
     @asynccontextmanager
     async def attach(self, peer: Peer, group: str, screen: ChatScreen) -> AsyncIterator[None]:
         """Show the chat, and the user's direct chat, on a screen while the context lasts."""
-        chat, _ = await self._chat(peer, group)
+        chat = platform_id(peer.user_name, group)
+        await self._database.run(_prepare, chat, peer, group)
         self._terminal.attach(chat, screen)
         try:
             yield
@@ -103,16 +121,12 @@ class ChatBackend:
             return Sent(routed.message_id, state)
         raise Refused(f"nobody answers this: {_why(routed.decision)}", hint="ncl wirings list")
 
-    async def _chat(self, peer: Peer, group: str, token: str | None = None) -> tuple[str, HostMessage | None]:
-        """Return the peer's chat with a group, wired the first time, and the answer that a message has had already."""
-        chat = platform_id(peer.user_name, group)
-        return chat, await self._database.run(_prepare, chat, f"{peer.user_name}'s terminal", group, token)
 
-
-def _prepare(connection: apsw.Connection, chat: str, name: str, group: str, token: str | None) -> HostMessage | None:
-    """Make and wire a terminal's chat: in one visit of the database's thread, as every message pays for it."""
-    chats.ensure_terminal(connection, chat, name, agent_groups.by_folder(connection, group).id)
-    return None if token is None else host_messages.answer_to(connection, CHANNEL_TYPE, token)
+def _prepare(connection: apsw.Connection, chat: str, peer: Peer, group: str) -> None:
+    """Make and wire a terminal's chat with a group."""
+    chats.ensure_terminal(
+        connection, chat, f"{peer.user_name}'s terminal", agent_groups.by_folder(connection, group).id
+    )
 
 
 def _why(decision: EventDecision) -> str:

@@ -19,13 +19,21 @@ class EgressBackend:
 
     async def put(self, caller: Caller, action: str, group: str, wish: EgressWish) -> tuple[EgressRule, int | None]:
         """Write a rule; return it, and the number of the one whose place it takes."""
-        wanted = Wish(wish.host, wish.methods, wish.private, wish.lasting)
+        wanted = Wish(wish.host, wish.methods, wish.private, wish.lasting, wish.rate, wish.max_body, wish.max_download)
         row, replaced = await self._rules.put(group, action, wanted, caller.user_id)
         return _view(row), replaced
 
     async def remove(self, caller: Caller, rule: int) -> EgressRule:
         """Take a rule away and return it."""
         return _view(await self._rules.remove(rule, caller.user_id))
+
+    async def about(self, group: str, host: str) -> str:
+        """Return the one form of a host that a group's agent wants to reach."""
+        return str(await self._rules.about(group, host))
+
+    async def grant(self, caller: Caller, group: str, host: str, lasting: str) -> EgressRule:
+        """Let a group's agent reach a host that it has asked for."""
+        return _view(await self._rules.grant(group, host, lasting, caller.user_id))
 
     async def test(self, group: str, url: str, method: str | None) -> EgressTest:
         """Say what would become of a request."""
@@ -36,6 +44,7 @@ class EgressBackend:
             host=asked.target.host,
             port=asked.target.port,
             allowed=decision.allowed,
+            asks=decision.asks,
             rule=decision.rule.id if decision.rule is not None else None,
             reason=decision.reason,
             note=tried.note,
@@ -55,6 +64,9 @@ def _view(row: EgressRow) -> EgressRule:
         methods=rule.methods,
         path=rule.path,
         private=rule.private,
+        rate=str(rule.rate) if rule.rate is not None else None,
+        max_body=rule.max_sent,
+        max_download=rule.max_received,
         expires_at=row.expires_at,
         created_by=row.created_by,
         created_at=row.created_at,

@@ -19,6 +19,9 @@ GROUP_NOTES = Path("/workspace/AGENTS.md")
 """What the agent itself has noted down."""
 
 GATEWAY_SOCKET = Path("/run/nanoclaw-gateway/gateway.sock")
+TRUST_BUNDLE = GATEWAY_SOCKET.parent / "trust" / "bundle.pem"
+"""All that a program is to trust: the world's authorities, and the gateway's, which signs where a secret is put in."""
+
 CONTROL_SOCKET = Path("/run/nanoclaw/control.sock")
 """The runner's own: what the agent's tools ask here is a row for the host."""
 

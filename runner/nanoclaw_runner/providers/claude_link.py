@@ -202,7 +202,7 @@ class Link:
 
     def _options(self, sdk: Any) -> Any:
         setup, config = self.setup, self.setup.config
-        servers = claude_tools.configured(config.mcp_servers, setup.gateway)
+        servers = claude_tools.configured(config.mcp_servers, setup.gateway, setup.places.gateway_socket)
         # Not in the configuration's power: our own tools are ours.
         servers[claude_tools.OWN] = claude_tools.own_server(sdk, setup.tools)
         hooks = {
@@ -279,7 +279,7 @@ def _environment(setup: Setup) -> dict[str, str]:
     window = config.context_tokens if own else COMPACT_WINDOW_TOKENS
     return {
         # Of the client's own and its tools' way to other hosts; it reaches its API without them.
-        **variables(setup.gateway),
+        **variables(setup.gateway, setup.places.gateway_socket),
         "HOME": str(setup.places.home),
         "ANTHROPIC_BASE_URL": f"{setup.gateway}/{config.endpoint}",
         # No key is in here (house rule 6): the gateway puts it in.

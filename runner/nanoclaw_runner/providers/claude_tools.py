@@ -1,6 +1,7 @@
 """What Claude may use: a closed list of the client's own tools, the runner's by an MCP server inside this process."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from nanoclaw_runner.contract.agent_config import McpServer
@@ -49,12 +50,13 @@ def safe_name(name: str) -> str:
     )
 
 
-def configured(servers: tuple[McpServer, ...], gateway: str) -> dict[str, dict[str, Any]]:
+def configured(servers: tuple[McpServer, ...], gateway: str, socket: Path) -> dict[str, dict[str, Any]]:
     """Return the agent's MCP servers as the client wants them; one of our own name is left out.
 
     Args:
         servers: the agent's.
         gateway: where the gateway is reached by http.
+        socket: and where it listens.
     """
     found: dict[str, dict[str, Any]] = {}
     for server in servers:
@@ -67,7 +69,7 @@ def configured(servers: tuple[McpServer, ...], gateway: str) -> dict[str, dict[s
                 "type": "stdio",
                 "command": server.command,
                 "args": list(server.args),
-                "env": {**variables(gateway), **server.env},
+                "env": {**variables(gateway, socket), **server.env},
             }
     return found
 

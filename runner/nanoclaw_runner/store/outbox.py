@@ -6,6 +6,8 @@ before READY.
 
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
@@ -76,9 +78,13 @@ class Outbox:
             apsw.Error: the file is missing, locked for too long or no database.
             ContractError: the file is newer than this runner.
         """
-        self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-        self._connection.set_busy_timeout(BUSY_MILLISECONDS)
-        apply_session_pragmas(self._connection)
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="claim")
+        self._begun: Future[None] | None = None
+        # Of session_state, what is certain to be there: it is asked for in each turn.
+        self._kept: dict[str, str] = {}
+        self._open = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        self._open.set_busy_timeout(BUSY_MILLISECONDS)
+        apply_session_pragmas(self._open)
         # The first write lock is what rolls a hot journal back.
         with writing(self._connection):
             version = whole_number(self._connection.execute("PRAGMA user_version").get)
@@ -86,8 +92,11 @@ class Outbox:
             raise ContractError(f"{path.name} has contract {version}, this runner speaks {CONTRACT_VERSION}")
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file; a claim that is being written has its end before."""
+        with suppress(apsw.Error):
+            self.settle()
+        self._beside.shutdown()
+        self._open.close()
 
     def drop_claims(self) -> list[str]:
         """Forget what a runner before this one had begun and not finished; return those ids (F-90)."""
@@ -107,9 +116,21 @@ class Outbox:
 
     def claim(self, ids: Iterable[str]) -> None:
         """Say that these messages are being worked on; of one that is done with nothing is said."""
-        moment = now_text()
-        with writing(self._connection):
-            self._connection.executemany(_CLAIM, [(identifier, moment) for identifier in ids])
+        _claim(self._connection, tuple(ids))
+
+    def begin_claim(self, ids: Iterable[str]) -> None:
+        """Begin to do as :meth:`claim` in a thread; whatever is asked of this next comes after that."""
+        self._begun = self._beside.submit(_claim, self._connection, tuple(ids))
+
+    def settle(self) -> None:
+        """Return when a claim that was begun is written, at once where there is none.
+
+        Raises:
+            apsw.Error: it could not be written.
+        """
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.result()
 
     def release(self, ids: Iterable[str]) -> None:
         """Take claims back: what was claimed is not worked on yet."""
@@ -129,6 +150,8 @@ class Outbox:
             highest_in: the greatest sequence number of the inbox.
             forget: the beginning of the keys of ``session_state`` that go with it.
         """
+        if forget is not None:
+            self._kept.clear()
         with writing(self._connection):
             for reply in replies:
                 self._insert(reply, highest_in)
@@ -145,6 +168,8 @@ class Outbox:
             highest_in: the greatest sequence number of the inbox.
             state: key and value that are kept along with it.
         """
+        if state is not None:
+            self._kept.pop(state[0], None)
         with writing(self._connection):
             if state is not None:
                 self._connection.execute(_SET_STATE, (*state, now_text()))
@@ -164,8 +189,14 @@ class Outbox:
 
     def state(self, key: str) -> str | None:
         """Return a value of ``session_state``."""
+        known = self._kept.get(key)
+        if known is not None:
+            return known
         found = self._connection.execute("SELECT value FROM session_state WHERE key = ?", (key,)).get
-        return found if isinstance(found, str) else None
+        if not isinstance(found, str):
+            return None
+        self._kept[key] = found
+        return found
 
     def states(self, beginning: str) -> dict[str, str]:
         """Return all that is kept in ``session_state`` under keys of one beginning."""
@@ -176,6 +207,7 @@ class Outbox:
 
     def drop_state(self, *keys: str) -> None:
         """Keep something no longer."""
+        self._kept.clear()
         with writing(self._connection):
             self._connection.execute(
                 "DELETE FROM session_state WHERE key IN (SELECT value FROM json_each(?))", (dumps(keys),)
@@ -188,13 +220,21 @@ class Outbox:
 
     def set_state(self, key: str, value: str) -> None:
         """Keep a value in ``session_state``."""
+        self._kept.pop(key, None)
         with writing(self._connection):
             self._connection.execute(_SET_STATE, (key, value, now_text()))
+        self._kept[key] = value
 
     def set_tool(self, name: str | None, timeout: float | None = None, started_at: str | None = None) -> None:
         """Note which tool runs, since when, and how many seconds it may take; None: none does."""
         with writing(self._connection):
             self._connection.execute(_SET_TOOL, (name, timeout, started_at, now_text()))
+
+    @property
+    def _connection(self) -> apsw.Connection:
+        """The connection, with nobody at it: a transaction that is under way would take in what others do."""
+        self.settle()
+        return self._open
 
     def _insert(self, reply: Reply, highest_in: int) -> int:
         known = None if reply.id is None else self.number_of(reply.id)
@@ -218,3 +258,9 @@ class Outbox:
             ),
         )
         return seq
+
+
+def _claim(connection: apsw.Connection, ids: Sequence[str]) -> None:
+    moment = now_text()
+    with writing(connection):
+        connection.executemany(_CLAIM, [(identifier, moment) for identifier in ids])

@@ -10,6 +10,7 @@ from nanoclaw_runner.tools.base import Tool
 
 _INSTALL: Final = "io.nanoclaw.Packages.Install"
 _ADD_SERVER: Final = "io.nanoclaw.Mcp.Install"
+_REQUEST: Final = "io.nanoclaw.Egress.Request"
 _PENDING: Final = "ApprovalPending"
 _MAX_PACKAGES: Final = 20
 
@@ -37,6 +38,13 @@ class AddMcpServer(Struct, frozen=True):
     url: Annotated[str, Meta(description="ENDPOINT/PATH, where ENDPOINT is one that the operator has set up")] = ""
 
 
+class RequestAccess(Struct, frozen=True):
+    """Arguments of ``request_access``."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=300, description="HOST or HOST:PORT, exactly one")]
+    reason: _Reason
+
+
 def tools(desk: Desk) -> list[Tool[Any]]:
     """Return the tools of this family."""
 
@@ -54,7 +62,17 @@ def tools(desk: Desk) -> list[Tool[Any]]:
             given["env"] = [f"{name}={value}" for name, value in wanted.env.items()]
         return await _asked(desk, "add_mcp_server", wanted, _ADD_SERVER, given)
 
+    async def request_access(wanted: RequestAccess) -> str:
+        return await _asked(desk, "request_access", wanted, _REQUEST, structs.asdict(wanted))
+
     return [
+        Tool(
+            "request_access",
+            "Ask for access to a host on the network that you were refused. A person decides, and for how long; you are"
+            " told. Nothing is allowed when this returns.",
+            RequestAccess,
+            request_access,
+        ),
         Tool(
             "install_packages",
             "Ask for packages to be installed into your image. A person decides; then the image is built, you are"

@@ -29,12 +29,15 @@ LIST: tuple[tuple[str, str, str], ...] = (
     ("inbound.db", "the message", "before its sender is told that it was accepted: it outlives any crash from here on"),
     ("outbound.db", "the claim", "a runner that dies in the turn is known to have begun it: the try is counted"),
     ("outbound.db", "reply and `completed`", "in one: a crash repeats the turn or does not, and never half-answers"),
-    ("inbound.db", "`sending`", "the intent before the I/O: at most one duplicate per crash, none lost"),
+    ("inbound.db", "`sending`", "the intent to deliver: at most one duplicate per crash, none lost"),
     ("inbound.db", "`delivered` and `completed`", "a restart does not say it again, and says that it was answered"),
 )
-"""File, content and reason of each commit of a turn with one reply; the last one follows the delivery."""
+"""File, content and reason of each commit of a turn with one reply."""
 
-AFTER_REPLY = 1
+WHERE = {
+    4: ", beside the reply (before it where the channel would show a repeated one again)",
+    5: ", after the reply",
+}
 _CHANGE_COUNTER = struct.Struct(">24xI")
 _WAL_HEADER_BYTES = 32
 _WAL_FRAME = struct.Struct(">II8s8x")
@@ -84,10 +87,22 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds: of the commits that precede the reply, and of all."""
+    """Seconds of the commits, by what they write down."""
 
-    until_reply: float
-    whole: float
+    message: float
+    claim: float
+    answer: float
+    delivery: float
+
+    @property
+    def until_reply(self) -> float:
+        """Of those that precede the reply on a terminal."""
+        return self.message + self.claim + self.answer
+
+    @property
+    def whole(self) -> float:
+        """Of all."""
+        return self.until_reply + self.delivery
 
 
 class BareCommits:
@@ -108,17 +123,19 @@ class BareCommits:
         content = '{"text": "hello", "sender": "root", "senderId": "terminal:root"}'
         begun = time.perf_counter()
         self._inbound.execute(INSERT_IN, (message, seq, now, message, message, content))
+        stored = time.perf_counter()
         self._outbound.execute(_ACK, (message, "processing", now))
+        claimed = time.perf_counter()
         with self._outbound:
             self._outbound.execute(_INSERT_OUT, (reply, seq + 1, message, now, '{"text": "echo: hello"}'))
             self._outbound.execute(_ACK, (message, "completed", now))
+        answered = time.perf_counter()
         self._inbound.execute(_DELIVERY, (reply, "sending", now))
-        replied = time.perf_counter()
         with self._inbound:
             self._inbound.execute(_DELIVERY, (reply, "delivered", now))
             self._inbound.execute(_FINISH_IN, (message,))
             self._inbound.execute(_WATERMARK, (str(seq + 1),))
-        return Cost(replied - begun, time.perf_counter() - begun)
+        return Cost(stored - begun, claimed - stored, answered - claimed, time.perf_counter() - answered)
 
     def close(self) -> None:
         """Remove the files."""
@@ -146,8 +163,7 @@ def describe(counts: Sequence[tuple[Count, Count]]) -> str:
     )
     lines = [counted]
     for number, (name, content, reason) in enumerate(LIST, start=1):
-        where = ", after the reply" if number > len(LIST) - AFTER_REPLY else ""
-        lines.append(f"  {number}. {name}, {content}{where}: {reason}")
+        lines.append(f"  {number}. {name}, {content}{WHERE.get(number, '')}: {reason}")
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -30,6 +30,9 @@ STREAM_ROUNDS: Final = 3
 MOST_RATIO: Final = 1.5
 _MORE: Final = f"gateway:\n  max_egress: {STREAMS + 50}\n"
 _SOCKET: Final = "/run/nanoclaw-gateway/gateway.sock"
+_TRUST: Final = Path("/run/nanoclaw-gateway/trust")
+_CONSTRAINTS: Final = ("openssl", "x509", "-in", str(_TRUST / "ca.pem"), "-noout", "-ext", "nameConstraints")
+_OWN: Final = Path("/usr/local/share/ca-certificates/nanoclaw-bench.crt")
 _SMALL: Final = 100
 _MIB: Final = 1024 * 1024
 _TINYPROXY: Final = """\
@@ -72,7 +75,7 @@ def measure() -> list[Result]:
         uid = _host_uid()
         proxies = {"gateway": lambda: _as_agent(uid), "tinyproxy": lambda: _tcp(tinyproxy)}
         ways = _Ways(proxies, plain, secure, trusting, uid)
-        return [*_latency(ways), _stream(ways), *_memory(ways)]
+        return [*_latency(ways), *_on_open_tunnels(ways), _stream(ways), *_memory(ways), *_injection(ways)]
 
 
 def _latency(ways: _Ways) -> list[Result]:
@@ -100,6 +103,28 @@ def _latency(ways: _Ways) -> list[Result]:
         results.append(Result(name, "ms", added["gateway"], theirs, Target(Of.RATIO, MOST_RATIO), note))
         results.append(Result(f"{name}.tinyproxy", "ms", added["tinyproxy"]))
     return results
+
+
+def _on_open_tunnels(ways: _Ways) -> list[Result]:
+    """Ask again and again on connections that stay open: what a client with a pool, or a stream, pays."""
+    with contextlib.ExitStack() as open_ones:
+        connections = {"direct": open_ones.enter_context(_tcp(ways.plain))}
+        for proxy, reach in ways.proxies.items():
+            connections[proxy] = open_ones.enter_context(_tunnel(reach(), ways.plain))
+        took: dict[str, list[float]] = {name: [] for name in connections}
+        for number in range(REQUESTS + 10):
+            for name, connection in connections.items():
+                one = _timed(lambda: _get(connection, f"/{_SMALL}", keep=True))  # noqa: B023  # called at once
+                if number >= 10:  # the first ones warm up
+                    took[name].append(one)
+    base = median(took["direct"])
+    added = {proxy: tuple(one - base for one in took[proxy]) for proxy in ways.proxies}
+    note = f"a request on a tunnel that is open: what it takes longer than directly ({base:.2f} ms); likewise"
+    theirs = median(added["tinyproxy"])
+    return [
+        Result("egress.open", "ms", added["gateway"], theirs, Target(Of.RATIO, MOST_RATIO), note),
+        Result("egress.open.tinyproxy", "ms", added["tinyproxy"]),
+    ]
 
 
 def _stream(ways: _Ways) -> Result:
@@ -132,6 +157,95 @@ def _memory(ways: _Ways) -> list[Result]:
     ]
 
 
+def _injection(ways: _Ways) -> list[Result]:
+    """Measure what a look into TLS takes, with a secret put in and the answer searched for it."""
+    with _bound(ways) as inside:
+        results = [_injected(ways, inside), _injected_again(ways, inside)]
+        took = []
+        for _ in range(STREAM_ROUNDS):
+            with _inside(inside, ways.proxies["gateway"]()) as connection:
+                begun = time.perf_counter()
+                _get(connection, f"/{STREAM_BYTES}", host=f"127.0.0.1:{ways.secure}")
+                took.append(time.perf_counter() - begun)
+        with _tcp(ways.secure) as plain, _secured(ways, plain) as connection:
+            begun = time.perf_counter()
+            _get(connection, f"/{STREAM_BYTES}")
+            directly = time.perf_counter() - begun
+        note = f"seconds of {STREAM_BYTES // 10**6} MB through the door; the baseline is directly, by TLS"
+        results.append(Result("egress.injection.stream", "s", tuple(took), directly, note=note))
+        return [*results, _injected_memory(ways, inside)]
+
+
+def _injected(ways: _Ways, inside: _Ways) -> Result:
+    direct, added = [], []
+    for number in range(REQUESTS + 10):
+        base = _timed(lambda: _directly(ways, ways.secure))
+        took = _timed(lambda: _by_tunnel(inside, ways.proxies["gateway"], ways.secure))
+        if number >= 10:  # the first ones warm up
+            direct.append(base)
+            added.append(took)
+    base = median(direct)
+    note = f"a tunnel that is looked into, both handshakes and one small answer: longer than directly ({base:.2f} ms)"
+    return Result("egress.injection", "ms", tuple(took - base for took in added), note=note)
+
+
+def _injected_again(ways: _Ways, inside: _Ways) -> Result:
+    took = []
+    with _inside(inside, ways.proxies["gateway"]()) as connection:
+        for number in range(REQUESTS + 10):
+            one = _timed(lambda: _get(connection, f"/{_SMALL}", host=f"127.0.0.1:{ways.secure}", keep=True))
+            if number >= 10:  # the same
+                took.append(one)
+    note = "one more request on such a connection, whole: the host is connected to anew"
+    return Result("egress.injection.again", "ms", tuple(took), note=note)
+
+
+def _injected_memory(ways: _Ways, inside: _Ways) -> Result:
+    systemctl("restart", GATEWAY)
+    with _inside(inside, ways.proxies["gateway"]()) as connection:
+        _get(connection, f"/{_SMALL}", host=f"127.0.0.1:{ways.secure}")
+    pid = unit_number(GATEWAY, "MainPID")
+    idle = Memory.of(pid).resident
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(STREAMS):
+            one = open_ones.enter_context(_inside(inside, ways.proxies["gateway"]()))
+            one.sendall(f"GET /{64 * _MIB} HTTP/1.1\r\nHost: 127.0.0.1:{ways.secure}\r\n\r\n".encode())
+        time.sleep(2)
+        loaded = Memory.of(pid).resident
+    note = f"resident memory with {STREAMS} looked-into streams that nobody reads; the baseline is idle after one"
+    return Result("egress.injection.memory.200", "MiB", (loaded,), idle, note=note)
+
+
+@contextlib.contextmanager
+def _bound(ways: _Ways) -> Iterator[_Ways]:
+    """Bind a secret to the host, and have the machine trust the host's certificate, as an operator does."""
+    name, place = "bench", f"127.0.0.1:{ways.secure}"
+    try:
+        _OWN.write_text(ssl.DER_cert_to_PEM_cert(ways.trusting.get_ca_certs(binary_form=True)[0]))
+        subprocess.run(["update-ca-certificates"], check=True, capture_output=True)
+        command = ["ncl", "secret", "set", name, "--host", place, "--group", GROUP]
+        subprocess.run(command, input=b"a-secret-of-the-bench", check=True, capture_output=True)
+        deadline = time.monotonic() + 30
+        while b"127.0.0.1" not in subprocess.run(_CONSTRAINTS, check=True, capture_output=True).stdout:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the gateway's authority does not vouch for the host")
+            time.sleep(0.1)
+        trusting = ssl.create_default_context(cafile=str(_TRUST / "bundle.pem"))
+        yield replace(ways, trusting=trusting)
+    finally:
+        subprocess.run(["ncl", "secret", "remove", name], check=False, capture_output=True)
+        _OWN.unlink(missing_ok=True)
+        subprocess.run(["update-ca-certificates", "--fresh"], check=False, capture_output=True)
+
+
+def _inside(ways: _Ways, connection: socket.socket) -> ssl.SSLSocket:
+    return _secured(ways, _tunnel(connection, ways.secure))
+
+
+def _secured(ways: _Ways, connection: socket.socket) -> ssl.SSLSocket:
+    return ways.trusting.wrap_socket(connection, server_hostname="127.0.0.1")
+
+
 def _get_through(ways: _Ways) -> None:
     with _tunnel(ways.proxies["gateway"](), ways.plain) as connection:
         _get(connection, f"/{_SMALL}")
@@ -162,8 +276,8 @@ def _ask(ways: _Ways, connection: socket.socket, port: int) -> None:
     if port == ways.plain:
         _get(connection, f"/{_SMALL}")
         return
-    with ways.trusting.wrap_socket(connection, server_hostname="127.0.0.1") as secure:
-        _get(secure, f"/{_SMALL}")
+    with _secured(ways, connection) as secure:
+        _get(secure, f"/{_SMALL}", host=f"127.0.0.1:{port}")
 
 
 def _tunnel(connection: socket.socket, port: int) -> socket.socket:
@@ -173,8 +287,9 @@ def _tunnel(connection: socket.socket, port: int) -> socket.socket:
     return connection
 
 
-def _get(connection: socket.socket, target: str) -> None:
-    connection.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+def _get(connection: socket.socket, target: str, *, host: str = "127.0.0.1", keep: bool = False) -> None:
+    close = "" if keep else "Connection: close\r\n"
+    connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{close}\r\n".encode())
     head, rest = _head(connection)
     (length,) = (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
     left, piece = length - len(rest), bytearray(256 * 1024)

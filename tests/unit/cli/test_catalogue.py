@@ -153,7 +153,8 @@ def test_a_call_is_right_and_the_worst_reply_is_printed_clean(
 def test_the_bare_name_of_an_object_lists(stub: Stub, words: str):
     first = RESOURCES[words.split(maxsplit=1)[0]].verbs[0]
     assert main(["--socket", stub.path, *words.split()]) == 0
-    assert stub.calls == [(first.methods[0], {})]
+    assert stub.calls[0] == (first.methods[0], {})
+    assert {name for name, _ in stub.calls} <= set(first.methods)
 
 
 def test_a_list_that_may_be_cut_says_so(stub: Stub, capsys: pytest.CaptureFixture[str]):

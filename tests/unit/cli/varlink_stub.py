@@ -14,14 +14,14 @@ from memory_backend import NASTY
 
 DIRECTORY = Path(__file__).resolve().parents[3] / "nanoclawd" / "control" / "interfaces"
 BY_THEMSELVES = {
-    "egress log",
+    *("egress log", "egress summary"),
     *("chat", "fetch", "setup", "sessions logs", "channels logs", "channels add", "channels test", "channels login"),
-    "channels keys",
-    *("credentials put", "hooks test"),
+    *("channels keys", "credentials put", "hooks test", "secret set", "secret rotate"),
 }
-"""Commands that need more than replies: an agent, a terminal, a file's bytes, the journal, a listener."""
+"""Commands that need more than replies: an agent, a terminal, a file's bytes, the journal, a listener, a secret."""
 
 INTERFACES = {path.stem.rpartition(".")[2]: Interface(path.read_text()) for path in DIRECTORY.glob("*.varlink")}
+del INTERFACES["Requests"]  # the gateway's alone
 METHODS: dict[str, _Method] = {
     f"{name}.{member.name}": member
     for name, interface in INTERFACES.items()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoclawd.egress.rules import Asked, Rule, decide, fits_host, parse_pattern
+from nanoclawd.egress.rules import Asked, Rule, decide, fits_host, needs_inside, parse_pattern
 from nanoclawd.egress.targets import BadTarget, Target
 
 NOW = 1000.0
@@ -16,6 +16,10 @@ def tunnel(host: str, port: int = 443) -> Asked:
 
 def plain(host: str, path: str = "/", method: str = "GET", port: int = 80) -> Asked:
     return Asked(Target(host, port), method, path)
+
+
+def https(host: str, path: str = "/", method: str = "GET") -> Asked:
+    return Asked(Target(host, 443), method, path, "https")
 
 
 def rule(number: int, action: str, host: str, **more: object) -> Rule:
@@ -88,8 +92,59 @@ def test_among_equals_deny_wins():
     assert decider(rules, tunnel("a.example")) == (False, 2)
 
 
-def test_a_rule_of_a_later_version_refuses():
-    assert decider([rule(1, "allow", "*"), rule(2, "ask", "a.example")], tunnel("a.example")) == (False, 2)
+def test_a_rule_that_asks_allows_nothing_by_itself():
+    found = decide([rule(1, "allow", "*"), rule(2, "ask", "a.example")], "main", tunnel("a.example"), NOW)
+    assert (found.allowed, found.asks, found.rule and found.rule.id) == (False, True, 2)
+    allowed = found.approved("card-1", NOW + 60)
+    assert (allowed.allowed, allowed.asks, allowed.until) == (True, False, NOW + 60)
+
+
+def test_an_approval_lasts_no_longer_than_its_rule():
+    found = decide([rule(1, "ask", "a.example", until=NOW + 10)], "main", tunnel("a.example"), NOW)
+    assert found.approved("card-1", NOW + 60).until == NOW + 10
+    assert found.approved("card-1", None).until == NOW + 10
+
+
+def test_among_equals_what_asks_comes_before_what_allows_and_after_what_denies():
+    rules = [rule(1, "allow", "a.example", methods=("GET", "POST")), rule(2, "ask", "a.example", methods=("POST",))]
+    found = decide(rules, "main", https("a.example", "/", "POST"), NOW)
+    assert found.asks
+    assert not decide(rules, "main", https("a.example", "/", "GET"), NOW).asks
+    rules.append(rule(3, "deny", "a.example", methods=("POST", "PUT")))
+    assert decider(rules, https("a.example", "/", "POST")) == (False, 3)
+
+
+@pytest.mark.parametrize(
+    ("rules", "inside"),
+    [
+        ([], False),
+        ([rule(1, "allow", "a.example")], False),
+        ([rule(1, "deny", "a.example")], False),
+        ([rule(1, "ask", "a.example")], True),
+        ([rule(1, "ask", "*.example")], True),
+        # Of every host nobody looks inside: who is asked sees host and port.
+        ([rule(1, "ask", "*")], False),
+        ([rule(1, "allow", "a.example", methods=("GET",))], True),
+        ([rule(1, "allow", "a.example", port=443, path="/x")], True),
+        ([rule(1, "allow", "a.example", port=80, path="/x")], False),
+        ([rule(1, "deny", "*.example", path="/x")], True),
+        # Another rule decides whatever is asked for.
+        ([rule(1, "ask", "*.example"), rule(2, "allow", "a.example")], False),
+        ([rule(1, "allow", "*.example", path="/x"), rule(2, "deny", "a.example")], False),
+        ([rule(1, "deny", "*.example"), rule(2, "allow", "a.example", path="/x")], True),
+        ([rule(1, "ask", "a.example", group="other")], False),
+        ([rule(1, "ask", "a.example", until=NOW)], False),
+    ],
+)
+def test_which_https_hosts_are_looked_into(rules: list[Rule], inside: bool):
+    assert needs_inside(rules, "main", Target("a.example", 443), NOW) is inside
+    assert not needs_inside(rules, "main", Target("a.example", 80), NOW)
+
+
+def test_a_port_of_its_own_is_looked_into_only_where_a_rule_speaks_of_parts():
+    """What is spoken at it may be anything, SSH for one, whose server speaks first."""
+    assert not needs_inside([rule(1, "ask", "a.example", port=22)], "main", Target("a.example", 22), NOW)
+    assert needs_inside([rule(1, "ask", "a.example", port=8443, path="/x")], "main", Target("a.example", 8443), NOW)
 
 
 def test_ports():
@@ -170,3 +225,17 @@ def test_another_deny_never_allows_and_order_means_nothing(rules: list[Rule], as
         assert not decide(more, "main", asked, NOW).allowed
     others = [one for one in rules if one.group != "other"]
     assert decide(others, "main", asked, NOW) == found
+
+
+@given(
+    _rules, st.sampled_from(["a.example", "b.a.example", "c.example", "192.0.2.1"]), st.sampled_from(["/", "/a/b/c"])
+)
+def test_where_nobody_looks_inside_nothing_is_missed(rules: list[Rule], host: str, path: str):
+    """A tunnel gets exactly what each request in it would get, where no rule has it looked into."""
+    # As operators can write them: about parts of every host only of plain http.
+    rules = [one for one in rules if not (one.is_narrow and one.host == "*" and one.port != 80)]
+    if needs_inside(rules, "main", Target(host, 443), NOW):
+        return
+    found = decide(rules, "main", tunnel(host), NOW)
+    for method in ("GET", "POST"):
+        assert decide(rules, "main", https(host, path, method), NOW) == found

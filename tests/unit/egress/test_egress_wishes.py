@@ -4,12 +4,13 @@ import apsw
 import pytest
 
 from nanoclaw_runner.contract.clock import parse
-from nanoclawd.agents.egress import Wish, read, read_request
-from nanoclawd.egress.rules import Asked
+from nanoclawd.agents.egress import Wish, read, read_rate, read_request
+from nanoclawd.egress.rules import Asked, Rate
 from nanoclawd.egress.targets import Target
 from nanoclawd.errors import InvalidName, NotFound, Refused, TooLarge
 from nanoclawd.store import agent_groups, egress
 from nanoclawd.store.egress import NewRule
+from nanoclawd.store.migrations import MIGRATIONS, apply
 from unit.store.store_memory import fresh
 
 
@@ -45,15 +46,23 @@ def test_what_is_no_host(text: str):
         read(Wish(text), "allow")
 
 
-@pytest.mark.parametrize("wish", [Wish("https://a.example/b"), Wish("a.example:443", methods=("GET",))])
-def test_a_rule_about_parts_of_https_is_refused(wish: Wish):
-    with pytest.raises(Refused, match="nobody sees methods and paths"):
+@pytest.mark.parametrize("wish", [Wish("https://*/b"), Wish("*:443", methods=("GET",))])
+def test_a_rule_about_parts_of_the_https_of_every_host_is_refused(wish: Wish):
+    with pytest.raises(Refused, match="of hosts that a rule names only"):
         read(wish, "deny")
 
 
-def test_a_rule_about_parts_is_for_plain_http_where_it_names_no_port():
-    assert read(Wish("a.example", methods=("get", "HEAD", "GET")), "allow").port == 80
-    assert read(Wish("a.example", methods=("get", "HEAD", "GET")), "allow").methods == ("GET", "HEAD")
+@pytest.mark.parametrize("action", ["allow", "deny", "ask"])
+def test_a_rule_may_speak_of_parts_of_the_https_of_named_hosts(action: str):
+    assert read(Wish("https://a.example/b/", methods=("post",)), action) == NewRule(
+        None, action, "a.example", 443, ("POST",), "/b/"
+    )
+    assert read(Wish("*.a.example", methods=("GET",)), action).port is None
+
+
+def test_a_rule_about_parts_of_every_host_is_for_plain_http_where_it_names_no_port():
+    assert read(Wish("*", methods=("get", "HEAD", "GET")), "allow").port == 80
+    assert read(Wish("*", methods=("get", "HEAD", "GET")), "allow").methods == ("GET", "HEAD")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +78,7 @@ def test_a_private_address_says_by_itself_that_it_is_one():
     assert read(Wish("[::1]:80"), "allow").private
     assert not read(Wish("1.1.1.1:443"), "allow").private
     assert not read(Wish("192.168.1.5"), "deny").private
+    assert read(Wish("192.168.1.5:8123"), "ask").private
     with pytest.raises(InvalidName):
         read(Wish("nas.lan:80", private=True), "deny")
 
@@ -92,9 +102,44 @@ def test_what_is_no_method(method: str):
         read(Wish("a.example:80", methods=(method,)), "allow")
 
 
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("5/s", Rate(5, 1)), ("30/min", Rate(30, 60)), ("30/m", Rate(30, 60)), ("100/h", Rate(100, 3600))],
+)
+def test_how_often(text: str, rate: Rate):
+    assert read(Wish("a.example", rate=text), "allow").rate == rate
+    assert read_rate(str(rate)) == rate
+
+
+@pytest.mark.parametrize("text", ["0/s", "5", "/s", "5/d", "5/ s", "-5/s", "1.5/s", "9999999/s", "५/s", "5/s\n"])
+def test_how_often_not(text: str):
+    with pytest.raises(InvalidName):
+        read(Wish("a.example", rate=text), "allow")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1), ("500K", 500 * 1024), ("10M", 10 * 1024**2), ("2GiB", 2 * 1024**3), ("10MB", 10 * 1024**2)],
+)
+def test_how_much(text: str, size: int):
+    found = read(Wish("a.example", max_body=text, max_download="1G"), "ask")
+    assert (found.max_sent, found.max_received) == (size, 1024**3)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1T", "1 M", "M", "1.5M", "१K", "9999999999"])
+def test_how_much_not(text: str):
+    with pytest.raises(InvalidName):
+        read(Wish("a.example", max_body=text), "allow")
+
+
+def test_what_denies_has_no_bounds():
+    with pytest.raises(InvalidName, match="bounds"):
+        read(Wish("a.example", rate="1/s"), "deny")
+
+
 def test_requests_to_try():
-    assert read_request("example.org") == Asked(Target("example.org", 443))
-    assert read_request("https://example.org:8443/a") == Asked(Target("example.org", 8443))
+    assert read_request("example.org") == Asked(Target("example.org", 443), "GET", "/", "https")
+    assert read_request("https://example.org:8443/a", "put") == Asked(Target("example.org", 8443), "PUT", "/a", "https")
     assert read_request("http://example.org/a?b", "post") == Asked(Target("example.org", 80), "POST", "/a?b")
     with pytest.raises(InvalidName):
         read_request("https://u:p@example.org/")
@@ -168,21 +213,48 @@ def test_there_is_a_bound(connection: apsw.Connection, monkeypatch: pytest.Monke
         NewRule(None, "allow", "a b"),
         NewRule(None, "allow", "a", 0),
         NewRule(None, "allow", "a", 70_000),
-        NewRule(None, "allow", "a", 443, ("GET",)),
-        NewRule(None, "allow", "a", None, (), "/x"),
+        NewRule(None, "allow", "*", 443, ("GET",)),
+        NewRule(None, "allow", "*", None, (), "/x"),
+        NewRule(None, "deny", "a", rate=Rate(1, 1)),
+        NewRule(None, "deny", "a", max_sent=1),
+        NewRule(None, "allow", "a", max_received=0),
+        NewRule(None, "allow", "a", rate=Rate(1, 2)),  # type: ignore[arg-type]
         NewRule(None, "allow", "a", 80, (), "x"),
         NewRule(None, "allow", "a", 80, ("get",)),
         NewRule(None, "allow", "*", 80, private=True),
         NewRule(None, "allow", "a", None, private=True),
         NewRule("nobody", "allow", "a"),
     ],
-    ids=range(15),
+    ids=range(19),
 )
 def test_the_schema_refuses_what_cannot_be(connection: apsw.Connection, rule: NewRule):
     with pytest.raises(apsw.ConstraintError):
         egress.put(connection, rule, "root")
 
 
-def test_ask_has_its_place(connection: apsw.Connection):
-    row, _ = egress.put(connection, NewRule(None, "ask", "a.example"), "root")
+def test_what_a_rule_bounds_is_kept(connection: apsw.Connection):
+    row, _ = egress.put(connection, NewRule(None, "ask", "a.example", None, rate=Rate(3, 60), max_sent=5), "root")
     assert row.rule.action == "ask"
+    assert (row.rule.rate, row.rule.max_sent, row.rule.max_received) == (Rate(3, 60), 5, None)
+    row, _ = egress.put(connection, NewRule(None, "allow", "b.example", 443, ("GET",), "/a", max_received=9), "root")
+    assert (row.rule.rate, row.rule.max_sent, row.rule.max_received) == (None, None, 9)
+
+
+def test_rules_of_before_stay_and_their_numbers_go_on():
+    """The table is made anew for rules about https; what operators have written stays as it is."""
+    made = apsw.Connection(":memory:")
+    names = [one.name for one in MIGRATIONS]
+    apply(made, MIGRATIONS[: names.index("egress-inside")])
+    made.execute(
+        "INSERT INTO egress_rules (action, host, port, methods, path, private, created_by, created_at) VALUES"
+        " ('allow', 'a.example', 80, 'GET', '/x', 1, 'root', 'then'), ('deny', '*', NULL, '', '', 0, 'root', 'then'),"
+        " ('deny', 'gone.example', NULL, '', '', 0, 'root', 'then')"
+    )
+    made.execute("DELETE FROM egress_rules WHERE id = 3")
+    apply(made)
+    assert [(row.rule.id, row.rule.host, row.rule.private) for row in egress.listed(made)] == [
+        (1, "a.example", True),
+        (2, "*", False),
+    ]
+    row, _ = egress.put(made, NewRule(None, "allow", "a.example", 443, ("GET",)), "root")
+    assert row.rule.id == 4

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from door_stage import Inside, inside
 from egress_stage import Out, out
 from gateway_stage import FIRST_UID, Running, Upstream, config_for, running
 
@@ -66,6 +67,12 @@ async def tls_upstream(unvouched: ssl.SSLContext) -> AsyncIterator[str]:
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=unvouched).start()
     yield f"https://localhost:{runner.addresses[0][1]}/v1"
     await runner.cleanup()
+
+
+@pytest.fixture
+async def door(place: Path) -> AsyncIterator[Inside]:
+    async with inside(place) as found:
+        yield found
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +12,16 @@ import msgspec
 from aiohttp import web
 
 from nanoclawd.config import Config, Endpoint, Gateway
+from nanoclawd.egress.secrets import Sealed
+from nanoclawd.gateway.asking import Approver
 from nanoclawd.gateway.credentials import Credentials
+from nanoclawd.gateway.door.inside import Door
+from nanoclawd.gateway.door.made import make_door
+from nanoclawd.gateway.door.vault import Vault
 from nanoclawd.gateway.egress import Way
 from nanoclawd.gateway.front import Front
+from nanoclawd.gateway.onecli.service import Service
+from nanoclawd.gateway.onecli.telling import Telling
 from nanoclawd.gateway.policy import AgentDirectory, SubordinateRange
 from nanoclawd.gateway.proxy import Proxy
 from nanoclawd.gateway.reaching import Reaching
@@ -26,6 +33,7 @@ FIRST_UID = 100_000
 MAIN_UID, OTHER_UID, STRANGER_UID = FIRST_UID + 1000, FIRST_UID + 1001, FIRST_UID + 1002
 MAX_BODY = 64 * 1024
 
+type Outside = Callable[[AgentDirectory, Door], AbstractAsyncContextManager[Service]]
 type Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -60,10 +68,17 @@ class Running:
     socket: Path
     agents_file: Path
     upstream: Upstream
+    door: Door
 
-    def publish(self, agents: list[dict[str, object]], rules: list[dict[str, object]] | None = None) -> None:
+    def publish(
+        self,
+        agents: list[dict[str, object]],
+        rules: list[dict[str, object]] | None = None,
+        secrets: list[dict[str, object]] | None = None,
+    ) -> None:
         new = self.agents_file.with_suffix(".new")
-        new.write_text(json.dumps({"version": 2, "agents": agents, "egress": rules or []}))
+        published = {"version": 3, "agents": agents, "egress": rules or [], "secrets": secrets or []}
+        new.write_text(json.dumps(published))
         new.rename(self.agents_file)
 
     def client(self) -> aiohttp.ClientSession:
@@ -115,22 +130,43 @@ def config_for(url: str, place: Path) -> Config:
 
 @asynccontextmanager
 async def running(
-    config: Config, ranges: list[SubordinateRange], upstream: Upstream, place: Path, reaching: Reaching | None = None
+    config: Config,
+    ranges: list[SubordinateRange],
+    upstream: Upstream,
+    place: Path,
+    reaching: Reaching | None = None,
+    sealed: Mapping[str, Sealed] | None = None,
+    outside: Outside | None = None,
+    daemon_uid: int = -1,
 ) -> AsyncIterator[Running]:
-    """A gateway that listens in a place until the block ends."""
+    """A gateway that listens in a place until the block ends; it keeps its state and shows whom to trust there, too."""
     path, agents_file = place / "gateway.sock", place / "agents.json"
     agents, bounds = AgentDirectory(agents_file, ranges), config.gateway
-    async with Proxy(config, agents, Credentials({"api-key": KEY})) as proxy:
-        way = Way(agents, bounds.egress_idle, reaching)
+    reaching = reaching or Reaching()
+    async with AsyncExitStack() as stack:
+        door = await make_door(agents, Vault(sealed or {}), reaching, place / "state", place / "trust")
+        served = await stack.enter_async_context(outside(agents, door)) if outside else None
+        told = Telling(served.link, daemon_uid) if served else None
+        proxy = await stack.enter_async_context(Proxy(config, agents, Credentials({"api-key": KEY}), told))
+        way = Way(
+            agents,
+            bounds.egress_idle,
+            reaching,
+            door,
+            Approver(place / "requests.sock"),
+            through=served.through if served else None,
+        )
         server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
         listener = await asyncio.get_running_loop().create_unix_server(server, str(path))
         path.chmod(0o666)
-        found = Running(path, agents_file, upstream)
+        found = Running(path, agents_file, upstream, door)
         found.publish(AGENTS)
         try:
             yield found
         finally:
             listener.close()
+            if served:
+                served.link.end()
             await server.shutdown(0.1)
             way.close()
 

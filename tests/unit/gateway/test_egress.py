@@ -56,7 +56,8 @@ async def test_a_refusal_names_host_and_command_as_the_client_accepts_it(way_out
     words = text.partition(b"\r\n\r\n")[2].decode()
     assert words == (
         "nanoclaw: agent group tests may not reach example.org:80: no rule allows it."
-        " Its owner can allow it: ncl egress allow tests example.org\n"
+        " Its owner can allow it: ncl egress allow tests example.org; you can ask for it: ncl egress request"
+        " example.org\n"
     )
     found = json.loads((await way_out.ask(request.format("application/json").encode())).partition(b"\r\n\r\n")[2])
     assert found["error"]["type"] == "egress_denied"

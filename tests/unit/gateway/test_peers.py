@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from gateway_stage import AGENTS, MAIN_UID, OTHER_UID, STRANGER_UID, Running, Upstream, error_of
 
+from nanoclawd.gateway.policy import MAX_AGENTS_BYTES
+
 CALLER = """
 import os, socket, sys
 uid, path, target = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -68,7 +70,7 @@ async def test_one_groups_connections_do_not_count_against_another(gateway: Runn
     [
         b"",
         b"[]",
-        b'{"version": 3, "agents": []}',
+        b'{"version": 4, "agents": []}',
         b'{"version": 1, "agents": [{"uid": 0, "group": "main", "endpoints": []}]}',
         b'{"version": 1, "agents": [{"uid": 1, "group": "../x", "endpoints": []}]}',
         (
@@ -76,10 +78,11 @@ async def test_one_groups_connections_do_not_count_against_another(gateway: Runn
             b' {"uid": 1, "group": "b", "endpoints": []}]}'
         ),
         b'{"version": 1, "agents": [], "more": 1}',
+        b'{"version": 1, "agents": [], "\xff": 1}',
         b"[" * 100_000,
-        b" " * (1024 * 1024 + 1),
+        b" " * (MAX_AGENTS_BYTES + 1),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 async def test_an_unusable_file_lets_nobody_through(gateway: Running, upstream: Upstream, content: bytes):
     gateway.agents_file.with_suffix(".new").write_bytes(content)

@@ -50,6 +50,7 @@ class Unit:
     @asynccontextmanager
     async def started(self, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
         options = ("--config", "config.yaml", "--agents", "agents.json", "--subuid", "subuid")
+        options += ("--state", "state", "--trust", "trust")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", START, str(self.listening.fileno()), "-m", "nanoclawd.gateway", *options),
             cwd=self.place,

@@ -219,6 +219,7 @@ class Stage:
             hours=self.hours,
         )
         self.database.calls = calls
+        self.prepare()
         # In the appliance's order.
         await self.outbox.start()
         await self.permissions.start()
@@ -226,6 +227,9 @@ class Stage:
         self.manager.start(self)
         for keeper in self.manager._keepers.values():
             await keeper.up.wait()
+
+    def prepare(self) -> None:
+        """Register what else asks people, before the approvals are started."""
 
     async def end(self) -> None:
         await self.permissions.close()

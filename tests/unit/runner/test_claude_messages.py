@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -283,7 +284,7 @@ def test_configured_servers_and_their_names():
         McpServer("web", url="github/mcp"),
         McpServer("nanoclaw", command="evil"),
     )
-    found = claude_tools.configured(servers, "http://127.0.0.1:1")
+    found = claude_tools.configured(servers, "http://127.0.0.1:1", Path("/nowhere/gateway.sock"))
     env = {**variables("http://127.0.0.1:1"), "A": "b"}
     assert found["my server"] == {"type": "stdio", "command": "srv", "args": ["-x"], "env": env}
     assert found["web"] == {"type": "http", "url": "http://127.0.0.1:1/github/mcp"}

@@ -1,6 +1,8 @@
 """The door on the container's loopback that leads to the gateway's socket."""
 
 import asyncio
+import errno
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -91,3 +93,28 @@ async def test_closing_ends_what_is_open(forwarder: Forwarder):
     await forwarder.close()
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_where_others_flood_the_gateways_queue_a_caller_waits_for_its_place(tmp_path: Path):
+    """The kernel turns away who can't wait: what it says then is no connection, and none that is in the making."""
+    path = str(tmp_path / "full.sock")
+    with socket.socket(socket.AF_UNIX) as full, socket.socket(socket.AF_UNIX) as first:
+        full.bind(path)
+        full.listen(0)
+        first.connect(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as other:
+            assert other.connect_ex(path) == errno.EAGAIN
+        opened = Forwarder(Path(path))
+        reader, writer = await connect(opened)
+        writer.write(b"words")
+        full.setblocking(False)
+        loop = asyncio.get_running_loop()
+        (await loop.sock_accept(full))[0].close()
+        async with asyncio.timeout(5):
+            served, _ = await loop.sock_accept(full)
+            assert await loop.sock_recv(served, 100) == b"words"
+            await loop.sock_sendall(served, b"answer")
+            assert await reader.readexactly(6) == b"answer"
+        served.close()
+        writer.close()
+        await opened.close()

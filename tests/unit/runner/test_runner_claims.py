@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+import apsw
 import pytest
 from runner_stage import PATIENCE_SECONDS, Host
 from told_provider import Query, Talk
@@ -9,7 +10,7 @@ from told_provider import Query, Talk
 from nanoclaw_runner import exchange
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import claude_tools
-from nanoclaw_runner.providers.base import Activity, Result
+from nanoclaw_runner.providers.base import Activity, Init, Partial, Result, Works
 
 type Opens = Callable[..., Talk]
 
@@ -20,7 +21,7 @@ def opened(host: Host, monkeypatch: pytest.MonkeyPatch) -> Opens:
 
 
 async def _first_words(talk: Talk, query: Query) -> None:
-    query.say(Activity())
+    query.say(Partial("2"))
 
 
 async def _a_tool(talk: Talk, _query: Query) -> None:
@@ -115,3 +116,49 @@ async def test_a_provider_that_does_not_say_so_is_asked_after_the_claim(
         (await talk.query(1, 2)).say(Result("2"))
         await talk.settled(two)
     assert claimed == ["processing"]
+
+
+async def test_a_slow_disk_holds_no_client_up(host: Host, opened: Opens):
+    """F-89: its signs of life are heard, and its bytes carried, while its claim is being written."""
+    async with opened() as talk:
+        one = talk.insert("a")
+        query = await talk.query()
+        query.say(Init("c"), Result("1"))
+        await talk.settled(one)
+        reader = apsw.Connection(str(host.places.outbound_db), flags=apsw.SQLITE_OPEN_READONLY)
+        reader.execute("BEGIN").fetchall()
+        reader.execute("SELECT * FROM messages_out").fetchall()
+        two = talk.insert("b")
+        await talk.query(1, 2)
+        exchange = talk.conversation._exchange
+        assert exchange is not None
+        for event in (Init("c"), Works("files"), Activity()):
+            before = exchange.heard_at
+            query.say(event)
+            await talk.until(lambda before=before: exchange.heard_at > before)
+        begun = talk.outbox._begun
+        assert begun is not None
+        assert not begun.done()
+        reader.close()
+        await talk.until(lambda: host.acks().get(two) == "processing")
+        query.say(Result("2"))
+        await talk.settled(two)
+        assert host.replies() == ["1", "2"]
+
+
+async def test_a_claim_that_cannot_be_written_ends_the_runner(
+    host: Host, opened: Opens, monkeypatch: pytest.MonkeyPatch
+):
+    """F-89: nobody is answered by a runner that could not say that it has begun."""
+    async with opened() as talk:
+        one = talk.insert("a")
+        query = await talk.query()
+        query.say(Result("1"))
+        await talk.settled(one)
+        talk.outbox._connection.execute("PRAGMA query_only = ON").fetchall()
+        two = talk.insert("b")
+        await talk.query(1, 2)
+        query.say(Result("2"))
+        await talk.until(lambda: talk.task is not None and talk.task.done())
+        assert two not in host.acks()
+        assert host.replies() == ["1"]

@@ -172,5 +172,16 @@ async def test_the_variables_name_one_door_for_everything(tmp_path: Path):
     for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY", "http_proxy"):
         assert found[name] == address
     assert found["NO_PROXY"] == found["no_proxy"] == "localhost,127.0.0.1,::1"
-    assert found.keys() == variables("x").keys()
+    assert found.keys() == variables("x", tmp_path / "gateway.sock").keys()
     await way_out.forwarder.close()
+
+
+def test_what_the_gateway_signs_is_trusted_once_it_signs(tmp_path: Path):
+    """Before its first start there is nothing to trust, and a variable that named it would break every program."""
+    before = variables("x", tmp_path / "gateway.sock")
+    bundle = tmp_path / "trust" / "bundle.pem"
+    bundle.parent.mkdir()
+    bundle.write_text("certificates")
+    more = {name: value for name, value in variables("x", tmp_path / "gateway.sock").items() if name not in before}
+    assert set(more.values()) == {str(bundle)}
+    assert {"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT"} <= more.keys()

@@ -1,4 +1,4 @@
-"""A daemon's delivery that kills itself at a named point: ``crashing_daemon.py ROOT POINT ROW``.
+"""A daemon's delivery that kills itself at a named point: ``crashing_daemon.py ROOT POINT ROW [shows-once]``.
 
 The chat platform is a file beside the session; what is written there has been said.
 """
@@ -20,7 +20,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def main(root: Path, point: str, row: str) -> None:
+async def main(root: Path, point: str, row: str, shows_once: bool) -> None:
     def deliver(outgoing: Outgoing) -> Delivered:
         if (point, outgoing.id) == ("intent recorded", row):
             die()
@@ -38,7 +38,7 @@ async def main(root: Path, point: str, row: str) -> None:
         # Sync and spill what the transaction has written, so that the kill leaves a hot journal behind.
         inbound._connection.set_commit_hook(lambda: inbound._connection.cache_flush() or die() or False)
 
-    stage = Stage(root, Platform(answer=deliver))
+    stage = Stage(root, Platform(answer=deliver, shows_once=shows_once))
     if point == "in the intent's commit":
         await stage.files.read(lambda inbound: inbound.watermark())
         die_in_next_commit()
@@ -49,4 +49,4 @@ async def main(root: Path, point: str, row: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:] == ["shows-once"]))

@@ -41,12 +41,16 @@ class Platform:
 
     got: list[Outgoing] = field(default_factory=list)
     away: bool = False
+    shows_once: bool = False
     answer: Callable[[Outgoing], Delivered | Undelivered] = lambda _outgoing: Delivered()
     at_work: dict[str, Address] = field(default_factory=dict)
     ended: list[tuple[str, bool]] = field(default_factory=list)
 
     def reachable(self, address: Address) -> bool:
         return not self.away
+
+    def at_once(self, address: Address) -> bool:
+        return self.shows_once
 
     async def deliver(self, session: SessionRef, outgoing: Outgoing) -> Delivered | Undelivered:
         result = self.answer(outgoing)

@@ -438,6 +438,30 @@ async def test_how_many_commits_a_turn_makes(stage: Stage):
     assert [count for _, count in steps] == [1, 1, 1, 1, 1, 0]
 
 
+async def test_a_screen_does_not_wait_for_the_hosts_disk(stage: Stage):
+    """F-99: where a repeated one is shown once, the intent is written while it is shown, the outcome after that."""
+    await stage.files.append(message("m1"))
+    stage.reply("a", completed=("m1",))
+    shown = asyncio.Event()
+
+    def deliver(_outgoing: Outgoing) -> Delivered:
+        shown.set()
+        return Delivered()
+
+    stage.platform.answer, stage.platform.shows_once = deliver, True
+    disk = apsw.Connection(str(stage.paths.inbound_db))
+    disk.execute("BEGIN IMMEDIATE").fetchall()
+    drain = asyncio.create_task(stage.run("m1"))
+    await asyncio.wait_for(shown.wait(), 10)
+    assert stage.query_inbound("SELECT count(*) FROM delivered") == 0
+    disk.close()
+    assert (await drain).finished == {"m1": "completed"}
+    (row,) = stage.outbound_ids()
+    outcome = (await known(stage, row))[row]
+    assert (outcome.status, outcome.attempts) == ("delivered", 1)
+    assert stage.query_inbound("SELECT status FROM messages_in") == "completed"
+
+
 async def test_several_rows_share_their_commits(stage: Stage):
     """n rows: n intents, each with the outcome of the row before, and the last outcome."""
     await stage.files.append(message("m1"))

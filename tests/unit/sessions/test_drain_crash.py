@@ -14,10 +14,11 @@ from session_stage import Stage, message
 CHILD = Path(__file__).parent / "crashing_daemon.py"
 
 
-def deliver(root: Path, point: str, row: str) -> int:
+def deliver(root: Path, point: str, row: str, *options: str) -> int:
     """Run a daemon's delivery in a process of its own; returns its exit status (negative: the signal)."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, str(CHILD), str(root), point, row], env=environment, check=False, timeout=60)
+    command = [sys.executable, str(CHILD), str(root), point, row, *options]
+    done = subprocess.run(command, env=environment, check=False, timeout=60)
     return done.returncode
 
 
@@ -71,3 +72,26 @@ async def test_killed_again_and_again(stage: Stage, tmp_path: Path):
     assert deliver(tmp_path, "never", row) == 0
     assert said_on_platform(tmp_path) == [row] * 4
     assert stage.query_inbound("SELECT status FROM delivered") == "delivered"
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point != "never"])
+async def test_killed_where_what_is_repeated_is_shown_once(stage: Stage, tmp_path: Path, point: str):
+    """F-99: a screen gets a row while its intent is being written. All are there, in order, and none twice under two
+    ids; nobody is told that a message is answered before.
+    """
+    await stage.files.append(message("m1"))
+    stage.reply("a", "b", "c", completed=("m1",))
+    await stage.files.close()
+    rows = stage.outbound_ids()
+    row = rows[1]
+    assert deliver(tmp_path, point, row, "shows-once") == -signal.SIGKILL
+    assert stage.query_inbound("SELECT status FROM messages_in") == "pending"
+    assert deliver(tmp_path, "never", row, "shows-once") == 0
+    times = Counter(said_on_platform(tmp_path))
+    assert list(times) == rows
+    assert max(times.values()) <= 2
+    assert stage.query_inbound("SELECT status FROM messages_in") == "completed"
+    assert stage.query_inbound("SELECT min(attempts) FROM delivered") == 1
+    before = said_on_platform(tmp_path)
+    assert deliver(tmp_path, "never", row, "shows-once") == 0
+    assert said_on_platform(tmp_path) == before

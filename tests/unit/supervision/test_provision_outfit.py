@@ -121,7 +121,7 @@ def test_directories_of_the_machine(paths: StatePaths, tmp_path: Path):
     given = GroupConfiguration(mounts=(Mount("docs", str(docs), writable=True), Mount("gone", "/srv/gone")))
     made = provisioner(paths, mounts=Mounts(readable=(str(docs),)))
     made.write(BIG, PUBLISHED, given)
-    assert f"Volume={docs}:/mnt/docs:ro\n" in unit(paths)
+    assert f"Volume={docs}:/mnt/docs:ro,nosuid,nodev\n" in unit(paths)
     assert "/mnt/gone" not in unit(paths)
     assert "/mnt/docs" in paths.agent_memory("main").read_text()
     docs.rmdir()

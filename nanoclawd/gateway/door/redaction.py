@@ -1,0 +1,135 @@
+"""Finds a secret in what a host answers, however the answer is cut into pieces, and puts stars in its place.
+
+Stars, as many as there were bytes, keep every length right. Only what may be the beginning of a secret waits for the
+next piece: an event of a stream is not held back.
+"""
+
+import base64
+import html
+import json
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+MIN_BYTES: Final = 4
+"""What is shorter is found everywhere."""
+
+_MIN_INNER_BYTES: Final = 8
+_STAR: Final = b"*"
+_UNTOUCHED: Final = ("", "/", "!'()*~", ":/?#[]@!$&'()*+,;=~")
+"""What encoders of addresses leave as it is."""
+
+
+def spellings(secrets: Iterable[str], pairs: Iterable[str] = ()) -> tuple[bytes, ...]:
+    """Return every form in which a host commonly repeats secrets, longest first.
+
+    Args:
+        secrets: the secrets.
+        pairs: ``user:secret`` as Basic authorization encodes it.
+    """
+    found: set[bytes] = set()
+    for secret in secrets:
+        found |= _texts(secret)
+        # A host that says back the address that it was asked for encodes once more what is encoded in it.
+        for once in {quote(secret, safe=safe) for safe in _UNTOUCHED}:
+            found |= _texts(once) | _base64_within(once.encode())
+        found |= _base64_within(secret.encode())
+    for pair in pairs:
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(pair.encode())
+            found |= {text, text.rstrip(b"=")}
+            found |= _texts(text.decode()) | _base64_within(text)
+    return tuple(sorted((one for one in found if len(one) >= MIN_BYTES), key=lambda one: (-len(one), one)))
+
+
+class Redactor:
+    """Goes over one stream."""
+
+    def __init__(self, needles: Sequence[bytes]) -> None:
+        self._needles = needles
+        self._held = b""
+        self._covered = 0  # bytes at the beginning of what is held that belong to a secret found already
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what can go on, of this piece and those before."""
+        text = self._held + data
+        keep = self._possible_beginning(text)
+        marks = self._found(text)
+        self._held = text[keep:]
+        reaching_over = (end for start, end in marks if start < keep)
+        self._covered = max(0, max(reaching_over, default=0) - keep, self._covered - keep)
+        return _starred(text, marks)[:keep]
+
+    def end(self) -> bytes:
+        """Return what was held back: nothing follows that could make a secret of it."""
+        text, marks = self._held, self._found(self._held)
+        self._held, self._covered = b"", 0
+        return _starred(text, marks)
+
+    def _found(self, text: bytes) -> list[tuple[int, int]]:
+        marks = [(0, self._covered)] if self._covered else []
+        for needle in self._needles:
+            at = text.find(needle)
+            while at >= 0:
+                marks.append((at, at + len(needle)))
+                at = text.find(needle, at + 1)
+        return marks
+
+    def _possible_beginning(self, text: bytes) -> int:
+        """Return where the first end of the text begins with which a secret could begin."""
+        first = len(text)
+        for needle in self._needles:
+            at = text.find(needle[:1], max(0, len(text) - len(needle) + 1), first)
+            while at >= 0:
+                if needle.startswith(text[at:]):
+                    first = at
+                    break
+                at = text.find(needle[:1], at + 1, first)
+        return first
+
+
+def redacted(text: bytes, needles: Sequence[bytes]) -> bytes:
+    """Return a whole text without secrets."""
+    redactor = Redactor(needles)
+    return redactor.feed(text) + redactor.end()
+
+
+def _starred(text: bytes, marks: list[tuple[int, int]]) -> bytes:
+    if not marks:
+        return text
+    changed = bytearray(text)
+    for start, end in marks:
+        changed[start:end] = _STAR * (end - start)
+    return bytes(changed)
+
+
+def _texts(secret: str) -> set[bytes]:
+    """Return a text as URLs, JSON and HTML write it."""
+    found = {
+        secret,
+        *(quote(secret, safe=safe) for safe in _UNTOUCHED),
+        *(quote_plus(secret), json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]),
+        *(html.escape(secret), html.escape(secret, quote=False), html.escape(secret).replace("&#x27;", "&#39;")),
+    }
+    found |= {_small_hexadecimal(one) for one in found} | {one.replace("/", "\\/") for one in found}
+    # Go's and others' JSON hides what HTML could take for its own.
+    found.add("".join(f"\\u{ord(letter):04x}" if letter in "<>&" else letter for letter in json.dumps(secret)[1:-1]))
+    return {one.encode() for one in found}
+
+
+def _small_hexadecimal(text: str) -> str:
+    pieces = text.split("%")
+    return "%".join([pieces[0], *(piece[:2].lower() + piece[2:] for piece in pieces[1:])])
+
+
+def _base64_within(secret: bytes) -> set[bytes]:
+    """Return what is the same in every base64 text that the secret is somewhere inside of."""
+    found = set()
+    for before in range(3):
+        first = (before * 8 + 5) // 6  # the first character that has bits of the secret alone
+        last = (before + len(secret)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(b"\0" * before + secret)[first:last]
+            if len(text) >= _MIN_INNER_BYTES:
+                found.add(text)
+    return found

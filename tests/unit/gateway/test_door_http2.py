@@ -1,0 +1,392 @@
+"""HTTP/2 on the agent's side: what a real client gets, and what a hostile one does not."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import httpx
+import pytest
+from door_stage import NAME, VALUE, Inside, forwarder
+from egress_stage import answers, status
+from test_peers import call_as
+
+from nanoclawd.gateway.door import http2
+
+OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
+type Headers = list[tuple[bytes, bytes]]
+
+
+class Client:
+    """Speaks HTTP/2 as badly as a test likes."""
+
+    def __init__(self, door: Inside, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.door, self.reader, self.writer = door, reader, writer
+        # Nothing is checked on the way out.
+        self.http = h2.connection.H2Connection(
+            h2.config.H2Configuration(
+                client_side=True,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+                header_encoding=None,
+            )
+        )
+        self.http.initiate_connection()
+
+    def head(self, method: str = "GET", path: str = "/", *more: tuple[bytes, bytes]) -> Headers:
+        authority = f"{NAME}:{self.door.host.port}".encode()
+        return [
+            *((b":method", method.encode()), (b":path", path.encode()), (b":scheme", b"https")),
+            *((b":authority", authority), *more),
+        ]
+
+    def request(self, headers: Headers, body: bytes | None = None) -> int:
+        number = self.http.get_next_available_stream_id()
+        self.http.send_headers(number, headers, end_stream=body is None)
+        if body is not None:
+            self.http.send_data(number, body, end_stream=True)
+        return number
+
+    async def flush(self) -> None:
+        self.writer.write(self.http.data_to_send())
+        await self.writer.drain()
+
+    async def events(self) -> AsyncIterator[Any]:
+        await self.flush()
+        while data := await self.reader.read(65_536):
+            for event in self.http.receive_data(data):
+                if isinstance(event, h2.events.DataReceived):
+                    self.http.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
+                yield event
+            await self.flush()
+
+    async def answers(self, *numbers: int) -> dict[int, tuple[int, bytes]]:
+        """Status and body of some streams; 0 where it was reset, -1 where the connection was ended."""
+        found: dict[int, tuple[int, bytes]] = dict.fromkeys(numbers, (-1, b""))
+        over: set[int] = set()
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError, h2.exceptions.ProtocolError):
+                async for event in self.events():
+                    number = getattr(event, "stream_id", 0)
+                    if isinstance(event, h2.events.ResponseReceived):
+                        found[number] = (int(dict(event.headers or ())[b":status"]), b"")
+                    elif isinstance(event, h2.events.DataReceived):
+                        found[number] = (found[number][0], found[number][1] + bytes(event.data or b""))
+                    elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
+                        if isinstance(event, h2.events.StreamReset) and number not in over:
+                            found[number] = (0, b"")
+                        over.add(number)
+                    elif isinstance(event, h2.events.ConnectionTerminated):
+                        return found
+                    if over >= set(numbers):
+                        return found
+        return found
+
+
+@asynccontextmanager
+async def client(door: Inside) -> AsyncIterator[Client]:
+    reader, writer = await door.open_tls(context=await door.trust("h2"))
+    yield Client(door, reader, writer)
+    writer.close()
+
+
+async def test_each_stream_is_a_request_with_the_secret(door: Inside, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "nanoclawd.gateway.audit")
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        mine = (b"authorization", b"mine")
+        first, second = found.request(found.head("GET", "/a", mine)), found.request(found.head("GET", "/b"))
+        assert await found.answers(first, second) == {first: (200, b"hello"), second: (200, b"hello")}
+    assert len(door.host.heard) == 2
+    for heard in door.host.heard:
+        assert f"Authorization: Bearer {VALUE}\r\n".encode() in heard
+        assert f"Host: {NAME}:{door.host.port}\r\n".encode() in heard
+        assert b"mine" not in heard
+    assert sorted(record.NANOCLAW_EGRESS_PATH for record in caplog.records) == ["/a", "/b"]  # type: ignore[attr-defined]  # the journal's
+
+
+async def test_a_real_client_uploads_and_downloads(door: Inside):
+    """httpx over the way out, with cookies in pieces and a body larger than any window."""
+    body = bytes(range(256)) * 8192
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        sent = await reader.readexactly(length)
+        door.host.heard.append(head)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + sent)
+        await writer.drain()
+
+    door.host.serving = serve
+    trusted = await door.trust("h2", "http/1.1")
+
+    async with forwarder(door) as proxy, httpx.AsyncClient(http2=True, proxy=proxy, verify=trusted) as found:
+        answer = await found.post(f"https://{NAME}:{door.host.port}/x", content=body, headers={"cookie": "a=1; b=2"})
+    assert answer.http_version == "HTTP/2"
+    assert answer.content == body
+    assert b"a=1; b=2" in door.host.heard[0]
+
+
+async def test_a_body_without_a_length_is_framed_anew(door: Inside):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        door.host.heard.append(await reader.readuntil(b"0\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n---\r\n0\r\n\r\n")
+        await writer.drain()
+
+    door.host.serving = serve
+    async with client(door) as found:
+        number = found.request(found.head("POST"), b"some\r\n0\r\n\r\nGET /smuggled HTTP/1.1")
+        assert await found.answers(number) == {number: (200, b"---")}
+    assert b"transfer-encoding: chunked\r\n" in door.host.heard[0].lower()
+    assert len(door.host.heard) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (b"transfer-encoding", b"chunked"),
+        (b"connection", b"keep-alive"),
+        (b"upgrade", b"websocket"),
+        (b"x", b"a\r\nTransfer-Encoding: chunked"),
+        (b"x", b"a\nb"),
+        (b"x", b"a\0b"),
+        (b"x\r\ny", b"a"),
+        (b"x y", b"a"),
+        (b"X-Large", b"a"),
+        (b"", b"a"),
+        (b"host", b"other.test"),
+        (b"content-length", b"5"),
+        (b"content-length", b"-1"),
+        (b"content-length", b"1, 1"),
+        (b":method", b"POST"),
+        (b":authority", b"other.test"),
+        (b":strange", b"x"),
+    ],
+    ids=range(17),
+)
+async def test_a_head_that_could_be_read_in_two_ways_is_refused(door: Inside, more: tuple[bytes, bytes]):
+    """Smuggling by downgrade: what HTTP/1.1 would take for something else reaches no host."""
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        number = found.request(found.head("POST", "/", more), b"abc")
+        answer = (await found.answers(number))[number]
+    assert answer[0] in (-1, 0, 400, 421), answer
+    assert not any(b"abc" in heard or b"chunked\r\n\r\n" in heard for heard in door.host.heard)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {b":method": b"CONNECT"},
+        {b":method": b"TRACE"},
+        {b":method": b"GET / HTTP/1.1\r\nX:"},
+        {b":path": b""},
+        {b":path": b"*"},
+        {b":path": b"https://other.test/"},
+        {b":path": b"/ HTTP/1.1\r\nHost: other.test"},
+        {b":path": b"/a b"},
+        {b":path": b"/#x"},
+        {b":path": b"/\xff"},
+        {b":scheme": b"http"},
+        {b":authority": b"other.test"},
+        {b":authority": b""},
+        {b":authority": NAME.encode()},
+        {b":authority": b"user@" + NAME.encode()},
+        {b":scheme": None},
+        {b":path": None},
+        {b":authority": None},
+    ],
+    ids=range(18),
+)
+async def test_odd_pseudo_headers_are_refused(door: Inside, change: dict[bytes, bytes | None]):
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        head: Headers = []
+        for name, value in found.head():
+            changed = change.get(name, value)
+            if changed is not None:
+                head.append((name, changed))
+        number = found.request(head)
+        answer = (await found.answers(number))[number]
+    assert answer[0] in (-1, 0, 400, 405, 421), answer
+    assert not door.host.heard
+
+
+async def test_a_denial_is_a_streams_and_the_connection_goes_on(door: Inside):
+    door.bind(door.secret(), rules=[door.rule(path="/a")])
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        first, second = found.request(found.head("GET", "/b")), found.request(found.head("GET", "/a"))
+        got = await found.answers(first, second)
+    assert got[first][0] == 403
+    assert b"ncl egress allow tests" in got[first][1]
+    assert got[second] == (200, b"hello")
+
+
+async def test_an_answer_that_breaks_off_is_not_a_whole_one(door: Inside):
+    door.host.serving = answers("HTTP/1.1 200 OK\nContent-Length: 500", b"hello")
+    async with client(door) as found:
+        number = found.request(found.head())
+        assert (await found.answers(number))[number][0] == 0
+
+
+async def test_a_reset_stream_ends_its_request(door: Inside):
+    async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        begun.set()
+        await reader.read()
+
+    begun = asyncio.Event()
+    door.host.serving = serve
+    async with client(door) as found:
+        number = found.request(found.head())
+        await found.flush()
+        await asyncio.wait_for(begun.wait(), 5)
+        found.http.reset_stream(number)
+        await found.flush()
+        await asyncio.wait_for(door.host.gone.wait(), 5)
+
+
+async def _flooded(door: Inside, flood: bytes, *, most: int = 400) -> int:
+    """Send a flood until the other side has enough; return how many pieces of it were taken."""
+    async with client(door) as found:
+        await found.flush()
+        taken = 0
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(20):
+                for _ in range(most):
+                    found.writer.write(flood)
+                    await found.writer.drain()
+                    taken += 1
+                    if found.reader.at_eof():
+                        break
+                    await asyncio.sleep(0)
+        return taken
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + b"12345678",  # PING
+        b"\x00\x00\x06\x04\x00\x00\x00\x00\x00" + b"\x00\x03\x00\x00\x00\x01",  # SETTINGS
+        b"\x00\x00\x05\x02\x00\x00\x00\x00\x01" + b"\x00\x00\x00\x00\x01",  # PRIORITY
+        b"\x00\x00\x04\x08\x00\x00\x00\x00\x00" + b"\x00\x00\x00\x01",  # WINDOW_UPDATE
+        b"\x00\x00\x00\xfa\x00\x00\x00\x00\x00",  # of no known kind
+    ],
+    ids=["ping", "settings", "priority", "window", "unknown"],
+)
+async def test_a_flood_of_frames_that_carry_nothing_ends_the_connection(door: Inside, frame: bytes):
+    assert await _flooded(door, frame * 100) < 400
+
+
+async def test_a_head_without_an_end_is_cut_off(door: Inside):
+    """CONTINUATION frames without END_HEADERS."""
+    async with client(door) as found:
+        await found.flush()
+        found.writer.write(b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x88")
+        more = b"\x00\x40\x00\x09\x00\x00\x00\x00\x01" + b"\x00" * 16_384
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 64 * 1024 * 1024 and not found.reader.at_eof():
+                found.writer.write(more)
+                await found.writer.drain()
+                sent += len(more)
+                await asyncio.sleep(0)
+        assert sent < 8 * 1024 * 1024
+
+
+async def test_a_head_that_unpacks_to_much_is_refused(door: Inside):
+    """HPACK's bomb: one long header in the table, named again and again."""
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        number = found.request(found.head("GET", "/", *[(b"x", b"y" * 3000)] * 400))
+        assert (await found.answers(number))[number][0] in (-1, 0, 400, 431)
+    assert not door.host.heard
+
+
+async def test_rapid_resets_end_the_connection(door: Inside):
+    door.host.serving = answers(OK, b"hello")
+    async with client(door) as found:
+        with contextlib.suppress(ConnectionError, TimeoutError, h2.exceptions.ProtocolError):
+            async with asyncio.timeout(20):
+                for _ in range(20_000):
+                    number = found.request(found.head())
+                    found.http.reset_stream(number)
+                    await found.flush()
+                    await asyncio.sleep(0)
+        assert number < 2 * 20_000 - 1
+    assert door.host.connections < 5000
+
+
+async def test_streams_at_once_are_bounded(door: Inside, monkeypatch: pytest.MonkeyPatch):
+    """Of a connection, and of a group: those beyond are refused so that they can be asked again."""
+    monkeypatch.setattr(http2, "MAX_STREAMS_OF_GROUP", 3)
+    release = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await release.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    door.host.serving = serve
+    async with client(door) as found:
+        numbers = [found.request(found.head()) for _ in range(5)]
+        refused = await found.answers(*numbers[3:])
+        assert [answer[0] for answer in refused.values()] == [0, 0]
+        release.set()
+        got = await found.answers(*numbers[:3])
+        assert [got[number][0] for number in numbers[:3]] == [200, 200, 200]
+
+
+async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
+    """Uploads that nobody reads cost a window, however many streams there are."""
+
+    async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(3600)
+
+    door.host.serving = serve
+    before = _memory()
+    async with client(door) as found:
+        numbers = []
+        for _ in range(20):
+            numbers.append(found.http.get_next_available_stream_id())
+            found.http.send_headers(numbers[-1], found.head("POST"))
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await found.flush()
+                async for _ in found.events():
+                    for number in numbers:
+                        room = min(found.http.local_flow_control_window(number), 16_384)
+                        if room > 0:
+                            found.http.send_data(number, b"\0" * room)
+                            sent += room
+                    await found.flush()
+        assert _memory() - before < 48 * 1024 * 1024
+        assert (await asyncio.wait_for(call_as(101_000, door.gateway, "http://example.org/"), 5))[0] == 403
+
+
+async def test_garbage_after_the_handshake_is_no_harm(door: Inside):
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 1000, b"\x00" * 100):
+        async with asyncio.timeout(5):
+            reader, writer = await door.open_tls(context=await door.trust("h2"))
+            writer.write(garbage)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+    door.host.serving = answers(OK, b"hello")
+    assert status(await door.fetch()) == 200
+
+
+def _memory() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
