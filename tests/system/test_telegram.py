@@ -34,7 +34,7 @@ SEED = int(os.environ.get("NANOCLAW_SOAK_SEED", "20260301"))
 _SAYS = re.compile(r'ann(?: sends (?P<kind>\w+) (?P<file>\S+) "(?P<content>[^"]*)")?> ?(?P<text>.*)', re.DOTALL)
 _CLICKS = re.compile(r"ann clicks (?P<label>[^:]+): (?P<words>.*)")
 _EDITS = re.compile(r'ann edits "(?P<before>[^"]*)": (?P<after>.*)')
-_SENDS = re.compile(r'bot sends (?P<kind>\w+) (?P<name>\S+) "(?P<content>.*)"')
+_SENDS = re.compile(r'bot sends (?P<kind>\w+) (?P<name>\S+) "(?P<content>.*?)"(?:> (?P<text>.*))?')
 _CARD = re.compile(r"card: (?P<text>.*?)(?P<labels>(?: \[[^\]]+\])+)", re.DOTALL)
 
 _CODE = "\n".join(f"    print('line {number} of a program')" for number in range(120))
@@ -236,7 +236,8 @@ class Play:
         if one["kind"] != wanted["kind"]:
             return False
         (file,) = one["files"]
-        return (file["name"], base64.b64decode(file["data"]).decode()) == (wanted["name"], wanted["content"])
+        content = base64.b64decode(file["data"]).decode()
+        return (file["name"], content, one["text"]) == (wanted["name"], wanted["content"], wanted["text"] or "")
 
     def _report(self, chat: int) -> None:
         """The whole report, in order, within the platform's bounds, its code in blocks of code."""

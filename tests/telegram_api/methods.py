@@ -138,6 +138,10 @@ class Methods:
         about = {"file_id": file.id, "file_unique_id": file.unique_id, "file_size": file.size}
         return {**about, "file_path": f"documents/{file.id}"}
 
+    def do_get_my_commands(self, _given: Json) -> Any:
+        """[getMyCommands] "If commands aren't set, an empty list is returned"."""
+        return self.world.commands
+
     def do_set_my_commands(self, given: Json) -> Any:
         commands = given.get("commands") or []
         if len(commands) > rules.MAX_COMMANDS:

@@ -102,7 +102,7 @@ class Requests:
         return found
 
     async def download(self, server: str, media: str, limit: int) -> AsyncGenerator[bytes]:
-        """Give a file's content in pieces; raises as :meth:`ask`, and TooLarge beyond ``limit`` bytes."""
+        """Give a file in pieces; raises as :meth:`ask`, and TooLarge where it has more bytes than ``limit``."""
         tail = f"download/{quote(server, safe='', errors='replace')}/{quote(media, safe='', errors='replace')}"
         try:
             async for piece in self._download(f"/_matrix/client/v1/media/{tail}", limit):

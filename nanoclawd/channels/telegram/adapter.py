@@ -1,5 +1,6 @@
 """The Telegram channel's adapter."""
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -20,9 +21,10 @@ from nanoclawd.channels.telegram.errors import as_outcome, is_away, seconds_of
 from nanoclawd.channels.telegram.events import Events
 from nanoclawd.channels.telegram.files import MAX_FILE_BYTES
 from nanoclawd.channels.telegram.http import Requests
+from nanoclawd.channels.telegram.menu import show_menu
 from nanoclawd.channels.telegram.options import Options
 from nanoclawd.channels.telegram.pace import Pace, Rates
-from nanoclawd.channels.telegram.polling import Poller, Waits
+from nanoclawd.channels.telegram.polling import Poller, Waits, ended
 from nanoclawd.channels.telegram.reading import PLATFORM, Me
 from nanoclawd.channels.telegram.sending import MAX_TEXT, Sender, Where
 from nanoclawd.channels.telegram.sent import SentParts
@@ -96,6 +98,7 @@ class TelegramAdapter(BaseAdapter):
         self._poller: Poller | None = None
         self._http = places.http
         self._webhook: Webhook | None = None
+        self._menu: asyncio.Task[None] | None = None
         self._hears_groups = True
         self._username = ""
 
@@ -141,6 +144,7 @@ class TelegramAdapter(BaseAdapter):
                 self.name, source, self._events.handle, inbound.lost, seconds, self._waits, heard=heard
             )
             self._poller.start()
+        self._menu = asyncio.create_task(show_menu(bot, self.name), name=f"menu of {self.name}")
         self._reach.open(bot.get_me, inbound.reachable_again)
         self._live.resume()
 
@@ -155,6 +159,9 @@ class TelegramAdapter(BaseAdapter):
     async def teardown(self) -> None:
         """Disconnect."""
         self._host = None
+        if self._menu is not None:
+            await ended(self._menu)
+            self._menu = None
         await self._reach.close()
         poller, self._poller = self._poller, None
         if poller is not None:

@@ -26,6 +26,7 @@ WANTED: Final = ("message", "edited_message", "channel_post", "edited_channel_po
 _BATCH: Final = 100
 _GRACE_SECONDS: Final = 10.0
 """So much longer than asked for an answer may take; then the connection is not what it seems."""
+_CANCEL_SECONDS: Final = 0.5
 _LAST_WORD_SECONDS: Final = 2.0
 
 
@@ -105,8 +106,7 @@ class Poller:
         """End, and tell Telegram what is done with."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await ended(self._task)
         self._task = None
         await self._queues.stop()
         offset = self._queues.offset
@@ -292,6 +292,13 @@ class Queues:
             log.error("update %d fails", number, exc_info=task.exception())
         del self._open[number]
         self._done.add(number)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended: while it connects, the libraries may take that for a fault of the network."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
 
 
 def chat_of(update: Mapping[str, Any]) -> object:

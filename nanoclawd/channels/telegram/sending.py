@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, Message
 from telegram.constants import ParseMode, ReactionEmoji
@@ -26,6 +26,8 @@ from nanoclawd.channels.telegram.sent import Progress, SentParts
 from nanoclawd.sessions.ports import Attachment, Delivered, Edit, Reaction, ShownCard, Text, Undelivered
 
 MAX_TEXT: Final = 4096
+MAX_CAPTION: Final = 1024
+"""Of one file, in UTF-16 units after its formatting was read; longer words are a message of their own."""
 DEADLINE_SECONDS: Final = 50.0
 """For one attempt; what has not gone out by then follows with the next one."""
 BUTTON_PREFIX: Final = "nc:"
@@ -73,9 +75,13 @@ class Sender:
             return Undelivered("a file is too large for Telegram", permanent=True)
         ends = _deadline()
         parts: list[Part] = []
-        for number, piece in enumerate(await pieces_of(await parsed(body.text))):
-            parts.append(self._words(where, piece, ends, live=live if number == 0 else None))
-        parts.extend(self._file(where, file, ends) for file in body.files)
+        document = await parsed(body.text)
+        if document and len(body.files) == 1 and live is None and telegram_length(document) <= MAX_CAPTION:
+            parts.append(self._file(where, body.files[0], ends, document))
+        else:
+            for number, piece in enumerate(await pieces_of(document)):
+                parts.append(self._words(where, piece, ends, live=live if number == 0 else None))
+            parts.extend(self._file(where, file, ends) for file in body.files)
         if not parts:
             return Undelivered("there is nothing to be read in it", permanent=True)
         return await self._all(row_id, parts, last_counts=False)
@@ -208,32 +214,44 @@ class Sender:
         async with self._pace.turn(where.chat, ends - time.monotonic()):
             return await send(to_plain(piece), None)
 
-    def _file(self, where: Where, attachment: Attachment, ends: float) -> Part:
+    def _file(self, where: Where, attachment: Attachment, ends: float, caption: Document = ()) -> Part:
         async def send() -> str:
             content = await asyncio.to_thread(read, attachment)
             kind = kind_of(content)
             try:
-                message = await self._upload(where, kind, content, attachment.name, ends)
+                message = await self._captioned(where, kind, content, attachment.name, ends, caption)
             except BadRequest as error:
                 if kind is FileKind.DOCUMENT or "chat" in error.message.lower() or "thread" in error.message.lower():
                     raise
                 # A picture of odd measures, a voice message that is none: as a file it goes.
-                message = await self._upload(where, FileKind.DOCUMENT, content, attachment.name, ends)
+                message = await self._captioned(where, FileKind.DOCUMENT, content, attachment.name, ends, caption)
             return str(message.message_id)
 
         return send
 
-    async def _upload(self, where: Where, kind: FileKind, content: bytes, name: str, ends: float) -> Message:
-        file = InputFile(content, filename=name or "file")
-        bot, chat, thread, limit = self._bot, where.chat, where.thread, UPLOAD_SECONDS
-        async with self._pace.turn(chat, ends - time.monotonic()):
-            match kind:
-                case FileKind.PHOTO:
-                    return await bot.send_photo(chat, file, message_thread_id=thread, write_timeout=limit)
-                case FileKind.VOICE:
-                    return await bot.send_voice(chat, file, message_thread_id=thread, write_timeout=limit)
-                case FileKind.DOCUMENT:
-                    return await bot.send_document(chat, file, message_thread_id=thread, write_timeout=limit)
+    async def _captioned(
+        self, where: Where, kind: FileKind, content: bytes, name: str, ends: float, caption: Document
+    ) -> Message:
+        async def send(text: str | None, mode: str | None) -> Message:
+            return await self._upload(where, kind, InputFile(content, filename=name or "file"), text, mode)
+
+        if caption:
+            return await self._formatted(where, caption, ends, send)
+        async with self._pace.turn(where.chat, ends - time.monotonic()):
+            return await send(None, None)
+
+    async def _upload(
+        self, where: Where, kind: FileKind, file: InputFile, caption: str | None, mode: str | None
+    ) -> Message:
+        more: dict[str, Any] = {"caption": caption, "parse_mode": mode} if caption else {}
+        more |= {"message_thread_id": where.thread, "write_timeout": UPLOAD_SECONDS}
+        match kind:
+            case FileKind.PHOTO:
+                return await self._bot.send_photo(where.chat, file, **more)
+            case FileKind.VOICE:
+                return await self._bot.send_voice(where.chat, file, **more)
+            case FileKind.DOCUMENT:
+                return await self._bot.send_document(where.chat, file, **more)
 
 
 def _keyboard(body: ShownCard) -> InlineKeyboardMarkup | None:

@@ -75,16 +75,24 @@ class Platform(ABC):
         self._server = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.DEVNULL)
         self._wait(self._answers, "the server answers")
         self.chats = self._make_chats()
+        self.store_secret()
+        return self
+
+    def store_secret(self) -> None:
+        """Have the appliance get the token."""
         file = self._credential
         file.parent.mkdir(mode=0o700, exist_ok=True)
         seal = f"systemd-creds encrypt --name={file.name} - {file}"
         command = ["systemd-run", "--pipe", "--wait", "--quiet", "--collect", "sh", "-c", seal]
         subprocess.run(command, check=True, input=self.token.encode(), stdout=subprocess.DEVNULL)
         systemctl("daemon-reload")  # with a token there is a network
-        return self
+
+    def forget_secret(self) -> None:
+        """Have the appliance get it no more."""
+        self._credential.unlink(missing_ok=True)
 
     def __exit__(self, *_: object) -> None:
-        self._credential.unlink(missing_ok=True)
+        self.forget_secret()
         systemctl("daemon-reload")
         if self._server is not None:
             self._server.terminate()

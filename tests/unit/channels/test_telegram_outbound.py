@@ -178,15 +178,48 @@ async def test_reactions_that_telegram_has(stage: Stage):
 )
 async def test_files_go_as_what_they_are(stage: Stage, name: str, content: bytes, kind: str):
     file = Attachment(name, len(content), io.BytesIO(content))
-    await delivered(stage, Text("see there", (file,)))
-    text, message = shown(stage)
-    assert text["text"] == "see there"
-    assert message["kind"] == kind
+    await delivered(stage, Text("see **there**", (file,)))
+    (message,) = shown(stage)
+    assert (message["text"], message["kind"]) == ("see there", kind)
     (sent,) = message["files"]
     assert sent["size"] == len(content)
     assert base64.b64decode(sent["data"]) == content[:65536]
     if kind == "document":
         assert sent["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("words", "files", "kinds"),
+    [
+        ("\N{GRINNING FACE}" * 512, 1, ["document"]),
+        ("\N{GRINNING FACE}" * 512 + ".", 1, ["text", "document"]),
+        ("two of them", 2, ["text", "document", "document"]),
+    ],
+    ids=["fits", "too long", "several"],
+)
+async def test_words_go_below_the_only_file_where_they_fit(stage: Stage, words: str, files: int, kinds: list[str]):
+    """F-122: 1024 UTF-16 units, as Telegram counts them."""
+    sent = tuple(attachment(f"{number}.txt", b"content") for number in range(files))
+    await delivered(stage, Text(words, sent))
+    assert [one["kind"] for one in shown(stage)] == kinds
+    assert shown(stage)[0]["text"] == words
+
+
+async def test_a_caption_that_is_not_taken_as_it_is_goes_as_plain_text(stage: Stage):
+    stage.api.fault("sendDocument", status=400, description="Bad Request: can't parse entities: Unexpected end tag")
+    number = await delivered(stage, Text("some **bold** words", (attachment(),)))
+    (message,) = shown(stage)
+    assert (message["text"], message["entities"]) == ("some bold words", [])
+    await delivered(stage, Edit(number, "other words"), "row-2")
+    assert shown(stage)[0]["text"] == "other words"
+
+
+async def test_words_that_are_shown_already_stay_a_message(stage: Stage):
+    beginning = "This is the beginning of an answer that is long enough."
+    stage.adapter.show_progress(Address("tele", str(ANN)), PartialText("m-1", beginning))
+    await stage.people.sees(ANN, beginning)
+    await delivered(stage, Text("All of it.", (attachment(),)), reply="m-1")
+    assert [one["kind"] for one in shown(stage)] == ["text", "document"]
 
 
 async def test_a_picture_that_telegram_does_not_take_goes_as_a_file(stage: Stage):

@@ -259,3 +259,13 @@ def test_the_chat_of_an_update_is_found_wherever_it_is():
     assert chat_of({"update_id": 1, "callback_query": {"message": {"chat": {"id": 6}}}}) == 6
     for odd in ({}, {"message": None}, {"message": {"chat": []}}, {"message": {"chat": {"id": []}}}, {"message": "x"}):
         assert chat_of({"update_id": 1, **odd}) is None
+
+
+async def test_a_teardown_right_after_the_setup_comes_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """While a connection is made, the library takes a cancellation for a fault of the network."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        for moment in range(20):
+            await stage.up()
+            await asyncio.sleep(moment * 0.0005)
+            async with asyncio.timeout(10):
+                await stage.adapter.teardown()

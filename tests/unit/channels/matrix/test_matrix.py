@@ -324,7 +324,7 @@ async def test_a_key_that_comes_later_opens_what_was_kept(stage: Stage, received
     await ada.client.export_keys(str(tmp_path / "keys.txt"), "a passphrase", count=1000)
     with pytest.raises(Refused):
         await stage.adapter.import_keys((tmp_path / "keys.txt").read_bytes(), "a wrong one")
-    assert await stage.adapter.import_keys((tmp_path / "keys.txt").read_bytes(), "a passphrase") == 3
+    assert await stage.adapter.import_keys((tmp_path / "keys.txt").read_bytes(), "a passphrase") == 1
     for number, event_id in enumerate(hidden):
         assert (await event_of(received, event_id)).text == f"secret {number}"
     assert len(ada.texts(room)) == 1
