@@ -14,9 +14,9 @@ import apsw
 from nanoclawd.agents.egress import ALL
 from nanoclawd.agents.service import AgentService
 from nanoclawd.egress.addresses import special
-from nanoclawd.egress.rules import Asked, Rule, decide
+from nanoclawd.egress.rules import Asked, Decision, Rule, decide
 from nanoclawd.egress.secret_wishes import place_text, read_name, read_oauth, read_places, read_style
-from nanoclawd.egress.secrets import Place, Secret
+from nanoclawd.egress.secrets import Place, Scheme, Secret
 from nanoclawd.egress.targets import HTTPS_PORT, BadTarget, Target, is_address, parse_url
 from nanoclawd.errors import InvalidName, NotFound
 from nanoclawd.store import agent_groups, egress, resolve
@@ -77,6 +77,7 @@ class Trial:
 
     Attributes:
         fits: whether the secret is put into it.
+        asks: somebody is asked first.
         reason: of the rules of egress.
         allow: what to type where they deny it.
     """
@@ -85,6 +86,7 @@ class Trial:
     url: str
     fits: bool
     allowed: bool
+    asks: bool
     reason: str
     allow: str
 
@@ -214,7 +216,7 @@ def _known(connection: apsw.Connection, row: SecretRow) -> Known:
         Closed(group, place, _how_to_allow(group, _target(place)))
         for group in _groups(connection, row.secret)
         for place in row.secret.places
-        if not decide(rules, group, _asked(place), now).allowed
+        if _is_closed(decide(rules, group, _asked(place), now))
     ]
     return Known(row, tuple(closed))
 
@@ -224,27 +226,27 @@ def _tried(connection: apsw.Connection, name: str, url: str | None, group: str |
     rules = [found.rule for found in egress.listed(connection)]
     groups = list(_groups(connection, secret)) if group is None else [resolve.group(connection, group).folder]
     if url is not None:
-        scheme = "http" if url.startswith("http://") else "https"
+        scheme: Scheme = "http" if url.startswith("http://") else "https"
         try:
             target, path = parse_url(url if "://" in url else f"https://{url}", scheme)
         except BadTarget as error:
             raise InvalidName(str(error)) from None
-        asked = [(url, Asked(target, "GET", path), scheme)]
+        asked = [(url, Asked(target, "GET", path, scheme))]
     else:
-        asked = [(place_text(place), _asked(place), place.scheme) for place in secret.places]
-    return [_trial(secret, rules, folder, shown, one, scheme) for folder in groups for shown, one, scheme in asked]
+        asked = [(place_text(place), _asked(place)) for place in secret.places]
+    return [_trial(secret, rules, folder, shown, one) for folder in groups for shown, one in asked]
 
 
-def _trial(secret: Secret, rules: list[Rule], group: str, url: str, asked: Asked, scheme: str) -> Trial:
-    fits = secret.is_for(group) and any(
-        place.scheme == scheme
-        and place.fits(place.scheme, asked.target)
-        and place.fits_path((asked.path or "").partition("?")[0])
-        for place in secret.places
-    )
+def _trial(secret: Secret, rules: list[Rule], group: str, url: str, asked: Asked) -> Trial:
+    path = (asked.path or "").partition("?")[0]
+    fits = any(place.fits(asked.scheme, asked.target) and place.fits_path(path) for place in secret.places)
     decision = decide(rules, group, asked, time.time())
-    allow = "" if decision.allowed else _how_to_allow(group, asked.target)
-    return Trial(group, url, fits, decision.allowed, decision.reason, allow)
+    allow = _how_to_allow(group, asked.target) if _is_closed(decision) else ""
+    return Trial(group, url, fits and secret.is_for(group), decision.allowed, decision.asks, decision.reason, allow)
+
+
+def _is_closed(decision: Decision) -> bool:
+    return not decision.allowed and not decision.asks
 
 
 def _groups(connection: apsw.Connection, secret: Secret) -> Iterator[str]:
@@ -256,7 +258,7 @@ def _groups(connection: apsw.Connection, secret: Secret) -> Iterator[str]:
 
 def _asked(place: Place) -> Asked:
     host = f"{_BELOW}{place.host[1:]}" if place.host.startswith("*") else place.host
-    return Asked(Target(host, place.port), "GET", place.path or "/")
+    return Asked(Target(host, place.port), "GET", place.path or "/", place.scheme)
 
 
 def _target(place: Place) -> Target:

@@ -8,7 +8,9 @@ from nanoclawd.cli.clean import clean_line
 from nanoclawd.cli.client import Client, socket_path
 from nanoclawd.cli.outcome import CommandError
 
-_ALLOW = "allow"
+_ALLOW = ("allow", "once", "10m")
+"""Of several ways to allow something the one that allows least."""
+
 _CONNECT = "connect:"
 _DENY = "deny"
 _DENY_FOR_GOOD = "deny-always"
@@ -19,7 +21,7 @@ def approve(given: argparse.Namespace) -> int:
     with Client(socket_path(given.socket)) as client:
         approval = client.call("Approvals.Get", approval=given.approval)["approval"]
         values = [option["value"] for option in approval["options"]]
-        ways = [_ALLOW] if _ALLOW in values else [value for value in values if value.startswith(_CONNECT)]
+        ways = [value for value in _ALLOW if value in values] or [one for one in values if one.startswith(_CONNECT)]
         if len(ways) != 1:
             raise _several(approval)
         return _decide(client, given, approval["id"], ways[0])

@@ -135,7 +135,7 @@ def test(given: argparse.Namespace) -> int:
         show.say("No group has it.")
     for one in trials:
         put = f"is put in ({secret['style']})" if one["bound"] else "is not put in: it is not for this"
-        said = "allowed" if one["allowed"] else "denied"
+        said = "allowed" if one["allowed"] else "held until somebody allows it" if one["asks"] else "denied"
         show.say(f"{one['group']}: {one['url']}: the request is {said} ({one['reason']}); the secret {put}")
         if one["allow"]:
             show.say(f"  Try: {one['allow']}")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 from typing import Final
 
 import h11
@@ -10,7 +11,6 @@ import h11
 from nanoclawd import paths
 from nanoclawd.egress.rules import Asked, decide, may_be_allowed
 from nanoclawd.egress.secrets import for_host
-from nanoclawd.egress.targets import Target
 from nanoclawd.gateway import denials
 from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES, Approver
 from nanoclawd.gateway.audit import Audit, Record
@@ -19,8 +19,8 @@ from nanoclawd.gateway.denials import Denial
 from nanoclawd.gateway.door.http2 import GroupStreams, StreamCaller, Streams
 from nanoclawd.gateway.door.injection import Charged
 from nanoclawd.gateway.door.inside import Door
-from nanoclawd.gateway.exchange import Exchange
-from nanoclawd.gateway.forwarding import Forwarding, Onward, ProxyRefused, Refused, announced, cleaned
+from nanoclawd.gateway.exchange import Exchange, Within
+from nanoclawd.gateway.forwarding import Forwarding, Onward, ProxyRefused, Refused, Stale, announced, cleaned
 from nanoclawd.gateway.leaving import leaving
 from nanoclawd.gateway.limits import Limits, check_sent
 from nanoclawd.gateway.onecli.through import Through, token_refused
@@ -96,7 +96,7 @@ class Way:
             wire.close()
 
     async def _serve_one(
-        self, caller: Caller, uid: int, task: "asyncio.Task[None]", inside: Target | None = None, session: str = ""
+        self, caller: Caller, uid: int, task: "asyncio.Task[None]", within: Within | None = None
     ) -> bool:
         """Serve the next request; tell whether there can be another one on this connection."""
         self._waiting.add(task)
@@ -109,7 +109,7 @@ class Way:
             self._waiting.discard(task)
         if request is None:
             return False
-        exchange = Exchange(request, uid, inside, session)
+        exchange = Exchange(request, uid, within)
         return await self._serve_exchange(caller, exchange) and not exchange.is_tunnel and caller.next_cycle()
 
     async def _serve_exchange(self, caller: Answering, exchange: Exchange) -> bool:
@@ -123,9 +123,11 @@ class Way:
             return False
         except (ConnectionError, TimeoutError):
             raise
-        except Exception:
+        except Exception as error:
             exchange.outcome, exchange.status = "failed", 500
-            log.exception("a request failed inside the gateway", extra=about(group=exchange.group or None))
+            # Not what it says: libraries quote headers, and a secret may be in them by now.
+            words, where = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+            log.error("a request failed inside the gateway: %s\n%s", words, where, extra=about(group=exchange.group))  # noqa: TRY400
             await caller.deny(Denial(500, "gateway_error", "the gateway failed; its journal says why"), exchange.accept)
             return False
         finally:
@@ -158,12 +160,13 @@ class Way:
         exchange.rule = decision.rule.id if decision.rule is not None else 0
         if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
-        if decision.asks or not asked.is_tunnel:
-            # Of a tunnel that is allowed it is found when the agent has its answer.
+        if decision.asks:
             _know(caller, exchange)
             permit.session = exchange.session
         self._limits.enter(permit)
         check_sent(permit, announced(exchange.request))
+        # Mostly only the audit wants to know who it is: not before the first words have gone through.
+        knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
         try:
             if decision.asks:
                 exchange.approval = await self._decided(caller, permit)
@@ -179,6 +182,9 @@ class Way:
         except asyncio.CancelledError:
             exchange.outcome = "left"
             raise
+        finally:
+            knowing.cancel()
+            _know(caller, exchange)
 
     async def _decided(self, caller: Answering, permit: Permit) -> str:
         """Have somebody decide about a request, of which nothing goes on before that; return the approval's id.
@@ -210,23 +216,27 @@ class Way:
         await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         secure = await self._door.welcome(caller, target)
         exchange.was_inside = True  # from here on there is a record for each request
+        within = Within(target, exchange.session)
         try:
             if secure.protocol == "h2":
-                await self._serve_streams(secure, exchange, task)
+                await self._serve_streams(secure, exchange, task, within)
                 return
             inner = Caller(secure, may_upgrade=True)
-            while await self._serve_one(inner, exchange.uid, task, target, exchange.session):
+            while await self._serve_one(inner, exchange.uid, task, within):
                 pass
             if inner.is_unheard:
                 await inner.linger()
         finally:
+            within.kept.close()
             secure.close()
 
-    async def _serve_streams(self, secure: SecureWire, exchange: Exchange, task: "asyncio.Task[None]") -> None:
+    async def _serve_streams(
+        self, secure: SecureWire, exchange: Exchange, task: "asyncio.Task[None]", within: Within
+    ) -> None:
         """Serve a connection of HTTP/2: each stream is a request of its own."""
 
         async def handle(caller: StreamCaller, request: h11.Request) -> None:
-            await self._serve_exchange(caller, Exchange(request, exchange.uid, exchange.target, exchange.session))
+            await self._serve_exchange(caller, Exchange(request, exchange.uid, within))
 
         async def refuse(caller: StreamCaller, denial: Denial) -> None:
             await self._refuse_unread(caller, exchange.uid, denial)
@@ -251,7 +261,7 @@ class Way:
             if through is not None:
                 # What is no agent's to reach is not asked of OneCLI either.
                 await self._reaching.look(exchange.group, target, may_be_private=may_be_private)
-                is_plain = not exchange.is_tunnel and exchange.inside is None
+                is_plain = not exchange.is_tunnel and exchange.within is None
                 return await through.reach(permit.agent, target, is_plain=is_plain)
             connection = await self._reaching.connect(exchange.group, target, may_be_private=may_be_private)
         except Unreachable as error:
@@ -263,8 +273,9 @@ class Way:
         return wire, b""
 
     def _way_through(self, permit: Permit) -> Through | None:
-        """Return OneCLI's way to a host, None where there is none or one of our own secrets may go there: that is not
-        for anybody else to see.
+        """Return OneCLI's way to a host, None where there is none.
+
+        Nor where one of our own secrets may go there: that is not for anybody else to see.
         """
         if self._through is None:
             return None
@@ -278,22 +289,49 @@ class Way:
         names = {name for name, _ in exchange.request.headers}
         if not names & {b"content-length", b"transfer-encoding"}:
             await caller.body(self._idle)  # says that there is none
+        kept = exchange.within.kept if exchange.within is not None else None
         while True:
             charged = await self._charged(exchange, permit)
-            wire, authorization = await self._reached(exchange, permit)
-            line: Line = wire
+            # What was connected to under another word of the rules, or by another way, is of no use now.
+            kind = (permit.decision.may_be_private, through is not None)
+            line = kept.take(kind) if kept is not None else None
+            was_kept, authorization = line is not None, b""
+            if line is None:
+                line, authorization = await self._line(exchange, permit, is_outside=through is not None)
+            onward = Onward(line, exchange.authority, permit, self._idle, authorization, kept is not None, was_kept)
+            forwarding = Forwarding(caller, onward, charged, exchange)
             try:
-                if self._door is not None and exchange.inside is not None:
-                    line = await self._door.host(wire, exchange.inside, is_outside=through is not None)
-                onward = Onward(line, exchange.authority, permit, self._idle, authorization)
-                await Forwarding(caller, onward, charged, exchange).run(exchange.request)
-            except Refused:
+                await forwarding.run(exchange.request)
+            except (Refused, Stale):
                 continue
             except ProxyRefused:
                 raise token_refused(through, permit.agent) from None
             finally:
-                line.close()
+                if kept is not None and forwarding.can_go_on:
+                    kept.give(line, kind)
+                else:
+                    line.close()
             return
+
+    async def _line(self, exchange: Exchange, permit: Permit, *, is_outside: bool) -> tuple[Line, bytes]:
+        """Return a connection to the host, as it is spoken with, and our authorization on it.
+
+        Args:
+            exchange: what it is for.
+            permit: allows it.
+            is_outside: the other gateway has a look into it.
+
+        Raises:
+            Denial: there is none.
+        """
+        wire, authorization = await self._reached(exchange, permit)
+        if self._door is None or exchange.within is None:
+            return wire, authorization
+        try:
+            return await self._door.host(wire, exchange.target, is_outside=is_outside), authorization
+        except BaseException:
+            wire.close()
+            raise
 
     async def _charged(self, exchange: Exchange, permit: Permit) -> Charged:
         headers = cleaned(exchange.request)
@@ -306,8 +344,6 @@ class Way:
         if not isinstance(caller.wire, Wire):
             raise denials.malformed("there is no tunnel within a tunnel")
         host, _ = await self._reached(exchange, permit)
-        # Only the audit wants to know who it is: not before the first words have gone through.
-        knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
         try:
             exchange.status = 200
             await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
@@ -317,8 +353,6 @@ class Way:
             await tunnel.run(caller.wire, host, caller.http.trailing_data[0])
             exchange.outcome = tunnel.carried.outcome
         finally:
-            knowing.cancel()
-            _know(caller, exchange)
             host.close()
 
 

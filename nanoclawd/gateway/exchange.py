@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import dataclass, field
 from typing import Final
 
 import h11
@@ -10,9 +11,25 @@ from nanoclawd.egress.rules import Asked
 from nanoclawd.egress.targets import HTTPS_PORT, BadTarget, Target, parse_authority, parse_url
 from nanoclawd.gateway import denials
 from nanoclawd.gateway.audit import Record
+from nanoclawd.gateway.door.kept import Kept
 
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,19}", re.ASCII)
 _UNKNOWN: Final = Target("-", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A connection that is looked into, as its requests know it.
+
+    Attributes:
+        target: the host in whose place they are heard.
+        session: whose they are, where that can be told.
+        kept: the host's connections between them.
+    """
+
+    target: Target
+    session: str
+    kept: Kept = field(default_factory=Kept)
 
 
 class Exchange:
@@ -20,18 +37,18 @@ class Exchange:
 
     Attributes:
         carried: what went through; a tunnel's own counts take its place.
-        inside: the host in whose place the request was heard; None: it was sent to a proxy.
+        within: the connection in which the request was heard; None: it was sent to a proxy.
         session: whose it is, where that can be told.
         approval: by which somebody has allowed it.
         was_inside: of a tunnel, whether the requests in it have records of their own.
     """
 
-    def __init__(self, request: h11.Request, uid: int, inside: Target | None = None, session: str = "") -> None:
+    def __init__(self, request: h11.Request, uid: int, within: Within | None = None) -> None:
         self.request = request
         self.uid = uid
-        self.inside = inside
+        self.within = within
         self.was_inside = False
-        self.session = session
+        self.session = within.session if within is not None else ""
         self.group = self.approval = ""
         self.is_tunnel = request.method == b"CONNECT"
         self.accept = next((value for name, value in request.headers if name == b"accept"), b"")
@@ -63,22 +80,22 @@ class Exchange:
     @property
     def authority(self) -> str:
         """The host, as its Host header says it."""
-        return self.target.authority if self.inside is None else self.target.authority_by(HTTPS_PORT)
+        return self.target.authority if self.within is None else self.target.authority_by(HTTPS_PORT)
 
     def _read(self, text: str) -> Asked:
         if self.is_tunnel:
             names = {name for name, _ in self.request.headers}
             if names & {b"content-length", b"transfer-encoding"}:
                 raise denials.malformed("CONNECT has no body")
-            if self.inside is not None:
+            if self.within is not None:
                 self.is_tunnel = False
                 raise denials.malformed("there is no tunnel within a tunnel", 405)
             return Asked(parse_authority(text))
         method = self.request.method.decode("ascii", "replace")
         if not _METHOD.fullmatch(method) or method == "TRACE":
             raise denials.malformed("this method is not forwarded", 405)
-        if self.inside is not None:
-            return self._read_inside(self.inside, method, text)
+        if self.within is not None:
+            return self._read_inside(self.within.target, method, text)
         if text.startswith("https://"):
             raise denials.malformed("https is reached by CONNECT: HTTPS_PROXY is an http:// address, too")
         target, path = parse_url(text)

@@ -31,6 +31,7 @@ _CONTINUE: Final = 100
 _SWITCHING: Final = 101
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
+_HARMLESS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _PROXY_UNAUTHORIZED: Final = 407
 
 
@@ -70,6 +71,8 @@ class Onward:
         permit: allows it.
         idle: seconds after which a side that says nothing, or takes nothing, is given up.
         authorization: of us at a proxy that the wire is connected to; the request says whereto it goes from there.
+        may_keep: whether the connection may be used for another request afterwards.
+        was_kept: whether it was used for one before.
     """
 
     wire: Line
@@ -77,10 +80,16 @@ class Onward:
     permit: Permit
     idle: float
     authorization: bytes = b""
+    may_keep: bool = False
+    was_kept: bool = False
 
 
 class Refused(Exception):  # noqa: N818  # an answer, not a fault
     """The host does not take the access token, nothing of its answer went on, and there may be another token."""
+
+
+class Stale(Exception):  # noqa: N818  # the same
+    """The host has closed a kept connection before it heard the request, which can be asked again without harm."""
 
 
 class ProxyRefused(Exception):  # noqa: N818  # an answer, not a fault
@@ -107,6 +116,8 @@ class Forwarding:
         self._authorization = onward.authorization
         self._counted = counted
         self._idle = onward.idle
+        self._onward = onward
+        self._has_heard = False
         self._host = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_ANSWER_HEAD_BYTES)
         self._searching = Searching(charged.needles) if charged.needles else None
         self._method = b""
@@ -120,6 +131,7 @@ class Forwarding:
         Raises:
             Denial: the host does not answer as one does.
             Refused: ask again, with another token.
+            Stale: ask again, by another connection.
             ProxyRefused: the proxy on the way did not take it.
             ConnectionError: either side has gone in the middle of an answer.
             TimeoutError: the caller does not read.
@@ -131,7 +143,7 @@ class Forwarding:
         if isinstance(self._caller, Caller) and self._caller.may_upgrade and websocket.is_asked_for(request):
             self._upgrading = self._caller
             headers = websocket.headers_of_request(headers)
-        else:
+        elif not self._onward.may_keep:
             headers.append((b"Connection", b"close"))
         if chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))
@@ -139,11 +151,21 @@ class Forwarding:
         if self._authorization:
             headers.append((b"Proxy-Authorization", self._authorization))
             target = b"http://" + self._authority + target
-        await self._tell(h11.Request(method=request.method, target=target, headers=headers))
+        try:
+            head = h11.Request(method=request.method, target=target, headers=headers)
+        except h11.LocalProtocolError:
+            # Not the library's words, which quote what may be a secret.
+            raise Denial(500, "gateway_error", "a header of this request cannot be sent", outcome="failed") from None
         if not self._has_body:
-            await self._tell(h11.EndOfMessage())
+            try:
+                await self._tell(head)
+                await self._tell(h11.EndOfMessage())
+            except ConnectionError:
+                self._raise_if_stale()
+                raise
             await self._answer()
             return
+        await self._tell(head)
         uploading = asyncio.create_task(self._upload())
         try:
             await self._answer()
@@ -155,6 +177,17 @@ class Forwarding:
             uploading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await uploading
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the connection to the host can be used for another request."""
+        states = self._host.states
+        is_over = states[h11.CLIENT] is h11.DONE and states[h11.SERVER] is h11.DONE
+        return self._onward.may_keep and is_over and not self._host.trailing_data[0]
+
+    def _raise_if_stale(self) -> None:
+        if self._onward.was_kept and not self._has_heard and not self._has_body and self._method in _HARMLESS:
+            raise Stale
 
     async def _tell(self, event: h11.Event) -> None:
         if data := self._host.send(event):
@@ -204,10 +237,13 @@ class Forwarding:
         """Return what the host has said next."""
         try:
             while (event := self._host.next_event()) is h11.NEED_DATA:
-                self._host.receive_data(await self._wire.read(self._idle))
+                data = await self._wire.read(self._idle)
+                self._has_heard = self._has_heard or bool(data)
+                self._host.receive_data(data)
         except TimeoutError:
             raise Denial(504, "timeout", "the host does not answer", outcome="timeout") from None
         except (h11.RemoteProtocolError, ConnectionError):
+            self._raise_if_stale()
             words = "the host closed the connection, or its answer is not HTTP"
             raise Denial(502, "broke_off", words, outcome="broken") from None
         return event
@@ -275,6 +311,7 @@ class Forwarding:
         try:
             for piece in self._searching.body(data):
                 await self._caller.send(h11.Data(data=piece), self._idle)
+                await asyncio.sleep(0)  # a small piece may unpack to a large one, and others want to be served
         except Undecodable as error:
             raise Denial(502, "encoded_answer", str(error), outcome="broken") from None
 

@@ -47,6 +47,11 @@ class SecureWire:
         """What both sides agreed to speak (ALPN)."""
         return self._tls.selected_alpn_protocol()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is open, and nothing has come that was not read."""
+        return self._wire.is_quiet and not self.ended and not self._in.pending
+
     async def handshake(self) -> None:
         """Agree.
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 MAX_WAITING_BYTES = 64 * 1024
-"""What waits to be read; one piece more (256 KiB, asyncio's) can come on top of it."""
+"""What waits to be read; one piece more of that size can come on top of it."""
 
 
 FLUSH_SECONDS = 10.0
@@ -42,9 +42,16 @@ class Wire(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is open, and nothing has come that was not read."""
+        return not self.ended and not self._waiting and self.transport is not None and not self.transport.is_closing()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self.transport = transport  # type: ignore[assignment]  # a stream's
+        # As much at once as may wait; asyncio's own measure is four times that for each of two ends.
+        transport.max_size = MAX_WAITING_BYTES  # type: ignore[attr-defined]  # asyncio's transports of sockets have it
 
     def data_received(self, data: bytes) -> None:
         """Keep what has come; of too much, no more is taken from the kernel."""

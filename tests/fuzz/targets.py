@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import discord_payloads, doors, egress, frames, messages, words
+from fuzz import discord_payloads, doors, egress, frames, inside, messages, words
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "control": frames.control,
@@ -27,6 +27,10 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "knock": doors.knock,
     "agents-file": doors.agents,
     "socks": doors.socks_client,
+    "secret-place": inside.place,
+    "host-answer": inside.answer,
+    "charged-request": inside.charge,
+    "streams": inside.streams,
 }
 CORPUS = Path(__file__).with_name("corpus")
 WORDS = CORPUS / "words.dict"

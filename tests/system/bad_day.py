@@ -22,7 +22,7 @@ DAY: Final[tuple[str, ...]] = (
     *(FAIR, LIMITING, Weather.REFUSED, FAIR, Weather.LOST, Weather.TORN, FAILING, FAIR),
     *NIGHT,
 )
-HOUR_SECONDS: Final = 1.6
+HOUR_SECONDS: Final = 1.2
 AFTERMATH_SECONDS: Final = 90.0
 MORE_KIB: Final = 8 * 1024
 MORE_DESCRIPTORS: Final = 4

@@ -30,6 +30,11 @@ class Canary:
     def is_in(self, data: bytes) -> bool:
         return any(needle in data for needle in self.needles)
 
+    def around(self, data: bytes) -> list[bytes]:
+        """Return what stands around the first places where it is."""
+        found = sorted(at for needle in self.needles if (at := data.find(needle)) >= 0)
+        return [data[max(0, at - 400) : at + 100] for at in found]
+
     def files(self, trees: Iterable[Path]) -> list[str]:
         """Return the regular files below some directories that have it."""
         return [str(path) for tree in trees for path in _files(tree) if in_file(path, self.is_in)]

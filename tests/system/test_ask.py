@@ -58,10 +58,9 @@ class Stage:
     def asked_for(self, path: str) -> bool:
         return any(one == path for one, _ in self.site.asked)
 
-    def says(self, words: str, who: str = "owner") -> None:
-        wait_until(
-            lambda: any(words in text for text in self.town.loop.texts(self.town.handle(who))), f"a card says {words}"
-        )
+    def becomes(self, card: Delivery, words: str) -> None:
+        """Wait until words stand in a card's place."""
+        self.town.loop.wait(lambda one: one.target == card.message and words in one.text, f"the card says {words}")
 
 
 def path() -> str:
@@ -112,7 +111,7 @@ def test_what_is_held_goes_nowhere_until_it_is_allowed_and_is_in_the_audit(stage
     assert stage.town.click(card, "Allow once", by="owner").startswith("Allowed once by")
     stage.ends("first line of the body", heard)
     assert stage.asked_for(wanted)
-    stage.says("→ Allowed once by")
+    stage.becomes(card, "→ Allowed once by")
     (session,) = [one["id"] for one in call("Sessions.List", group=stage.town.group)["sessions"]]
     assert session in card.text
     wait_until(lambda: str(card.card) in appliance.journal("NANOCLAW_AUDIT=egress", since=since), "the audit has it")
@@ -160,7 +159,7 @@ def test_nobody_decides_in_time(stage: Stage) -> None:
         stage.begins(wanted)
         card = stage.card(shown)
         stage.ends("nobody decided within 3 seconds", heard)
-        stage.says("→ Nobody decided in time: this has expired.")
+        stage.becomes(card, "→ Nobody decided in time: this has expired.")
         assert stage.town.click(card, "Allow once", by="owner") == "Nobody decided in time: this has expired."
         assert not stage.asked_for(wanted)
     run("systemctl", "restart", "nanoclaw-gateway.service")
@@ -186,7 +185,7 @@ def test_held_while_the_gateway_goes(stage: Stage) -> None:
     stage.begins(wanted)
     card = stage.card(shown)
     run("systemctl", "kill", "--signal=KILL", "nanoclaw-gateway.service")
-    stage.says(WITHDRAWN)
+    stage.becomes(card, WITHDRAWN)
     assert stage.town.click(card, "Allow once", by="owner") == "This does not wait any more."
     stage.ends("curl: ", heard)
     assert not stage.asked_for(wanted)
@@ -199,10 +198,13 @@ def test_held_while_the_gateway_goes(stage: Stage) -> None:
 
 def test_who_leaves_is_not_waited_for(stage: Stage) -> None:
     """A body that nobody reads waits behind the request; that its sender has gone is seen all the same."""
+    body = appliance.STATE / "groups" / stage.town.group / "body"
+    body.write_bytes(b"x" * 150_000)
+    body.chmod(0o644)
     shown = stage.shown
-    stage.begins(path(), "--max-time", "4", "-T", "/usr/bin/python3", "-H", "Expect:")
-    stage.card(shown)
-    stage.says(WITHDRAWN)
+    stage.begins(path(), "--max-time", "4", "-T", "body", "-H", "Expect:")
+    card = stage.card(shown)
+    stage.becomes(card, WITHDRAWN)
 
 
 def test_two_decide_at_once_and_one_does(stage: Stage) -> None:

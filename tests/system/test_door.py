@@ -8,6 +8,7 @@ import json
 import secrets
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,14 +53,22 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     place = tmp_path_factory.mktemp("door")
     ca, pem = sites.certificate(place)
     with appliance.group() as name, sites.named(f"127.0.0.1 {NAME}"), _trusted(ca), Person(name) as person:
-        (place / "hello.txt").write_text(HELLO)
-        with sites.serving(place, pem) as site:
+        workspace = appliance.STATE / "groups" / name
+        _wheel(workspace / "tiny-1.0-py3-none-any.whl")
+        with sites.serving(workspace, pem) as site:
             appliance.run("ncl", "egress", "allow", name, f"{NAME}:{site.port}", "--private")
             where = ["--host", f"{NAME}:{site.port}", "--group", name]
             subprocess.run(["ncl", "secret", "set", SECRET, *where], input=CANARY.encode(), check=True, timeout=60)
             _await(lambda: NAME in _hosts())
+            made = Stage(person, site)
+            made.run(
+                "git init -q --bare repo.git && git init -q work && cd work && echo words > file && git add file"
+                " && git -c user.name=a -c user.email=a@example.org commit -qm one && git push -q ../repo.git HEAD:main"
+                " && cd ../repo.git && git symbolic-ref HEAD refs/heads/main && git update-server-info"
+                " && chmod -R a+rX . && chmod a+rx .."
+            )
             try:
-                yield Stage(person, site)
+                yield made
             finally:
                 appliance.run("ncl", "secret", "remove", SECRET)
 
@@ -89,10 +98,23 @@ def _await(holds: object) -> None:
         time.sleep(0.05)
 
 
+def _wheel(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("tiny.py", f"VALUE = '{HELLO}'\n")
+        file.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        file.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr("tiny-1.0.dist-info/RECORD", "")
+
+
 TOOLS: Final = {
     "curl": "curl -sS {url}/hello",
-    "curl by HTTP/2": "curl -sS --http2 {url}/hello",
+    "curl by HTTP/2": "curl -sS --http2 -w ' %{{http_version}}' {url}/hello | grep '2$'",
     "curl by SOCKS": "curl -sS --proxy socks5h://${{HTTPS_PROXY#http://}} {url}/hello",
+    "git": f"rm -rf got; git clone -q {{url}}/repo.git got && cat got/file && echo {HELLO}",
+    "pip": (
+        "rm -rf wheels; python3 -m pip download -q --no-deps -i {url}/simple -d wheels tiny"
+        " && python3 -m zipfile -e wheels/tiny-1.0-py3-none-any.whl wheels && cat wheels/tiny.py"
+    ),
     "requests": "python3 -c \"import requests; print(requests.get('{url}/hello', timeout=20).text)\"",
     "httpx": "python3 -c \"import httpx; print(httpx.get('{url}/hello', timeout=20).text)\"",
     "urllib": "python3 -c \"import urllib.request as u; print(u.urlopen('{url}/hello', timeout=20).read().decode())\"",

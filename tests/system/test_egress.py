@@ -104,7 +104,9 @@ TOOLS: Final = {
     "curl by SOCKS": ("curl -sS --cacert ca.pem --proxy socks5h://${{HTTPS_PROXY#http://}} {url}/hello", HELLO),
     "git": ("rm -rf got; GIT_SSL_CAINFO=$PWD/ca.pem git clone -q {url}/repo.git got && cat got/file", "words"),
     "pip": (
-        "rm -rf wheels; python3 -m pip download -q --no-deps --cert ca.pem -i {url}/simple -d wheels tiny && ls wheels",
+        # Not --cert: of requests, which pip brings along, the variable that is set already wins over a session's own.
+        "rm -rf wheels; REQUESTS_CA_BUNDLE=ca.pem python3 -m pip download -q --no-deps -i {url}/simple -d wheels tiny"
+        " && ls wheels",
         "tiny-1.0-py3-none-any.whl",
     ),
     "requests": (

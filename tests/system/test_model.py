@@ -1,13 +1,17 @@
 """The embedded model, the gateway and the openai provider together, and what a person hears when one is away."""
 
 import contextlib
+import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from system import appliance
 from system.appliance import Person, session_of, systemctl_user, unit, wait_until
+from system.people import Outcome
 
 TOLD_WITHIN_SECONDS = 30.0
 
@@ -69,7 +73,26 @@ def test_a_model_that_is_away_is_told_with_what_to_look_at(talker: Person) -> No
     assert talker.ask("Hello again!", seconds=120).text != outcome.text
 
 
+def test_a_message_waits_for_a_gateway_that_does_not_answer_and_is_answered_by_the_next_one(talker: Person) -> None:
+    """F-107: its socket is systemd's, and holds who has come meanwhile."""
+    assert talker.ask("Hello!", seconds=120).state == "completed"
+    pid = int(unit("nanoclaw-gateway.service", system=True)["MainPID"])
+    answers: list[Outcome] = []
+    os.kill(pid, signal.SIGSTOP)
+    asking = threading.Thread(target=lambda: answers.append(talker.ask("Hello again!", seconds=120)))
+    try:
+        asking.start()
+        wait_until(lambda: appliance.session_state(session_of(talker.group))["pending"] > 0, "the message waits")
+        assert answers == []
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    asking.join(120)
+    assert [outcome.state for outcome in answers] == ["completed"]
+    assert "gateway" not in answers[0].text
+
+
 def test_a_gateway_that_is_away_is_told_with_what_to_look_at(talker: Person) -> None:
+    """F-107: with a reason, at once, and what is said when it is back is answered."""
     with away("nanoclaw-gateway.socket", "nanoclaw-gateway.service", system=True):
         outcome = talker.ask("Hello?", seconds=TOLD_WITHIN_SECONDS)
     assert "gateway" in outcome.text

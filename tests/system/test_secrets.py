@@ -294,7 +294,7 @@ def test_doctor_names_what_is_missing() -> None:
     assert found()["secrets"]["fix"] == "ncl secret rotate half"
     assert "half has no value" in ncl("list")
     ncl("remove", "half")
-    assert "secrets" not in found()
+    assert "half" not in ncl("list")
 
 
 @dataclass
@@ -389,7 +389,7 @@ def test_every_request_had_its_secret_and_none_another_ones(asked: Asked) -> Non
 def test_the_answers_came_in_with_stars_in_their_place(asked: Asked) -> None:
     assert asked.report["bytes"] > 50_000
     assert asked.answers.count(b"*" * 40) > LEAST / 2
-    assert not asked.canary.is_in(asked.answers)
+    assert asked.canary.around(asked.answers) == []
 
 
 @pytest.mark.parametrize(
@@ -408,6 +408,5 @@ def test_the_gateway_leaves_no_core(asked: Asked) -> None:
     del asked
     pid = int(appliance.unit("nanoclaw-gateway.service", system=True)["MainPID"])
     assert Path(f"/proc/{pid}/mem").stat().st_uid == 0
-    assert Path(f"/proc/{pid}").stat().st_uid == 0
     limits = Path(f"/proc/{pid}/limits").read_text()
     assert any(line.split()[4:6] == ["0", "0"] for line in limits.splitlines() if line.startswith("Max core file size"))

@@ -31,8 +31,8 @@ OWNED = frozenset(
         *((47, 47), (49, 49)),
         # What it says to other agents.
         *((76, 76), (101, 101)),
-        # What its programs need to get out.
-        (106, 106),
+        # What its programs need to get out, whose accounts they use there, and what somebody is asked about.
+        *((106, 120), (130, 130), (139, 146)),
         # What a chat platform makes of it.
         *((47, 49),),
         # What it does at a time.
@@ -50,7 +50,7 @@ MENDED = frozenset(
     | {"39"}
     | {"29", "57", "68", "70", "71", "73"}
     | {"24", "38", "66", "72", "74"}
-    | {"69"}
+    | {"45", "46", "52", "69"}
     | {"56"}
     | {"2", "6", "12", "13", "17", "26", "78"}
     | {"5", "7", "7a", "25", "35", "37", "61", "64", "65", "66", "72"}

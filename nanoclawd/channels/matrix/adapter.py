@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final
 
 from nanoclaw_runner.contract.files import MAX_BYTES
@@ -38,7 +38,7 @@ _READY_SECONDS: Final = 30.0
 
 _LIVE_SECONDS: Final = 3.0
 _DELIVER_SECONDS: Final = 40.0
-_PIECE: Final = 256 * 1024
+_FETCH_SECONDS: Final = 110.0
 
 
 class MatrixAdapter(BaseAdapter):
@@ -145,12 +145,19 @@ class MatrixAdapter(BaseAdapter):
     async def fetch(self, reference: str) -> AsyncIterator[bytes]:
         """Give a file's content."""
         own, session = self._parts()
+        pieces = media.download(session.account, reference)
+        ends = asyncio.get_running_loop().time() + _FETCH_SECONDS
         try:
-            content = await own.run(media.download(session.account, reference))
+            while True:
+                async with asyncio.timeout_at(ends):
+                    piece = await own.run(_next(pieces))
+                if not piece:
+                    return
+                yield piece
         except TimeoutError:
             raise Unavailable("the homeserver does not send the file in time") from None
-        for start in range(0, len(content), _PIECE):
-            yield content[start : start + _PIECE]
+        finally:
+            own.start_soon(lambda: asyncio.ensure_future(pieces.aclose()))
 
     def show_progress(self, address: Address, progress: Progress) -> None:
         """Show an answer in the making."""
@@ -240,6 +247,11 @@ class MatrixAdapter(BaseAdapter):
         if self._own is None or self._session is None:
             raise Unavailable(f"channel {self.name} is not connected")
         return self._own, self._session
+
+
+async def _next(pieces: AsyncGenerator[bytes]) -> bytes:
+    """Return the next piece, empty at the end."""
+    return await anext(pieces, b"")
 
 
 async def _end(own: OwnLoop, session: Session | None) -> None:

@@ -7,7 +7,6 @@ logged. The library of Debian 13 knows neither cross-signing nor the server's ke
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -218,21 +217,23 @@ class Keys:
             except (nio.EncryptionError, ValueError, TypeError, RecursionError) as error:
                 raise Refused(f"the keys can't be read: {error}") from error
         with self._transaction():
-            new = [session for session in sessions if self.client.olm.inbound_group_store.add(session)]
+            new = [session for session in sessions if self._is_new(session)]
             for session in new:
+                self.client.olm.inbound_group_store.add(session)
                 self.client.store.save_inbound_group_session(session)
         return len(new)
+
+    def _is_new(self, session: Any) -> bool:
+        """Tell whether a room's key opens what the one that is known does not."""
+        known = self.client.olm.inbound_group_store.get(session.room_id, session.sender_key, session.id)
+        return known is None or session.first_known_index < known.first_known_index
 
     @contextlib.contextmanager
     def _file(self) -> Iterator[Path]:
         """Give the library, which knows files only, one for a moment: beside its database, which has the same keys."""
         try:
-            descriptor, name = tempfile.mkstemp(prefix="keys-", suffix=".tmp", dir=self.client.store_path)
-            os.close(descriptor)
-            try:
-                yield Path(name)
-            finally:
-                Path(name).unlink(missing_ok=True)
+            with tempfile.TemporaryDirectory(prefix="keys-", suffix=".tmp", dir=self.client.store_path) as directory:
+                yield Path(directory, "keys")
         except OSError as error:
             raise Unavailable(f"the keys can't be written: {error.strerror}") from error
 

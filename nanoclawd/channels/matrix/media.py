@@ -2,37 +2,41 @@
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from nanoclaw_runner.contract.files import MAX_BYTES
 from nanoclaw_runner.contract.text import storable
 from nanoclawd.channels.matrix.account import Account
 from nanoclawd.errors import NotFound, Refused
+from nanoclawd.sessions.ports import Attachment
 
 _UPLOAD_SECONDS: Final = 50.0
-_DOWNLOAD_SECONDS: Final = 110.0
+_PIECE: Final = 256 * 1024
 
 
-async def upload(account: Account, content: bytes, media_type: str, name: str, *, sealed: bool) -> dict[str, Any]:
-    """Store a file; return what a message says of where it is.
+async def upload(account: Account, file: Attachment, media_type: str, name: str, *, sealed: bool) -> dict[str, Any]:
+    """Store a file; return what a message says of where it is. One that is to be encrypted is in memory as a whole.
 
     Raises:
         Refused: the room is encrypted, and this channel does not encrypt.
         NanoclawError: the server does not take it.
     """
     if not sealed:
-        return {"url": await account.requests.upload(content, media_type, storable(name), _UPLOAD_SECONDS)}
+        content = _pieces(file)
+        address = await account.requests.upload(content, file.size, media_type, storable(name), _UPLOAD_SECONDS)
+        return {"url": address}
     if not account.keys.encrypts:
         raise Refused("the room is encrypted, and this channel does not encrypt")
     from nio.crypto import encrypt_attachment  # needs the libraries for encryption
 
-    hidden, keys = await asyncio.to_thread(encrypt_attachment, content)
-    address = await account.requests.upload(hidden, "application/octet-stream", None, _UPLOAD_SECONDS)
+    hidden, keys = await asyncio.to_thread(lambda: encrypt_attachment(file.file.read()))
+    address = await account.requests.upload(hidden, len(hidden), "application/octet-stream", None, _UPLOAD_SECONDS)
     return {"file": {**keys, "url": address}}
 
 
-async def download(account: Account, reference: str) -> bytes:
-    """Return the content of a file that came with a message.
+async def download(account: Account, reference: str) -> AsyncGenerator[bytes]:
+    """Give the content of a file that came with a message; of an encrypted one once all of it is there, and right.
 
     Raises:
         NotFound: the reference is none, or the server has it no more.
@@ -41,10 +45,12 @@ async def download(account: Account, reference: str) -> bytes:
     """
     address, key = _where(reference)
     server, _, media = address.removeprefix("mxc://").partition("/")
-    async with asyncio.timeout(_DOWNLOAD_SECONDS):
-        content = await account.requests.download(server, media, MAX_BYTES)
+    pieces = account.requests.download(server, media, MAX_BYTES)
     if key is None:
-        return content
+        async for piece in pieces:
+            yield piece
+        return
+    content = b"".join([piece async for piece in pieces])
     from nio import EncryptionError
     from nio.crypto import decrypt_attachment  # as above
 
@@ -52,7 +58,13 @@ async def download(account: Account, reference: str) -> bytes:
         opened: bytes = await asyncio.to_thread(decrypt_attachment, content, key["k"], key["h"], key["i"])
     except (EncryptionError, ValueError) as error:
         raise Refused("the file was changed on its way, or its key is wrong") from error
-    return opened
+    for start in range(0, len(opened), _PIECE):
+        yield opened[start : start + _PIECE]
+
+
+async def _pieces(file: Attachment) -> AsyncGenerator[bytes]:
+    while piece := await asyncio.to_thread(file.file.read, _PIECE):
+        yield piece
 
 
 def _where(reference: str) -> tuple[str, dict[str, str] | None]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -84,13 +84,15 @@ class Requests:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable(_trouble(error)) from error
 
-    async def upload(self, content: bytes, media_type: str, name: str | None, seconds: float) -> str:
-        """Store a file; return its ``mxc://`` address. Raises as :meth:`ask`."""
+    async def upload(
+        self, content: bytes | AsyncIterator[bytes], size: int, media_type: str, name: str | None, seconds: float
+    ) -> str:
+        """Store a file of so many bytes; return its ``mxc://`` address. Raises as :meth:`ask`."""
         query = {} if name is None else {"filename": name}
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._open("POST", "/_matrix/media/v3/upload", content, query, media_type) as answer,
+                self._open("POST", "/_matrix/media/v3/upload", content, query, media_type, size) as answer,
             ):
                 found = _answer(answer.status, await _read(answer, _MAX_ANSWER)).get("content_uri")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -99,32 +101,43 @@ class Requests:
             raise Unavailable("the homeserver does not say where it has stored a file")
         return found
 
-    async def download(self, server: str, media: str, limit: int) -> bytes:
-        """Return a file's content; raises as :meth:`ask`, and TooLarge where it has more bytes than ``limit``."""
+    async def download(self, server: str, media: str, limit: int) -> AsyncGenerator[bytes]:
+        """Give a file's content in pieces; raises as :meth:`ask`, and TooLarge where it has more bytes than ``limit``."""
         tail = f"download/{quote(server, safe='', errors='replace')}/{quote(media, safe='', errors='replace')}"
         try:
-            return await self._download(f"/_matrix/client/v1/media/{tail}", limit)
+            async for piece in self._download(f"/_matrix/client/v1/media/{tail}", limit):
+                yield piece
         except (NotFound, Refused):
             # Servers before 1.11 of the specification have them without a token, and elsewhere.
-            return await self._download(f"/_matrix/media/v3/{tail}", limit)
+            async for piece in self._download(f"/_matrix/media/v3/{tail}", limit):
+                yield piece
 
-    async def _download(self, path: str, limit: int) -> bytes:
+    async def _download(self, path: str, limit: int) -> AsyncGenerator[bytes]:
         try:
             async with self._open("GET", path, None, None, None) as answer:
                 if answer.status != HTTPStatus.OK:
                     _answer(answer.status, await _read(answer, _MAX_ANSWER))
                     raise Unavailable(f"the homeserver answered {answer.status}")
-                return await _read(answer, limit)
+                async for piece in _pieces(answer, limit):
+                    yield piece
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable(_trouble(error)) from error
 
     def _open(
-        self, method: str, path: str, data: bytes | None, query: Mapping[str, str] | None, media_type: str | None
+        self,
+        method: str,
+        path: str,
+        data: bytes | AsyncIterator[bytes] | None,
+        query: Mapping[str, str] | None,
+        media_type: str | None,
+        size: int | None = None,
     ) -> Any:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, connect=20.0, sock_read=120.0)
             self._session = aiohttp.ClientSession(timeout=timeout)
         headers = {} if media_type is None else {"Content-Type": media_type}
+        if size is not None:
+            headers["Content-Length"] = str(size)  # homeservers do not take what has none
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         address = f"{self.address}{path}" + (f"?{urlencode(query, errors='replace')}" if query else "")

@@ -4,7 +4,6 @@ The homeserver keeps a device's transactions (Client-Server API, Transaction ide
 the same name is answered with the first event's id.
 """
 
-import asyncio
 import logging
 import mimetypes
 import re
@@ -173,22 +172,17 @@ class Sender:
         await self.send(room_id, "m.room.message", content, transaction)
 
     async def _file(self, room_id: str, file: Attachment) -> dict[str, Any]:
-        content = await asyncio.to_thread(_content, file)
         media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         kind = media_type.partition("/")[0]
         sealed = bool(getattr(self._account.keys.rooms.get(room_id), "encrypted", False))
-        where = await upload(self._account, content, media_type, file.name, sealed=sealed)
+        where = await upload(self._account, file, media_type, file.name, sealed=sealed)
         return {
             "msgtype": {"image": "m.image", "audio": "m.audio", "video": "m.video"}.get(kind, "m.file"),
             "body": storable(file.name),
             "filename": storable(file.name),
-            "info": {"mimetype": media_type, "size": len(content)},
+            "info": {"mimetype": media_type, "size": file.size},
             **where,
         }
-
-
-def _content(file: Attachment) -> bytes:
-    return file.file.read()
 
 
 def _pieces(text: str) -> list[Document]:

@@ -176,7 +176,7 @@ class Session:
         pace, first = self.account.pace, self._anew or not self.ready.is_set()
         query = {"filter": _FILTER, "timeout": "0" if first else f"{pace.long_poll * 1000:.0f}"}
         if self._anew:
-            # Synapse has answers of the last minutes at hand, for who asks the same again: an old one is of no use here.
+            # Synapse keeps its answers for some minutes, for who asks the same again: an old one is of no use here.
             query["timeout"] = str(1 + secrets.randbelow(1000))
         if self._asked_since:
             query["since"] = self._asked_since

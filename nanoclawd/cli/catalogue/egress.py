@@ -144,6 +144,18 @@ EGRESS = Resource(
             about="One line for each request when it is over: what was asked for, what came of it, bytes and time. A"
             " group that asks for more than five in a second has what is beyond summed up by host.",
         ),
+        Verb(
+            "summary",
+            "add up what agents asked for in a day, with your own rights to the journal",
+            ("Groups.Get",),
+            (
+                OF_GROUP._replace(name="name"),
+                Parameter("day", "YYYY-MM-DD, or yesterday (default: today)", "--day"),
+            ),
+            run="egress_summary:summary",
+            about="By group and host: requests, how many of them were not passed on, how many somebody has allowed by a"
+            " card, and bytes each way.",
+        ),
     ),
     "no rules: agents reach the configured endpoints, and nothing else; try: ncl egress allow GROUP HOST",
     called=("action", "host"),

@@ -54,5 +54,6 @@ class SecretTrial:
     url: str
     bound: bool
     allowed: bool
+    asks: bool
     reason: str
     allow: str | None

@@ -47,7 +47,7 @@ class SecretsBackend:
     async def test(self, name: str, url: str | None, group: str | None) -> Sequence[SecretTrial]:
         """Say what would become of requests."""
         return [
-            SecretTrial(one.group, one.url, one.fits, one.allowed, one.reason, one.allow or None)
+            SecretTrial(one.group, one.url, one.fits, one.allowed, one.asks, one.reason, one.allow or None)
             for one in await self._bindings.try_out(name, url, group)
         ]
 

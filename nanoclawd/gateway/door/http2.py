@@ -35,6 +35,7 @@ FRAMES_PER_SECOND: Final = 200.0
 """Of frames that carry nothing: pings, settings, resets, priorities, empty data."""
 
 _WRITE_SECONDS: Final = 60.0
+_PIECE_BYTES: Final = 8192
 _LENGTH_BYTES: Final = 3
 _CODES: Final = h2.errors.ErrorCodes
 _OF_ONE_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"upgrade"})
@@ -278,16 +279,24 @@ class Streams:
                 return
             if not data:
                 return
-            for event in self.http.receive_data(data):
-                if not self._take(event):
-                    self.http.close_connection(_CODES.ENHANCE_YOUR_CALM)
+            # In small pieces: seven thousand frames fit into what can come at once, and others want to be served.
+            for at in range(0, len(data), _PIECE_BYTES):
+                if not self._heard(data[at : at + _PIECE_BYTES]):
                     await self.flush(_WRITE_SECONDS)
                     return
-            if self._waits_for_too_much():
-                self.http.close_connection(_CODES.FRAME_SIZE_ERROR)
                 await self.flush(_WRITE_SECONDS)
-                return
-            await self.flush(_WRITE_SECONDS)
+                await asyncio.sleep(0)
+
+    def _heard(self, data: bytes) -> bool:
+        """Do what frames ask for; False where the connection ends with them."""
+        for event in self.http.receive_data(data):
+            if not self._take(event):
+                self.http.close_connection(_CODES.ENHANCE_YOUR_CALM)
+                return False
+        if self._waits_for_too_much():
+            self.http.close_connection(_CODES.FRAME_SIZE_ERROR)
+            return False
+        return True
 
     def _waits_for_too_much(self) -> bool:
         """Tell whether a frame is too large; the library would first wait for all of it, up to 16 MiB."""
@@ -344,11 +353,17 @@ class Streams:
             return
         ended = event.stream_ended is not None
         caller = self._callers[number] = StreamCaller(self, number, ended=ended)
-        self._tasks[number] = asyncio.create_task(
-            self._serve_one(caller, number, list(event.headers or ()), ended=ended)
-        )
+        task = asyncio.create_task(self._serve_one(caller, list(event.headers or ()), ended=ended))
+        self._tasks[number] = task
+        # Not at the end of what it does: a task that is cancelled before it begins does nothing at all.
+        task.add_done_callback(lambda _task: self._over(number))
 
-    async def _serve_one(self, caller: StreamCaller, number: int, headers: list[Any], *, ended: bool) -> None:
+    def _over(self, number: int) -> None:
+        del self._callers[number], self._tasks[number]
+        self._count.leave()
+        self._resting(idle=not self._tasks)
+
+    async def _serve_one(self, caller: StreamCaller, headers: list[Any], *, ended: bool) -> None:
         try:
             try:
                 request = _request(headers, has_body=not ended)
@@ -360,9 +375,6 @@ class Streams:
             log.debug("a stream ended early")
         finally:
             caller.finish()
-            del self._callers[number], self._tasks[number]
-            self._count.leave()
-            self._resting(idle=not self._tasks)
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await self.flush(_WRITE_SECONDS)
 

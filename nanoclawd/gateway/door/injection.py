@@ -17,10 +17,13 @@ from nanoclawd.gateway.door.redaction import spellings
 from nanoclawd.gateway.door.vault import Vault
 
 _MARK: Final = re.compile(PLACEHOLDER_PREFIX.encode() + rb"([a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?)")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]|^ | $")
 _BASIC: Final = b"basic "
 _AUTHORIZATION: Final = b"authorization"
 _COOKIE: Final = b"cookie"
 _EXACT: Final = 1000
+_ENCODED: Final = frozenset({"basic", "query"})
+"""Styles by which a secret goes in another alphabet, whatever is in it."""
 
 type Headers = list[tuple[bytes, bytes]]
 
@@ -116,8 +119,9 @@ class Injection:
             _PUT[secret.style](request, secret, await self._value(secret, scheme, asked, request))
         needles = self._needles(bound, request.pairs)
         if needles:
-            # What is packed would have to be unpacked to be searched.
-            request.without(b"accept-encoding")
+            # What is packed would have to be unpacked to be searched, and in a part of an answer could be a part of a
+            # secret, which nobody would find.
+            request.without(b"accept-encoding", b"range", b"if-range")
             request.headers.append((b"Accept-Encoding", b"identity"))
         return Charged(request.target(), request.headers, needles, request.renew)
 
@@ -128,10 +132,14 @@ class Injection:
         if not _fits(sealed.places, scheme, asked.target, asked.path or "/"):
             raise _missing(secret.name, f"was not entered for {asked.target}")
         if sealed.oauth is None:
-            return sealed.value
-        token = await self._tokens.access(secret.name, sealed)
-        request.renew = partial(self._tokens.refused, secret.name, token)
-        return token
+            value = sealed.value
+        else:
+            value = await self._tokens.access(secret.name, sealed)
+            request.renew = partial(self._tokens.refused, secret.name, value)
+        if secret.style not in _ENCODED and _CONTROL.search(value):
+            # Also a host that gives tokens could send more than one line.
+            raise _missing(secret.name, "has characters in it that a header can't have, a line's end perhaps")
+        return value
 
     def _needles(self, bound: Iterable[Secret], pairs: list[str]) -> tuple[bytes, ...]:
         """Return what no answer of this host may hold, whether this request has brought it there or another one."""

@@ -16,6 +16,8 @@ MIN_BYTES: Final = 4
 
 _MIN_INNER_BYTES: Final = 8
 _STAR: Final = b"*"
+_UNTOUCHED: Final = ("", "/", "!'()*~", ":/?#[]@!$&'()*+,;=~")
+"""What encoders of addresses leave as it is."""
 
 
 def spellings(secrets: Iterable[str], pairs: Iterable[str] = ()) -> tuple[bytes, ...]:
@@ -28,12 +30,15 @@ def spellings(secrets: Iterable[str], pairs: Iterable[str] = ()) -> tuple[bytes,
     found: set[bytes] = set()
     for secret in secrets:
         found |= _texts(secret)
+        # A host that says back the address that it was asked for encodes once more what is encoded in it.
+        for once in {quote(secret, safe=safe) for safe in _UNTOUCHED}:
+            found |= _texts(once) | _base64_within(once.encode())
         found |= _base64_within(secret.encode())
     for pair in pairs:
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             text = encode(pair.encode())
             found |= {text, text.rstrip(b"=")}
-            found |= _texts(text.decode())
+            found |= _texts(text.decode()) | _base64_within(text)
     return tuple(sorted((one for one in found if len(one) >= MIN_BYTES), key=lambda one: (-len(one), one)))
 
 
@@ -102,7 +107,7 @@ def _texts(secret: str) -> set[bytes]:
     """Return a text as URLs, JSON and HTML write it."""
     found = {
         secret,
-        *(quote(secret, safe=safe) for safe in ("", "/", "!'()*~", ":/?#[]@!$&'()*+,;=~")),
+        *(quote(secret, safe=safe) for safe in _UNTOUCHED),
         *(quote_plus(secret), json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]),
         *(html.escape(secret), html.escape(secret, quote=False), html.escape(secret).replace("&#x27;", "&#39;")),
     }

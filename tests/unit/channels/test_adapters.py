@@ -8,7 +8,7 @@ import pytest
 from contract import AdapterContract, PlatformSide, Received, Side, outgoing
 
 from nanoclaw_runner.contract.rows import Address
-from nanoclawd.channels.adapter import ChannelPlaces
+from nanoclawd.channels.adapter import ChannelAdapter, ChannelPlaces, Host, Inbound
 from nanoclawd.channels.loopback import create
 from nanoclawd.channels.terminal import TerminalChannel
 from nanoclawd.channels.terminal_files import TerminalFiles
@@ -158,3 +158,10 @@ async def test_progress_is_shown_on_the_screens_of_its_chat(tmp_path: Path):
     terminal.show_progress(Address("terminal", "ada/main"), StatusText("reads"))
     assert [hint.text for hint in here.hints] == ["reads"]
     assert elsewhere.hints == []
+
+
+def test_no_channel_takes_or_asks_for_credentials_of_agents():
+    """F-142: neither what an adapter has to do nor what it may call speaks of them."""
+    spoken = {name for kind in (ChannelAdapter, Inbound, Host) for name in dir(kind) if not name.startswith("_")}
+    assert {"deliver", "setup", "message", "click"} <= spoken
+    assert not [name for name in spoken if "credential" in name or "secret" in name]

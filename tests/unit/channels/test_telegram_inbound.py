@@ -235,8 +235,12 @@ async def test_a_click_is_handed_in_and_answered(stage: Stage, monkeypatch: pyte
     assert click.address == Address("tele", str(ANN), None)
 
 
-@pytest.mark.parametrize("data", ["", "nc:", "nc:card", "nc:card:x", "nc::1", "other:card:1", "nc:card:-1"])
+_NO_BUTTONS = ("", "nc:", "nc:card", "nc:card:x", "nc::1", "other:card:1", "nc:card:-1", "nccr:a1:enter", "nccm:a1")
+
+
+@pytest.mark.parametrize("data", _NO_BUTTONS)
 async def test_a_button_that_is_not_ours_does_nothing(stage: Stage, data: str):
+    """F-143: nor do those by which somebody was once asked for a credential."""
     chat = {"id": ANN, "type": "private", "first_name": "Ann"}
     user = {"id": ANN, "is_bot": False, "first_name": "Ann"}
     message = {"message_id": 1, "date": 1, "chat": chat}

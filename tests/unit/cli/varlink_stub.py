@@ -14,7 +14,7 @@ from memory_backend import NASTY
 
 DIRECTORY = Path(__file__).resolve().parents[3] / "nanoclawd" / "control" / "interfaces"
 BY_THEMSELVES = {
-    "egress log",
+    *("egress log", "egress summary"),
     *("chat", "fetch", "setup", "sessions logs", "channels logs", "channels add", "channels test", "channels login"),
     *("channels keys", "credentials put", "hooks test", "secret set", "secret rotate"),
 }

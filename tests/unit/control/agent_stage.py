@@ -29,7 +29,8 @@ NEVER = {
     "Appliance.Doctor", "Approvals.Decide", "Chat.Attach", "Chat.Download", "Chat.Send", "Chat.Upload", "Images.Build",
     "Mounts.Add", "Mounts.Remove", "Questions.Answer", "Roles.Claim", "Hooks.List", "Hooks.Get", "Hooks.Create",
     "Hooks.Rotate", "Hooks.Enable", "Hooks.Disable", "Hooks.Delete", "Hooks.Test",
-    "Egress.Allow", "Egress.Ask", "Egress.Deny", "Egress.Remove", "Secrets.Get", "Secrets.Check", "Secrets.Bind", "Secrets.Remove",
+    "Egress.Allow", "Egress.Ask", "Egress.Deny", "Egress.Remove",
+    "Secrets.Get", "Secrets.Check", "Secrets.Bind", "Secrets.Remove",
     "Secrets.Test", "Secrets.Renewed",
 }  # fmt: skip
 """Methods that no agent may call, whatever its scope."""

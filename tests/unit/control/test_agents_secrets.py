@@ -1,15 +1,18 @@
 """What an agent may know of secrets: those that its own requests get, and of them what it needs to use them."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nanoclaw_runner.contract.rows import OutboundRow
 from nanoclawd.egress.secrets import Place
+from nanoclawd.errors import Refused
 from nanoclawd.store import secrets
 from nanoclawd.store.secrets import Exchange, NewSecret
-from unit.control.agent_stage import OWNER, AgentStage
+from unit.control.agent_stage import ADMIN, OWNER, AgentStage
 
 
 @pytest.fixture
@@ -57,3 +60,19 @@ async def test_an_agent_asks_for_no_other_group_and_without_ncl_for_none(stage: 
     assert name in {"Refused", "NotFound"}
     await stage.scope("disabled")
     assert (await stage.refused("Secrets.List"))[0] == "Refused"
+
+
+async def test_to_ask_for_a_credential_is_no_action(stage: AgentStage):
+    """F-144: the row is refused with words, which the journal gets, and nobody is asked anything."""
+    content = json.dumps({"action": "request_credential", "requestId": "r", "frame": "{}", "name": "x"})
+    row = OutboundRow("out-1", 1, "system", "2026-01-01T00:00:00.000Z", content)
+    with pytest.raises(Refused, match="no action 'request_credential'"):
+        await stage.calls.request(stage.home_session, row)
+    assert stage.channels["chat"].all_cards() == []
+    assert stage.mailboxes.rows == {}
+
+
+async def test_approvals_go_on_beside_them(stage: AgentStage):
+    """F-145: what is asked of people is decided as before, whatever secrets a group has."""
+    await stage.asked("Members.Add", user="chat:bob")
+    assert await stage.allowed_by(ADMIN) == "Allowed by Ada."

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from nanoclawd.config import Config, Endpoint, Gateway
 from nanoclawd.egress.secrets import Sealed
+from nanoclawd.gateway.asking import Approver
 from nanoclawd.gateway.credentials import Credentials
 from nanoclawd.gateway.door.inside import Door
 from nanoclawd.gateway.door.made import make_door
@@ -147,7 +148,14 @@ async def running(
         served = await stack.enter_async_context(outside(agents, door)) if outside else None
         told = Telling(served.link, daemon_uid) if served else None
         proxy = await stack.enter_async_context(Proxy(config, agents, Credentials({"api-key": KEY}), told))
-        way = Way(agents, bounds.egress_idle, reaching, door, through=served.through if served else None)
+        way = Way(
+            agents,
+            bounds.egress_idle,
+            reaching,
+            door,
+            Approver(place / "requests.sock"),
+            through=served.through if served else None,
+        )
         server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
         listener = await asyncio.get_running_loop().create_unix_server(server, str(path))
         path.chmod(0o666)

@@ -1,7 +1,9 @@
 """No cut of a stream into pieces saves a secret in it, and nothing else of it is changed. F-119."""
 
+import base64
 import gzip
 import zlib
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -48,6 +50,23 @@ def test_every_spelling_is_found_in_anything(before: bytes, secret: str):
         found = redacted(before + spelling + before, spellings([secret], [f"joe:{secret}"]))
         assert spelling not in found
         assert len(found) == 2 * len(before) + len(spelling)
+
+
+@pytest.mark.parametrize("secret", ["plain0123456789abcdef", "query+0123456789abcdef/q=&%~ ü"])
+def test_an_address_that_is_said_back_inside_of_another_one_is_no_hiding_place(secret: str):
+    """As in ``/login?return_to=…``, or a state in base64: what was encoded in the query is encoded once more."""
+    core, pair = b"0123456789abcdef", base64.b64encode(f"me:{secret}".encode()).decode()
+    needles = spellings([secret], [f"me:{secret}"])
+    for safe in ("", "/"):
+        asked = f"GET /a?key={quote(secret, safe=safe)}&n=1 HTTP/1.1"
+        found = redacted(f"/login?return_to={quote(asked, safe=safe)}".encode(), needles)
+        assert core not in found
+        for shift in range(3):
+            told = base64.b64encode(b"x" * shift + asked.encode())
+            assert core not in base64.b64decode(redacted(told, needles).replace(b"*", b"A"))
+            told = base64.b64encode(b"x" * shift + f"Authorization: Basic {pair}".encode())
+            assert pair[8:-8].encode() not in base64.b64decode(redacted(told, needles).replace(b"*", b"A"))
+    assert len(needles) < 250
 
 
 def test_what_cannot_become_a_secret_is_not_held_back():

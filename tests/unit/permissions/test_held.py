@@ -28,7 +28,7 @@ from nanoclawd.sessions.ports import ShownCard, Undelivered
 from nanoclawd.store import egress, roles
 from nanoclawd.store.agent_groups import AgentGroup
 from nanoclawd.store.egress import NewRule
-from unit.permissions.permission_stage import BUTTONS, Platform, Stage
+from unit.permissions.permission_stage import BUTTONS, Platform, Stage, written
 
 OWNER, GINA = "chat:ada", "chat:gina"
 HOST = "api.example.org"
@@ -164,6 +164,26 @@ async def test_an_hour_is_for_what_the_rule_asks_of_this_host_and_method(asking:
     await asking.card(number=3)
     late.cancel()
     assert len(asking.cards("dm-ada")) == 3
+
+
+async def test_the_row_says_whose_and_where_and_a_click_is_of_its_own_approval(asking: Asking, group: AgentGroup):
+    """F-115: group, chat, the platform's id of the card, expiry and status are kept. F-116: another one still waits."""
+    await asking.wire(written(), group)
+    await asking.unknown_sender(written(), group)
+    (sender,) = asking.cards("dm-ada")
+    task = asking.ask()
+    card = await asking.card(number=2)
+    approval = next(one for one in await asking.pending() if one.id == card.card_id)
+    assert (approval.agent_group_id, approval.status, approval.session_id) == (group.id, "pending", None)
+    assert approval.created_at < approval.expires_at
+    (row,) = await asking.cards_of(approval.id)
+    assert (row.channel_type, row.platform_id, row.status) == ("chat", "dm-ada", "delivered")
+    assert row.platform_message_id
+    await asking.press(OWNER, sender, "deny")
+    assert not task.done()
+    assert [one.id for one in await asking.pending()] == [approval.id]
+    await asking.press(OWNER, card, "deny")
+    assert (await denied(task)).kind == "approval_denied"
 
 
 async def test_no_is_no(asking: Asking, group: AgentGroup):

@@ -70,3 +70,10 @@ def test_an_agent_that_may_not_ask_is_not_shown_them(host: Host):
     stage = Stage(host, may_ask_host=False)
     stage.calls(("install_packages", {"apt": ["jq"], "reason": "r"}))
     assert "unknown tool" in stage.answered()
+
+
+def test_a_host_is_asked_for(host: Host):
+    frame, told = asked(Stage(host), "request_access", {"host": "a.example:8443", "reason": "the news"}, PENDING)
+    assert frame["method"] == "io.nanoclaw.Egress.Request"
+    assert frame["parameters"] == {"host": "a.example:8443", "reason": "the news"}
+    assert "Not done yet" in told

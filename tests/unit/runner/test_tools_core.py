@@ -81,10 +81,17 @@ def test_an_unknown_destination_names_those_that_there_are(host: Host):
         ("add_reaction", {"messageId": 2, "emoji": "\ud83d"}, "is no emoji"),
         ("send_file", {"path": "\ud800"}, "not found"),
         ("no_such_tool", {}, "unknown tool: no_such_tool"),
+        *(
+            (name, {"name": "x", "hostPattern": "a.example"}, f"unknown tool: {name}")
+            for name in ("trigger_credential_collection", "request_credential")
+        ),
     ],
 )
 def test_what_cannot_be_done_is_an_error_and_no_row(stage: Stage, tool: str, arguments: dict[str, object], words: str):
-    """F-51, F-54, F-59: the error says what is wrong; only the turn's own answer is written."""
+    """F-51, F-54, F-59: the error says what is wrong; only the turn's own answer is written.
+
+    F-139: no tool asks a person for a credential; F-120: so none can fail at it.
+    """
     stage.calls((tool, arguments))
     assert words in stage.answered()
     assert len(stage.rows()) == 1

@@ -207,6 +207,10 @@ async def test_a_trial_says_both_whether_it_may_go_and_whether_it_gets_the_secre
     assert await tried("a.example/v2") == [("home", False, True)]
     assert await tried("http://a.example/v1") == [("home", False, True)]
     assert await tried("https://a.example/v1/../v2") == [("home", False, True)]
+    await town.house.database.run(egress.put, NewRule(None, "ask", "nas.lan", 5000, private=False), ANNA)
+    (held,) = await town.bindings.try_out("github", "http://nas.lan:5000/api", None)
+    assert (held.fits, held.allowed, held.asks, held.allow) == (True, False, True, "")
+    assert (await town.bindings.get("github")).closed == ()
     assert await tried("https://a.example/v1", "work") == [("work", False, True)]
     for url in ("https://u:p@a.example/", "a b", "ftp://a.example"):
         with pytest.raises(InvalidName):

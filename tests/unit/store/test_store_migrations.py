@@ -96,3 +96,25 @@ def test_a_newer_schema_is_refused_and_not_touched(connection: apsw.Connection):
         migrations.apply(connection)
     assert caught.value.hint
     assert (ledger(connection), schema(connection)) == before
+
+
+def test_answers_to_agents_that_asked_for_passwords_are_not_kept(connection: apsw.Connection):
+    """F-140, F-141: a database that comes with such a table loses it, and no new one has it."""
+    before = [migration for migration in MIGRATIONS if migration.name != "secrets"]
+    migrations.apply(connection, before)
+    connection.execute("CREATE TABLE pending_credentials (id TEXT PRIMARY KEY, value TEXT) STRICT")
+    connection.execute("INSERT INTO pending_credentials VALUES ('a', 'hunter2')")
+    assert migrations.apply(connection) == ["secrets"]
+    assert not any("pending_credentials" in sql for sql in schema(connection))
+    assert migrations.apply(connection) == []
+
+
+def test_a_new_database_has_no_place_for_a_value_of_a_secret(connection: apsw.Connection):
+    """F-119, F-141: bindings have names, hosts and groups."""
+    migrations.apply(connection)
+    columns = connection.execute(
+        "SELECT m.name || '.' || c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.name LIKE 'secret%'"
+        " OR c.name LIKE '%credential%' OR c.name LIKE '%password%'"
+    ).fetchall()
+    assert {name for (name,) in columns if "value" in name or not name.startswith("secret")} == set()
+    assert ("secrets.name",) in columns

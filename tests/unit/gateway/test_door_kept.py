@@ -1,0 +1,95 @@
+"""A host's connection is used for the next request of the same agent's connection, and for nothing else."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from door_stage import NAME, VALUE, Inside
+from egress_stage import Serving, status
+
+from nanoclawd.gateway.door import kept
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n---"
+
+
+def always(door: Inside, said: Callable[[int], bytes], *, closes: bool = False) -> Serving:
+    """Answer every request of a connection; the number of the connection says how."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = door.host.connections
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            door.host.heard.append(head)
+            if (at := head.lower().find(b"content-length: ")) >= 0:
+                door.host.heard.append(await reader.readexactly(int(head[at + 16 :].split(b"\r")[0])))
+            writer.write(said(number))
+            await writer.drain()
+            if closes:
+                return
+
+    return serve
+
+
+async def asked(door: Inside, *requests: tuple[str, bytes]) -> list[int]:
+    """Ask on one connection, one after another; return the answers' status."""
+    reader, writer = await door.open_tls()
+    found = []
+    async with asyncio.timeout(10):
+        for method, body in requests:
+            length = f"Content-Length: {len(body)}\r\n" if body else ""
+            writer.write(f"{method} / HTTP/1.1\r\nHost: {NAME}:{door.host.port}\r\n{length}\r\n".encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            found.append(status(answer))
+            if found[-1] == 200:
+                await reader.readexactly(3)
+    writer.close()
+    return found
+
+
+async def test_one_connection_serves_several_requests_each_with_the_secret(door: Inside):
+    door.host.serving = always(door, lambda _: ANSWER)
+    assert await asked(door, ("GET", b""), ("POST", b"body"), ("GET", b"")) == [200, 200, 200]
+    assert door.host.connections == 1
+    assert sum(VALUE.encode() in heard for heard in door.host.heard) == 3
+    assert await asked(door, ("GET", b"")) == [200]
+    assert door.host.connections == 2, "another connection of the agent's has its own"
+
+
+async def test_one_that_the_host_has_closed_is_not_missed(door: Inside):
+    door.host.serving = always(door, lambda _: ANSWER, closes=True)
+    assert await asked(door, *[("GET", b"")] * 5) == [200] * 5
+    assert door.host.connections == 5
+
+
+async def test_one_that_says_more_than_it_was_asked_is_not_used_again(door: Inside):
+    """What stands behind an answer is nobody's answer."""
+    door.host.serving = always(door, lambda _: ANSWER + ANSWER.replace(b"---", b"bad"))
+    assert await asked(door, ("GET", b""), ("GET", b"")) == [200, 200]
+    assert door.host.connections == 2
+
+
+async def test_one_that_ends_without_an_answer_is_asked_for_once_more_where_that_does_no_harm(door: Inside):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ANSWER)
+        await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")  # and no answer
+
+    door.host.serving = serve
+    assert await asked(door, ("GET", b""), ("GET", b"")) == [200, 200]
+    assert door.host.connections == 2
+    assert await asked(door, ("GET", b""), ("POST", b"body")) == [200, 502]
+    assert door.host.connections == 3
+
+
+async def test_old_ones_are_not_used(door: Inside, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kept, "KEEP_SECONDS", 0.0)
+    door.host.serving = always(door, lambda _: ANSWER)
+    assert await asked(door, ("GET", b""), ("GET", b"")) == [200, 200]
+    assert door.host.connections == 2
+
+
+async def test_they_end_with_the_agents_connection(door: Inside):
+    door.host.serving = always(door, lambda _: ANSWER)
+    assert await asked(door, ("GET", b"")) == [200]
+    await asyncio.wait_for(door.host.gone.wait(), 5)

@@ -1,0 +1,233 @@
+"""Requests that wait at the gateway: nothing of them goes on before somebody's word, and what a rule bounds holds.
+
+F-108, F-109, F-110, F-113: what the agent's program sees of it. Who decides stands behind the daemon's real socket.
+"""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from door_stage import NAME, Inside
+from egress_stage import Host, Out, answers, status
+
+from nanoclawd.control.requests import RequestsServer
+from nanoclawd.control.values import HeldRequest, RequestAnswer
+from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES
+
+OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
+
+
+@dataclass
+class Deciding:
+    """Whoever decides: what they are shown, and what they say."""
+
+    asked: "asyncio.Queue[HeldRequest]" = field(default_factory=asyncio.Queue)
+    said: "asyncio.Queue[RequestAnswer]" = field(default_factory=asyncio.Queue)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hold(self, request: HeldRequest, tell: Callable[[RequestAnswer], Awaitable[None]]) -> RequestAnswer:
+        await self.asked.put(request)
+        await tell(RequestAnswer("asked", "card"))
+        try:
+            return await self.said.get()
+        except asyncio.CancelledError:
+            self.gone.set()
+            raise
+
+    async def sees(self) -> HeldRequest:
+        async with asyncio.timeout(10):
+            return await self.asked.get()
+
+    def says(self, outcome: str, **more: object) -> None:
+        self.said.put_nowait(RequestAnswer(outcome, "card", **more))  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def deciding(out: Out) -> AsyncIterator[Deciding]:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(out.gateway.socket.with_name("requests.sock")))
+    listening.listen(16)
+    backend = Deciding()
+    server = RequestsServer(backend, os.getuid())
+    await server.start(listening)
+    yield backend
+    await server.stop()
+
+
+@pytest.fixture
+async def plain(way_out: Out) -> AsyncIterator[Deciding]:
+    way_out.allow(way_out.host.rule(action="ask"))
+    async with deciding(way_out) as found:
+        yield found
+
+
+@pytest.fixture
+async def within(door: Inside) -> AsyncIterator[Deciding]:
+    """Held inside TLS: at a port of its own a rule has to speak of a path for that."""
+    door.bind(rules=[door.rule(action="ask", path="/")])
+    async with deciding(door) as found:
+        yield found
+
+
+def post(host: Host, body: bytes, headers: str = "") -> bytes:
+    where = f"127.0.0.1:{host.port}"
+    head = f"POST http://{where}/a?b=c HTTP/1.1\r\nHost: {where}\r\nConnection: close\r\n{headers}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def test_nothing_goes_on_before_it_is_allowed_and_then_all_of_it(way_out: Out, plain: Deciding):
+    body = bytes(range(256)) * 1000
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        heard.append(head + await reader.readexactly(len(body)))
+        writer.write(b"HTTP/1.1 200 Fine\r\nContent-Length: 5\r\n\r\nhello")
+
+    way_out.host.serving = serve
+    asking = asyncio.create_task(way_out.ask(post(way_out.host, body)))
+    seen = await plain.sees()
+    assert (seen.group, seen.method, seen.scheme, seen.host, seen.path) == (
+        "tests",
+        "POST",
+        "http",
+        "127.0.0.1",
+        "/a?b=c",
+    )
+    assert seen.preview == body[:MAX_PREVIEW_BYTES].decode("utf-8", "replace")
+    assert (way_out.host.connections, asking.done()) == (0, False)
+    plain.says("allowed")
+    assert (await asking).endswith(b"hello")
+    assert heard[0].endswith(body)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "kind"),
+    [
+        ("denied", 403, "approval_denied"),
+        ("expired", 403, "approval_expired"),
+        ("unreachable", 403, "no_approver"),
+        ("crowded", 429, "too_many_held"),
+    ],
+)
+async def test_what_is_not_allowed_goes_nowhere(way_out: Out, plain: Deciding, outcome: str, code: int, kind: str):
+    plain.says(outcome, words="for a reason")
+    answer = await way_out.get("/", headers="Accept: application/json\r\n")
+    assert status(answer) == code
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == kind
+    assert (b"Retry-After: " in answer) is (code == 429)
+    assert not way_out.host.connections
+
+
+async def test_a_tunnel_is_held_as_a_whole(way_out: Out, plain: Deciding):
+    opening = asyncio.create_task(way_out.connect())
+    seen = await plain.sees()
+    assert (seen.method, seen.path, seen.scheme, seen.port) == (None, None, None, way_out.host.port)
+    assert not way_out.host.connections
+    plain.says("allowed")
+    _, writer = await opening
+    writer.close()
+
+
+async def test_a_request_inside_tls_is_shown_whole_and_held(door: Inside, within: Deciding):
+    door.host.serving = answers(OK, b"hello")
+    asking = asyncio.create_task(door.fetch("/v1/x?y", "Content-Length: 4\r\n", "PUT", b"body"))
+    seen = await within.sees()
+    assert (seen.method, seen.scheme, seen.host, seen.path) == ("PUT", "https", NAME, "/v1/x?y")
+    assert seen.preview == "body"
+    assert not door.host.connections
+    within.says("denied")
+    answer = await asking
+    assert status(answer) == 403
+    assert b"somebody with the right to decide refused it" in answer
+    assert not door.host.connections
+
+
+@pytest.mark.parametrize("size", [0, 10, 4 * 1024 * 1024])
+async def test_who_leaves_is_not_waited_for(way_out: Out, plain: Deciding, size: int):
+    """Also where a part of the body, which nobody reads, stands before the end of the connection."""
+    _, writer = await way_out.open()
+    writer.write(post(way_out.host, b"x" * size))
+    await plain.sees()
+    writer.transport.abort()
+    await asyncio.wait_for(plain.gone.wait(), 10)
+
+
+async def test_a_body_that_waits_to_be_called_for_is_not_called_for(way_out: Out, plain: Deciding):
+    reader, writer = await way_out.open()
+    head, _, _ = post(way_out.host, b"x" * 10, "Expect: 100-continue\r\n").partition(b"\r\n\r\n")
+    writer.write(head + b"\r\n\r\n")
+    assert (await plain.sees()).preview == ""
+    plain.says("denied")
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert status(answer) == 403
+    assert b"100 Continue" not in answer
+    writer.close()
+
+
+async def test_an_hour_that_is_over_ends_what_was_allowed(way_out: Out, plain: Deciding):
+    """What is open by then ends before its next byte."""
+    opening = asyncio.create_task(way_out.connect())
+    await plain.sees()
+    plain.says("allowed", until=1.0)
+    with pytest.raises(AssertionError, match=r"HTTP/1\.1 403"):
+        await opening
+
+
+# What rules bound.
+
+
+async def test_a_rule_lets_so_many_through(way_out: Out):
+    way_out.allow(way_out.host.rule(rate={"count": 2, "seconds": 3600}))
+    way_out.host.serving = answers(OK, b"hello")
+    assert [status(await way_out.get()) for _ in range(3)] == [200, 200, 429]
+    refused = await way_out.get()
+    (after,) = [line for line in refused.splitlines() if line.startswith(b"Retry-After: ")]
+    assert 1700 <= int(after.split()[1]) <= 1800
+    assert b"(allow 127.0.0.1:" in refused
+    assert b"lets 2/h through" in refused
+    # Another rule has an account of its own.
+    way_out.allow(way_out.host.rule(id=2, rate={"count": 2, "seconds": 3600}))
+    assert status(await way_out.get()) == 200
+
+
+async def test_a_rule_bounds_what_is_sent(way_out: Out):
+    way_out.allow(way_out.host.rule(max_sent=10))
+    assert status(await way_out.ask(post(way_out.host, b"x" * 11))) == 413
+    assert not way_out.host.connections, "it is announced: nothing is sent"
+    where = f"127.0.0.1:{way_out.host.port}"
+    head = f"POST http://{where}/ HTTP/1.1\r\nHost: {where}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    assert status(await way_out.ask(head + b"6\r\nxxxxxx\r\n" * 2 + b"0\r\n\r\n")) == 413
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_rule_bounds_what_is_received(way_out: Out, chunked: bool):
+    """An answer that says that it is larger is not begun; one that turns out to be is cut."""
+    way_out.allow(way_out.host.rule(max_received=10))
+    way_out.host.serving = (
+        answers("HTTP/1.1 200 Fine\nTransfer-Encoding: chunked", b"6\r\nfirst.\r\n6\r\nsecond\r\n0\r\n\r\n")
+        if chunked
+        else answers("HTTP/1.1 200 Fine\nContent-Length: 11", b"x" * 11)
+    )
+    answer = await way_out.get()
+    if chunked:
+        assert b"second" not in answer
+        assert not answer.endswith(b"0\r\n\r\n")
+    else:
+        assert status(answer) == 502
+        assert b"lets answers of 10 bytes through" in answer
+
+
+async def test_a_rule_bounds_a_tunnel_each_way(way_out: Out):
+    way_out.allow(way_out.host.rule(max_received=10))
+    reader, writer = await way_out.connect()
+    writer.write(b"x" * 10)
+    assert await reader.readexactly(10) == b"x" * 10
+    writer.write(b"y")
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
