@@ -53,6 +53,10 @@ Never ask for a key, a password or a token in a chat, and take none that is offe
 Who wants you to use an account types on the machine: `ncl secret set NAME --host HOST --group {group}`. The value is
 asked for there, and put into your requests to that host on their way; you never see it.
 """
+_ONECLI: Final = """
+What OneCLI, another program of your owner's, knows for a host is put in, too: try without any key. Where that is
+answered 401 or 403, say that a secret for the host has to be assigned in OneCLI to the agent of group {group}.
+"""
 _GIVEN: Final = """
 To these hosts your requests are signed in on their way, so send them without any key, by any program:
 
@@ -74,6 +78,7 @@ def compose(
     *,
     group: str,
     may_ask: bool,
+    has_onecli: bool = False,
 ) -> str:
     """Return the text.
 
@@ -84,6 +89,7 @@ def compose(
         secrets: those that its requests get.
         group: its name.
         may_ask: whether its agent may use ``ncl``.
+        has_onecli: whether its requests go through OneCLI.
     """
     installed = [name for names in configuration.packages.values() for name in names]
     parts = [_BASE.format(more="".join(f", {name}" for name in installed))]
@@ -91,7 +97,7 @@ def compose(
         parts.append("# Directories of the machine\n\n" + "\n".join(map(_mounted, mounts)) + "\n")
     if may_ask:
         parts.append(_ASKING.lstrip("\n"))
-    parts.append(_keys(group, secrets))
+    parts.append(_keys(group, secrets, has_onecli=has_onecli))
     told = ((skill.name, skill.instructions().strip()) for skill in skills)
     parts += [f"# Skill {name}\n\n{text}\n" for name, text in told if text]
     parts += [
@@ -102,9 +108,9 @@ def compose(
     return "\n".join(parts)
 
 
-def _keys(group: str, secrets: Sequence[Secret]) -> str:
+def _keys(group: str, secrets: Sequence[Secret], *, has_onecli: bool) -> str:
     """Return what an agent is to know of secrets: that it need not have any (F-146)."""
-    text = _KEYS.lstrip("\n").format(group=group)
+    text = (_KEYS.lstrip("\n") + (_ONECLI if has_onecli else "")).format(group=group)
     return text + _GIVEN + "".join(map(_given, secrets)) if secrets else text
 
 

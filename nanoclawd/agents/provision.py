@@ -99,9 +99,12 @@ class Provisioner:
         found = self.skills(configuration.skills)
         own = [secret for secret in secrets if secret.is_for(group.folder)]
         may_ask = told.may_ask_host
-        text = (
-            memory.compose(configuration, found, given, own, group=group.folder, may_ask=may_ask) if told.tools else ""
-        )
+        text = ""
+        if told.tools:
+            has_onecli = self._config.gateway.onecli is not None
+            text = memory.compose(
+                configuration, found, given, own, group=group.folder, may_ask=may_ask, has_onecli=has_onecli
+            )
         write_atomically(self._paths.agent_memory(group.folder), text, mode=0o644)
         write_atomically(self._paths.agent_json(group.folder), to_json(told), mode=0o644)
         timeouts, limits = self._config.timeouts, self._config.limits

@@ -273,9 +273,9 @@ class Way:
         return wire, b""
 
     def _way_through(self, permit: Permit) -> Through | None:
-        """Return OneCLI's way to a host, None where there is none.
+        """Return OneCLI's way to a host, None where requests go there directly.
 
-        Nor where one of our own secrets may go there: that is not for anybody else to see.
+        They do where one of our own secrets may go: that is not for OneCLI to see.
         """
         if self._through is None:
             return None

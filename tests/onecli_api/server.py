@@ -57,6 +57,7 @@ class OneCli:
         """Be gone, with all connections."""
         for server in self._servers:
             server.close()
+            server.abort_clients()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

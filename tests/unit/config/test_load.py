@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoclawd.config import Access, Config, Endpoint, ModelChoice, load
+from nanoclawd.config import Access, Config, Endpoint, Gateway, ModelChoice, OneCli, load
 from nanoclawd.config.load import MAX_FILE_BYTES
 from nanoclawd.config.model import EMBEDDED
 from nanoclawd.config.values import default_awake, half_of_memory, parse_size
@@ -63,6 +63,23 @@ def test_the_shipped_files_commented_lines_are_true(tmp_path: Path):
         lines = re.search(rf"(?m)^#   (model: {model})\n#   (endpoints: .*)$", head)
         assert lines
         assert read(tmp_path, "\n".join(lines.groups())).resolve_model() == ModelChoice(*model.split("/"))
+
+
+def test_onecli_is_one_word_or_a_section(tmp_path: Path):
+    assert read(tmp_path, "gateway: onecli").gateway == Gateway(onecli=OneCli())
+    text = (
+        "gateway: {max_egress: 9, onecli: {url: 'https://api.onecli.sh/', credential: ~, project: p-1, secrets: all}}"
+    )
+    wanted = OneCli(url="https://api.onecli.sh", credential=None, project="p-1", secrets="all")
+    assert read(tmp_path, text).gateway == Gateway(max_egress=9, onecli=wanted)
+    assert read(tmp_path, "gateway: {onecli: ~}").gateway.onecli is None
+    assert read(tmp_path, "gateway: {onecli: {}}").gateway.onecli == OneCli()
+    assert faults(tmp_path, "gateway:\n  onecli:\n    url: box\n    secrets: some\n    key: oc_1") == [
+        '3: gateway.onecli.url: expected an http:// or https:// address, found "box"',
+        '4: gateway.onecli.secrets: expected selective or all, found "some"',
+        "5: gateway.onecli.key: unknown key; known here: url, credential, proxy, project, secrets",
+    ]
+    assert faults(tmp_path, "gateway: twocli") == ['1: gateway: expected a mapping (key: value), found "twocli"']
 
 
 def test_every_fault_is_told_with_its_line_and_key(tmp_path: Path):

@@ -5,8 +5,9 @@ from pathlib import Path
 import apsw
 
 from nanoclaw_runner.contract.cards import Option
-from nanoclawd.core.health import people_findings
+from nanoclawd.core.health import outside_findings, people_findings
 from nanoclawd.doctor.finding import Finding, Severity
+from nanoclawd.egress.outside import Note, Outside
 from nanoclawd.store import approvals, roles
 from nanoclawd.store.approvals import NewApproval
 from nanoclawd.store.database import connect
@@ -43,3 +44,17 @@ def test_nobody_to_ask_and_nobody_asked(tmp_path: Path):
         approvals.decide(connection, approval_id, "rejected", "terminal:ada", "deny")
     assert {found.severity for found in people_findings(connection)} == {Severity.OK}
     connection.close()
+
+
+def test_what_onecli_is_found_to_be():
+    """F-107, W-46: why messages are held and what to type, and of each agent that it has nothing yet."""
+    assert [one.severity for one in outside_findings(Outside("ready"))] == [Severity.OK]
+    (found,) = outside_findings(Outside("away", "OneCLI does not take our API key", "ncl credentials put k"))
+    assert (found.severity, found.fix) == (Severity.ERROR, "ncl credentials put k")
+    assert found.detail.startswith("OneCLI does not take our API key. Messages to agents that may go out are held")
+    (silent,) = outside_findings(Outside("starting", "it is being reached"))
+    assert (silent.severity, silent.fix) == (Severity.WARNING, "journalctl -u nanoclaw-gateway -n 50")
+    note = Note("main", "it has no secrets there yet", "assign some")
+    assert outside_findings(Outside("ready", notes=(note,)))[1:] == [
+        Finding("onecli-main", Severity.WARNING, "OneCLI: agent main", "it has no secrets there yet", "assign some")
+    ]

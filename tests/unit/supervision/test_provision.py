@@ -10,7 +10,7 @@ from test_quadlets import ROOT
 from nanoclaw_runner.contract import agent_config
 from nanoclawd.agents import provision
 from nanoclawd.agents.provision import Provisioner, Published, local_timezone
-from nanoclawd.config import Config
+from nanoclawd.config import Config, Endpoint, Gateway, OneCli
 from nanoclawd.config.model import Limits
 from nanoclawd.paths import StatePaths
 from nanoclawd.store.agent_groups import AgentGroup
@@ -76,6 +76,20 @@ def test_a_group_whose_endpoint_has_gone_reaches_nothing(
     provisioner.write(lost, PUBLISHED)
     told = agent_config.from_json(paths.agent_json("lost").read_text())
     assert (told.endpoint, told.model) == ("gone", "big")
+
+
+def test_a_gateway_outside_has_to_know_a_groups_own_id(
+    paths: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """F-130. And the agent is told that it needs no key, and what to say where one is missing (F-146)."""
+    monkeypatch.setattr(provision, "AGENTS_FILE", tmp_path / "agents.json")
+    config = Config(gateway=Gateway(onecli=OneCli()), endpoints={"big": Endpoint(url="http://box/v1")}, model="big/one")
+    provisioner = Provisioner(paths, UnitFiles(ROOT / "quadlets", paths), config)
+    provisioner.publish_agents([GROUP])
+    (agent,) = json.loads((tmp_path / "agents.json").read_text())["agents"]
+    assert (agent["id"], agent["name"]) == (GROUP.id, GROUP.name)
+    provisioner.write(GROUP, PUBLISHED)
+    assert f"assigned in OneCLI to the agent of group {GROUP.folder}" in paths.agent_memory("main").read_text()
 
 
 @pytest.mark.parametrize(
