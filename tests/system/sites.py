@@ -2,13 +2,14 @@
 
 import contextlib
 import http.server
-import json
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+
+from system import npm
 
 HOSTS: Final = Path("/etc/hosts")
 NAME: Final = "site.egress.test"
@@ -24,6 +25,7 @@ class Site(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answering)
         self.root = root
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.scheme = "http" if certificate is None else "https"
         if certificate is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate)
@@ -46,8 +48,10 @@ class _Answering(http.server.BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/redirect":
             self._say(302, b"", {"Location": "http://169.254.169.254/latest/meta-data/"})
-        elif path == "/left-pad":
-            self._say(200, json.dumps({"name": "left-pad", "dist-tags": {"latest": "1.3.0"}}).encode())
+        elif path == f"/{npm.PACKAGE}":
+            self._say(200, npm.packument(f"{self.server.scheme}://{self.headers['Host']}"))
+        elif path == npm.TARBALL:
+            self._say(200, npm.tarball())
         elif path == "/hello":
             self._say(200, HELLO.encode())
         elif path == "/simple/tiny/":

@@ -17,8 +17,9 @@ from typing import Any, Final
 
 import pytest
 
-from system import appliance, sites
+from system import appliance, npm, sites
 from system.appliance import ControlError, Person
+from system.npm import NPM
 from system.sites import HELLO, NAME, Site
 
 CANARY: Final = f"canary-{secrets.token_hex(8)}"
@@ -64,6 +65,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         (workspace / "ca.pem").write_text(ca.read_text())
         (workspace / "ca.pem").chmod(0o644)
         _wheel(workspace / "tiny-1.0-py3-none-any.whl")
+        npm.put(workspace)
         with sites.serving(workspace, pem) as secure, sites.serving(workspace) as plain:
             made = Stage(person, secure, plain, workspace)
             made.run(
@@ -97,9 +99,11 @@ _PYTHON: Final = "python3 -c \"import httpx, ssl, urllib.request; context = ssl.
 # Each is given the site's address, and prints the second word where it worked.
 TOOLS: Final = {
     "curl": ("curl -sS --cacert ca.pem {url}/hello", HELLO),
-    "curl as npm": (
-        "curl -sS --cacert ca.pem -H 'Accept: application/vnd.npm.install-v1+json' {url}/left-pad",
-        "1.3.0",
+    "npm view": (f"{NPM} view tiny version --cafile ca.pem --registry {{url}}", npm.VERSION),
+    "npm install": (
+        f"{NPM} install --cafile ca.pem --registry {{url}} --prefix installed tiny"
+        " && cat installed/node_modules/tiny/index.js",
+        npm.CONTENT.strip(),
     ),
     "curl by SOCKS": ("curl -sS --cacert ca.pem --proxy socks5h://${{HTTPS_PROXY#http://}} {url}/hello", HELLO),
     "git": ("rm -rf got; GIT_SSL_CAINFO=$PWD/ca.pem git clone -q {url}/repo.git got && cat got/file", "words"),
@@ -121,7 +125,8 @@ TOOLS: Final = {
 # What each prints where the owner has not allowed it. Git, httpx and SOCKS show a status or a code only.
 REFUSED: Final = {
     "curl": "403",
-    "curl as npm": "403",
+    "npm view": "the owner can: ncl egress allow",
+    "npm install": "the owner can: ncl egress allow",
     "curl by SOCKS": "(2)",
     "git": "403",
     "pip": "the owner can: ncl egress allow",

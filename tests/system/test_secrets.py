@@ -18,11 +18,12 @@ from typing import Any, Final
 
 import pytest
 
-from system import appliance, sites
+from system import appliance, npm, sites
 from system.appliance import Person, wait_until
 from system.canaries import Canary, memory_of
 from system.claude_stage import Api, ask, somebody
 from system.echoing import FORMS, echoing
+from system.npm import NPM
 from system.sites import HELLO, NAME, Site
 
 BUNDLE: Final = "/run/nanoclaw-gateway/trust/bundle.pem"
@@ -120,6 +121,7 @@ def stage(certificate: Path) -> Iterator[Stage]:
             file.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
             file.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             file.writestr("tiny-1.0.dist-info/RECORD", "")
+        npm.put(workspace)
         with sites.serving(workspace, certificate) as site:
             made = Stage(person, site, workspace)
             made.run(
@@ -140,9 +142,10 @@ TOOLS: Final = {
         "rm -rf wheels; pip download -q --no-deps -i {url}/simple -d wheels tiny && ls wheels",
         "tiny-1.0-py3-none",
     ),
-    "curl as npm": (
-        "curl -sS -H 'Accept: application/vnd.npm.install-v1+json' {url}/left-pad",
-        "1.3.0",
+    "npm view": (f"{NPM} view tiny version --registry {{url}}", npm.VERSION),
+    "npm install": (
+        f"{NPM} install --registry {{url}} --prefix installed tiny && cat installed/node_modules/tiny/index.js",
+        npm.CONTENT.strip(),
     ),
     "requests": ("python3 -c \"import requests; print(requests.get('{url}/hello', timeout=20).text)\"", HELLO),
     "httpx": ("python3 -c \"import httpx; print(httpx.get('{url}/hello', timeout=20).text)\"", HELLO),
@@ -153,7 +156,7 @@ TOOLS: Final = {
 }
 REFUSED: Final = {
     **dict.fromkeys(TOOLS, "403"),
-    **dict.fromkeys(("pip", "requests", "urllib"), "the owner can: ncl egress allow"),
+    **dict.fromkeys(("npm view", "npm install", "pip", "requests", "urllib"), "the owner can: ncl egress allow"),
 }
 
 

@@ -14,7 +14,7 @@ from . import cache, host
 from .settings import BED_SOURCES, REPOSITORY
 
 CACHE = REPOSITORY / "build" / "cache"
-FOR_TESTS = ("homeserver", "matrix-nio")
+FOR_TESTS = ("homeserver", "matrix-nio", "node")
 
 
 def obtain(kind: str, pins: str, note: Callable[[str], None]) -> Path:
