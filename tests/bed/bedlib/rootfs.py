@@ -22,6 +22,8 @@ UNWANTED_UNITS = (
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "fstrim.timer",
+    "logrotate.timer",
+    "squid.service",  # the benchmarks start one of their own
     "systemd-modules-load.service",  # the host's modules are the host's
 )
 
