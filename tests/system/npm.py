@@ -1,6 +1,6 @@
 """A real npm for a session's container, and what a registry says to it.
 
-No image has Node: the bed has unpacked one (tests/bed/bedlib/unpacked.py), and a test copies it to where the agent works.
+No image has Node: the bed has unpacked one (tests/bed/bedlib/unpacked.py), and tests copy it to where the agent works.
 """
 
 import base64

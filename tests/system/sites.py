@@ -12,6 +12,8 @@ from typing import Any, Final
 from system import npm
 
 HOSTS: Final = Path("/etc/hosts")
+AUTHORITY: Final = Path("/usr/local/share/ca-certificates/tests-of-the-way-out.crt")
+TRUST: Final = Path("/run/nanoclaw-gateway/trust")
 NAME: Final = "site.egress.test"
 HELLO: Final = "hello from the site"
 
@@ -95,6 +97,24 @@ def certificate(place: Path) -> tuple[Path, Path]:
     openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", key, "-copy_extensions", "copy", "-out", site)
     site.write_text(site.read_text() + (place / "site.key").read_text())
     return ca, site
+
+
+@contextlib.contextmanager
+def trusted(ca: Path) -> Iterator[None]:
+    """Have the machine trust an authority for a while, the way an operator does."""
+    try:
+        AUTHORITY.write_text(ca.read_text())
+        subprocess.run(["update-ca-certificates"], check=True, capture_output=True)
+        yield
+    finally:
+        AUTHORITY.unlink()
+        subprocess.run(["update-ca-certificates", "--fresh"], check=True, capture_output=True)
+
+
+def vouched_for() -> str:
+    """Return for which hosts the gateway's authority may vouch, as openssl shows it."""
+    shown = ["openssl", "x509", "-in", str(TRUST / "ca.pem"), "-noout", "-ext", "nameConstraints"]
+    return subprocess.run(shown, check=True, capture_output=True, text=True).stdout
 
 
 @contextlib.contextmanager

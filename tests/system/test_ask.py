@@ -63,6 +63,15 @@ class Stage:
         self.town.loop.wait(lambda one: one.target == card.message and words in one.text, f"the card says {words}")
 
 
+@dataclass
+class Secure(Stage):
+    """Its site is by TLS, and one path of it is asked about: so the gateway looks inside."""
+
+    @property
+    def url(self) -> str:
+        return f"https://{NAME}:{self.site.port}"
+
+
 def path() -> str:
     return f"/hello?{secrets.token_hex(4)}"
 
@@ -81,6 +90,17 @@ def staged(place: Path) -> Iterator[Stage]:
         rule = ("ncl", "--json", "egress", "ask", built.group, f"{NAME}:{site.port}", "--private")
         assert json.loads(run(*rule))["rule"]["action"] == "ask"
         yield Stage(built, site, built.chat(built.plain, policy="public"))
+
+
+@pytest.fixture(scope="module")
+def secure(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    place = tmp_path_factory.mktemp("secure")
+    ca, pem = sites.certificate(place)
+    town = module_stage.town
+    with sites.trusted(ca), sites.serving(place, pem) as site:
+        run("ncl", "egress", "ask", town.group, f"https://{NAME}:{site.port}/post", "--private")
+        wait_until(lambda: NAME in sites.vouched_for(), "the gateway can look into the site's TLS")
+        yield Secure(town, site, module_stage.chat)
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +284,37 @@ def test_what_a_rule_bounds(stage: Stage) -> None:
     said = stage.ends("lets 2/h through", heard)
     assert "429" in said
     assert "Retry-After: " in said
+
+
+@pytest.mark.parametrize(("version", "number"), [("--http1.1", "1.1"), ("--http2", "2")])
+def test_what_is_inside_of_tls_is_held_and_goes_on_as_it_was(secure: Secure, version: str, number: str) -> None:
+    """F-109: the card has method, path and the body's beginning, which nobody outside of the connection could see."""
+    shown, heard, wanted = secure.shown, secure.heard, f"/post?{secrets.token_hex(4)}"
+    said = ("-H", "'x-said: in a header'", "-w", "' by %{http_version}'")
+    secure.begins(wanted, version, *said, "--data-raw", "'first line of the body'")
+    card = secure.card(shown)
+    assert card.title == f"{secure.town.group} asks: POST {NAME}"
+    for words in (f"POST {secure.url}{wanted}", "> first line of the body"):
+        assert words in card.text
+    assert "in a header" not in card.text
+    assert not secure.asked_for(wanted)
+    assert secure.town.click(card, "Allow once", by="owner").startswith("Allowed once by")
+    secure.ends(f"first line of the body by {number}", heard)
+    assert [one for one, _ in secure.site.asked].count(wanted) == 1
+    assert secure.site.asked[-1][1]["x-said"] == "in a header"
+    secure.becomes(card, "→ Allowed once by")
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_what_is_inside_of_tls_is_refused(secure: Secure, version: str) -> None:
+    """F-110; and what no rule speaks of gets as far as nobody's card."""
+    shown, heard, wanted = secure.shown, secure.heard, f"/post?{secrets.token_hex(4)}"
+    secure.begins(wanted, version, "-i", "--data-raw", "x")
+    assert secure.town.click(secure.card(shown), "Deny", by="owner").startswith("Denied by")
+    assert "403" in secure.ends("somebody with the right to decide refused it", heard)
+    shown, heard = secure.shown, secure.heard
+    secure.begins(f"/hello?{wanted}", version)
+    secure.ends("no rule allows it", heard)
+    assert not [one for one in secure.town.loop.deliveries[shown:] if one.kind == "card"]
+    assert not secure.asked_for(wanted)
+    assert not secure.asked_for(f"/hello?{wanted}")

@@ -3,11 +3,9 @@
 F-119: it is entered outside of the agent. F-106: what a container is to trust is there at its first start.
 """
 
-import contextlib
 import json
 import secrets
 import subprocess
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,14 +15,12 @@ from typing import Final
 import pytest
 
 from system import appliance, sites
-from system.appliance import Person
-from system.sites import HELLO, NAME, Site
+from system.appliance import Person, wait_until
+from system.sites import HELLO, NAME, TRUST, Site
 
 CANARY: Final = f"canary{secrets.token_hex(12)}"
 SECRET: Final = "door-test"
 STATE: Final = Path("/var/lib/nanoclaw-gateway")
-TRUST: Final = Path("/run/nanoclaw-gateway/trust")
-_OWN: Final = Path("/usr/local/share/ca-certificates/door-test.crt")
 
 
 @dataclass
@@ -52,14 +48,14 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     place = tmp_path_factory.mktemp("door")
     ca, pem = sites.certificate(place)
-    with appliance.group() as name, sites.named(f"127.0.0.1 {NAME}"), _trusted(ca), Person(name) as person:
+    with appliance.group() as name, sites.named(f"127.0.0.1 {NAME}"), sites.trusted(ca), Person(name) as person:
         workspace = appliance.STATE / "groups" / name
         _wheel(workspace / "tiny-1.0-py3-none-any.whl")
         with sites.serving(workspace, pem) as site:
             appliance.run("ncl", "egress", "allow", name, f"{NAME}:{site.port}", "--private")
             where = ["--host", f"{NAME}:{site.port}", "--group", name]
             subprocess.run(["ncl", "secret", "set", SECRET, *where], input=CANARY.encode(), check=True, timeout=60)
-            _await(lambda: NAME in _hosts())
+            wait_until(lambda: NAME in sites.vouched_for(), "the authority vouches for the site")
             made = Stage(person, site)
             made.run(
                 "git init -q --bare repo.git && git init -q work && cd work && echo words > file && git add file"
@@ -71,31 +67,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                 yield made
             finally:
                 appliance.run("ncl", "secret", "remove", SECRET)
-
-
-@contextlib.contextmanager
-def _trusted(ca: Path) -> Iterator[None]:
-    """Have the machine trust an authority, the way an operator does."""
-    try:
-        _OWN.write_text(ca.read_text())
-        subprocess.run(["update-ca-certificates"], check=True, capture_output=True)
-        yield
-    finally:
-        _OWN.unlink()
-        subprocess.run(["update-ca-certificates", "--fresh"], check=True, capture_output=True)
-
-
-def _hosts() -> str:
-    """What the gateway's authority may vouch for."""
-    shown = ["openssl", "x509", "-in", str(TRUST / "ca.pem"), "-noout", "-ext", "nameConstraints"]
-    return subprocess.run(shown, check=True, capture_output=True, text=True).stdout
-
-
-def _await(holds: object) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():  # type: ignore[operator]  # it is called
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def _wheel(path: Path) -> None:
@@ -184,7 +155,7 @@ def test_the_key_is_the_gateways_alone_and_outlives_it(stage: Stage):
 
 
 def test_the_authority_vouches_for_this_host_and_no_other(stage: Stage):
-    assert _hosts().count("DNS:") == 1
-    assert NAME in _hosts()
+    assert sites.vouched_for().count("DNS:") == 1
+    assert NAME in sites.vouched_for()
     assert TRUST.joinpath("bundle.pem").read_text().count("BEGIN CERTIFICATE") > 1
     assert HELLO in stage.run(f"curl -sS {stage.url}/hello")

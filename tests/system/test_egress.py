@@ -101,8 +101,7 @@ TOOLS: Final = {
     "curl": ("curl -sS --cacert ca.pem {url}/hello", HELLO),
     "npm view": (f"{NPM} view tiny version --cafile ca.pem --registry {{url}}", npm.VERSION),
     "npm install": (
-        f"{NPM} install --cafile ca.pem --registry {{url}} --prefix installed tiny"
-        " && cat installed/node_modules/tiny/index.js",
+        f"{NPM} install --cafile ca.pem --registry {{url}} --prefix a tiny && cat a/node_modules/tiny/index.js",
         npm.CONTENT.strip(),
     ),
     "curl by SOCKS": ("curl -sS --cacert ca.pem --proxy socks5h://${{HTTPS_PROXY#http://}} {url}/hello", HELLO),

@@ -27,7 +27,6 @@ from system.npm import NPM
 from system.sites import HELLO, NAME, Site
 
 BUNDLE: Final = "/run/nanoclaw-gateway/trust/bundle.pem"
-AUTHORITY: Final = Path("/usr/local/share/ca-certificates/tests-of-secrets.crt")
 SCRIPT: Final = Path(__file__).with_name("hostile") / "asks_much.py"
 STYLES: Final = {
     "bearer": "bearer",
@@ -79,14 +78,8 @@ def allowed(group: str, *words: str) -> Iterator[None]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A site's certificate, of an authority that this machine trusts for as long as these tests run."""
     ca, pem = sites.certificate(tmp_path_factory.mktemp("authority"))
-    AUTHORITY.write_text(ca.read_text())
-    appliance.run("update-ca-certificates")
-    try:
-        with sites.named(f"127.0.0.1 {NAME}"):
-            yield pem
-    finally:
-        AUTHORITY.unlink()
-        appliance.run("update-ca-certificates", "--fresh")
+    with sites.trusted(ca), sites.named(f"127.0.0.1 {NAME}"):
+        yield pem
 
 
 @dataclass
