@@ -425,10 +425,8 @@ class Inbound:
         ]
 
     def next_due(self, looked_at: str) -> str | None:
-        """Return when a trigger row, or a delivery that was postponed beyond the last look, is due; None for never.
-
-        A delivery that was due at that look and was not made waits for its chat to be reachable, not for a time.
-        """
+        """Return when a trigger row, or a delivery that was postponed beyond the last look, is due; None for never."""
+        # A delivery that was due at that look and was not made waits for its chat to be reachable, not for a time.
         row = self._connection.execute(
             f"SELECT min(t) FROM (SELECT min(coalesce({normalised('process_after')}, timestamp)) AS t FROM messages_in"
             f" WHERE {WAITING} AND {_OPEN} AND trigger = 1 UNION ALL"
@@ -439,12 +437,9 @@ class Inbound:
         return None if row is None or row[0] is None else str(row[0])
 
     def chats_behind(self) -> frozenset[tuple[str, str]]:
-        """Return the chats that have yet to get something: it was tried, or found that nobody could see it."""
-        rows = self._connection.execute(
-            f"SELECT DISTINCT channel_type, platform_id FROM delivered WHERE {UNFINISHED}"
-            " AND channel_type IS NOT NULL AND platform_id IS NOT NULL"
-        )
-        return frozenset((str(channel), str(chat)) for channel, chat in rows)
+        """Return the chats that have yet to get something that was tried, or that nobody could see."""
+        sql = f"SELECT DISTINCT channel_type, platform_id FROM delivered WHERE {UNFINISHED} AND platform_id IS NOT NULL"
+        return frozenset((str(channel), str(chat)) for channel, chat in self._connection.execute(sql))
 
     def set_routing(self, address: Address | None) -> None:
         """Project the session's own chat for the agent's tools (F-125)."""
