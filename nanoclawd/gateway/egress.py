@@ -160,12 +160,13 @@ class Way:
         exchange.rule = decision.rule.id if decision.rule is not None else 0
         if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
-        if decision.asks or not asked.is_tunnel:
-            # Of a tunnel that is allowed it is found when the agent has its answer.
+        if decision.asks:
             _know(caller, exchange)
             permit.session = exchange.session
         self._limits.enter(permit)
         check_sent(permit, announced(exchange.request))
+        # Mostly only the audit wants to know who it is: not before the first words have gone through.
+        knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
         try:
             if decision.asks:
                 exchange.approval = await self._decided(caller, permit)
@@ -181,6 +182,9 @@ class Way:
         except asyncio.CancelledError:
             exchange.outcome = "left"
             raise
+        finally:
+            knowing.cancel()
+            _know(caller, exchange)
 
     async def _decided(self, caller: Answering, permit: Permit) -> str:
         """Have somebody decide about a request, of which nothing goes on before that; return the approval's id.
@@ -340,8 +344,6 @@ class Way:
         if not isinstance(caller.wire, Wire):
             raise denials.malformed("there is no tunnel within a tunnel")
         host, _ = await self._reached(exchange, permit)
-        # Only the audit wants to know who it is: not before the first words have gone through.
-        knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
         try:
             exchange.status = 200
             await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
@@ -351,8 +353,6 @@ class Way:
             await tunnel.run(caller.wire, host, caller.http.trailing_data[0])
             exchange.outcome = tunnel.carried.outcome
         finally:
-            knowing.cancel()
-            _know(caller, exchange)
             host.close()
 
 

@@ -425,8 +425,10 @@ class Inbound:
         ]
 
     def next_due(self, looked_at: str) -> str | None:
-        """Return when a trigger row, or a delivery that was postponed beyond the last look, is due; None for never."""
-        # A delivery that was due at that look and was not made waits for its chat to be reachable, not for a time.
+        """Return when a trigger row, or a delivery that was postponed beyond the last look, is due; None for never.
+
+        A delivery that was due at that look and was not made waits for its chat to be reachable, not for a time.
+        """
         row = self._connection.execute(
             f"SELECT min(t) FROM (SELECT min(coalesce({normalised('process_after')}, timestamp)) AS t FROM messages_in"
             f" WHERE {WAITING} AND {_OPEN} AND trigger = 1 UNION ALL"
@@ -437,15 +439,14 @@ class Inbound:
         return None if row is None or row[0] is None else str(row[0])
 
     def chats_behind(self) -> frozenset[tuple[str, str]]:
-        """Return the chats that have yet to get something that was tried, or that nobody could see."""
-        sql = f"SELECT DISTINCT channel_type, platform_id FROM delivered WHERE {UNFINISHED} AND platform_id IS NOT NULL"
-        return frozenset((str(channel), str(chat)) for channel, chat in self._connection.execute(sql))
+        """Return the chats that have yet to get something: it was tried, or found that nobody could see it."""
+        query = f"""SELECT DISTINCT channel_type, platform_id FROM delivered WHERE {UNFINISHED}
+            AND channel_type IS NOT NULL AND platform_id IS NOT NULL"""
+        return frozenset((str(channel), str(chat)) for channel, chat in self._connection.execute(query))
 
     def set_routing(self, address: Address | None) -> None:
         """Project the session's own chat for the agent's tools (F-125)."""
-        place = (
-            (None, None, None) if address is None else (address.channel_type, address.platform_id, address.thread_id)
-        )
+        place = (None, None, None) if address is None else astuple(address)
         row = self._connection.execute("SELECT channel_type, platform_id, thread_id FROM session_routing").fetchone()
         if row == place:
             return
@@ -482,10 +483,8 @@ class Inbound:
         self._connection.execute(f"UPDATE messages_in SET status = ? WHERE id = ? AND {_OPEN}", (status, message_id))
 
     def _set_state(self, key: str, value: str) -> None:
-        self._connection.execute(
-            "INSERT INTO host_state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
-            (key, value),
-        )
+        text = "INSERT INTO host_state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2"
+        self._connection.execute(text, (key, value))
 
 
 def _address(channel_type: str | None, platform_id: str | None, thread_id: str | None) -> Address | None:

@@ -72,7 +72,8 @@ def _passed(searching: Searching, host: h11.Connection) -> Iterable[bytes]:
         match event:
             case h11.Response():
                 reason, headers = searching.head(b"GET", event, cleaned(event))
-                assert data_of(headers).strip(b" ,") in (b"", b"identity")
+                has_body = event.status_code not in (204, 304)
+                assert not has_body or data_of(headers).strip(b" ,") in (b"", b"identity")
                 yield reason + b"\0".join(name + b":" + value for name, value in headers)
             case h11.Data():
                 yield from searching.body(bytes(event.data))
@@ -116,7 +117,7 @@ def charge(data: bytes) -> None:
         assert low.count(b"authorization") == 1
         assert b"range" not in low
         assert _MINE.encode() in dict(charged.headers)[b"Authorization"]
-        text = charged.path.encode() + b"".join(name + value for name, value in charged.headers)
+        text = charged.path.encode() + b"".join(name + b":" + value for name, value in charged.headers)
         assert _THEIRS.encode() not in text
         assert b"nanoclaw-secret-mine" not in text
         assert len(low) <= MAX_HEADERS + 2

@@ -61,6 +61,8 @@ class OneCli:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for server in self._servers:
+            await server.wait_closed()
 
     async def _serve_api(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._counted(self._serve(reader, writer, is_gateway=False), writer)

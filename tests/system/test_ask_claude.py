@@ -1,4 +1,4 @@
-"""An agent on Claude's client that wants out (acceptance 5): refused, asks, is allowed for an hour, is refused again."""
+"""An agent on Claude that wants out (acceptance 5): refused, asks, is allowed for an hour, is refused again."""
 
 import json
 import secrets

@@ -103,9 +103,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         sites.serving(tmp_path_factory.mktemp("site")) as site,
         contextlib.closing(Host(talking)) as endless,
         contextlib.closing(Host(deaf)) as nobody,
+        contextlib.closing(Host(deaf)) as inner,
         sites.named("10.1.2.3 inner.egress.test", "127.0.0.1 site.egress.test rebound.egress.test"),
     ):
-        given = {"port": site.port, "endless": endless.port, "deaf": nobody.port}
+        given = {"port": site.port, "endless": endless.port, "deaf": nobody.port, "inner": inner.port}
         made = Stage(person, near, site, given, [])
         for one in (person, near):
             one.ask("hello")
@@ -115,6 +116,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             for port in (site.port, endless.port, nobody.port):
                 words = ("ncl", "--json", "egress", "allow", one.group, f"127.0.0.1:{port}", "--private")
                 made.rules.append(json.loads(appliance.run(*words))["rule"]["id"])
+        # A rule that speaks of methods has the gateway look into what goes there.
+        appliance.run("ncl", "egress", "allow", person.group, f"127.0.0.1:{inner.port}", "--private", "--method", "GET")
         yield made
 
 
@@ -195,6 +198,20 @@ def test_who_reads_nothing_costs_a_bounded_piece(stage: Stage, attack: str) -> N
     assert found["429"] > 0
     # The program that held all these places has ended; its group gets them back long before anything is idle.
     assert stage.runs(stage.attacker, "room") < 30
+
+
+def test_tls_that_does_not_come(stage: Stage) -> None:
+    with undisturbed(stage):
+        found = stage.runs(stage.attacker, "handshakes")
+    assert found["429"] > 0
+    assert found["whole"] > 0
+
+
+def test_floods_of_frames(stage: Stage) -> None:
+    """Each is cut off by its own bound: of frames that carry nothing, of a head, of streams, of a frame."""
+    with undisturbed(stage):
+        found = stage.runs(stage.attacker, "frames")
+    assert set(found.values()) == {"cut off"}, found
 
 
 def test_three_thousand_refusals(stage: Stage) -> None:

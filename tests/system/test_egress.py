@@ -105,8 +105,7 @@ TOOLS: Final = {
     "git": ("rm -rf got; GIT_SSL_CAINFO=$PWD/ca.pem git clone -q {url}/repo.git got && cat got/file", "words"),
     "pip": (
         # Not --cert: of requests, which pip brings along, the variable that is set already wins over a session's own.
-        "rm -rf wheels; REQUESTS_CA_BUNDLE=ca.pem python3 -m pip download -q --no-deps -i {url}/simple -d wheels tiny"
-        " && ls wheels",
+        "rm -rf got; REQUESTS_CA_BUNDLE=ca.pem pip download -q --no-deps -i {url}/simple -d got tiny && ls got",
         "tiny-1.0-py3-none-any.whl",
     ),
     "requests": (

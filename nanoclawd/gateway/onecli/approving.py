@@ -45,14 +45,16 @@ class Approvals:
         """The ids of what is being decided."""
         return frozenset(self._tasks)
 
-    def take(self, gateway: str, requests: tuple[ApprovalRequest, ...]) -> None:
-        """Begin to ask about each that is new."""
+    def take(self, gateway: str, requests: tuple[ApprovalRequest, ...]) -> bool:
+        """Begin to ask about each that is new; tell whether there was one."""
+        before = len(self._tasks)
         for request in requests:
             if request.id in self._tasks or len(self._tasks) >= MAX_AT_ONCE:
                 continue
             task = asyncio.create_task(self._one(gateway, request))
             self._tasks[request.id] = task
             task.add_done_callback(partial(self._ended, request.id))
+        return len(self._tasks) > before
 
     def _ended(self, request_id: str, _task: asyncio.Task[None]) -> None:
         self._tasks.pop(request_id, None)

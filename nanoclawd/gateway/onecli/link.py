@@ -24,6 +24,9 @@ STANDS_AFTER_SECONDS: Final = 1.0
 """A poll that was not refused by then stands: the server holds it, and would say nothing for half a minute."""
 
 CONNECT_SECONDS: Final = 10.0
+_HELD_SECONDS: Final = 1.0
+"""A poll that was held took longer."""
+
 _MAX_NOTES_OF_A_KIND: Final = 50
 _MAX_WORDS: Final = 1000
 
@@ -37,8 +40,9 @@ class Approving(Protocol):
     def in_flight(self) -> frozenset[str]:
         """The ids of what is being decided."""
 
-    def take(self, gateway: str, requests: tuple[ApprovalRequest, ...]) -> None:
-        """Begin to ask about each; never waits."""
+    def take(self, gateway: str, requests: tuple[ApprovalRequest, ...]) -> bool:
+        """Begin to ask about each; never waits. Tells whether any was news."""
+        ...
 
 
 class Link:
@@ -175,10 +179,14 @@ class Link:
         await polling
 
     async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             found = await self._client.pending(self._gateway, self._approving.in_flight)
             self._ready()
-            self._approving.take(self._gateway, found.requests)
+            if not self._approving.take(self._gateway, found.requests) and loop.time() - began < _HELD_SECONDS:
+                # It does not hold polls, or tells again what there is no room for: no reason to ask without a break.
+                await asyncio.sleep(self._pause)
 
     async def _knock(self, access: Access) -> None:
         """See whether the proxy is there.

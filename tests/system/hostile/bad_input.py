@@ -8,6 +8,7 @@ import json
 import os
 import random
 import socket
+import ssl
 import sys
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ GATEWAY = "/run/nanoclaw-gateway/gateway.sock"
 GIVEN: dict[str, Any] = {}
 ENOUGH = Path("/workspace/enough")
 WORKING = Path("/workspace/working")
-SECONDS = 10.0
+SECONDS = 4.0
 
 
 def knock(seconds: float = SECONDS) -> socket.socket:
@@ -151,10 +152,9 @@ def stalled() -> object:
     for number in range(400):
         one = knock()
         where = f"127.0.0.1:{GIVEN['endless']}"
-        if number % 2:
-            one.sendall(f"CONNECT {where} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        else:
-            one.sendall(f"GET http://{where}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        what = f"CONNECT {where}" if number % 2 else f"GET http://{where}/"
+        with contextlib.suppress(OSError):  # turned away before it has said anything
+            one.sendall(f"{what} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         held.append(one)
     time.sleep(3)  # for the host to fill all that it can fill
     for one in held:
@@ -174,7 +174,7 @@ def unread() -> object:
         head = f"POST http://{where}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n"
         if number % 3 == 0:
             head = f"CONNECT {where} HTTP/1.1\r\nHost: x\r\n\r\n"
-        one.settimeout(0.05)
+        one.settimeout(0.02)
         with contextlib.suppress(OSError):
             one.sendall(refused if number % 3 == 1 else head.encode())
             for _ in range(200):
@@ -182,6 +182,94 @@ def unread() -> object:
         held.append(one)
     for one in held:
         found[said(one)] += 1
+    return found
+
+
+def tunnel() -> socket.socket | None:
+    """A tunnel to a host that the gateway looks into, None where there is no place for one."""
+    one = knock()
+    with contextlib.suppress(OSError):
+        one.sendall(f"CONNECT 127.0.0.1:{GIVEN['inner']} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        if one.recv(4096).startswith(b"HTTP/1.1 200"):
+            return one
+    one.close()
+    return None
+
+
+def handshakes() -> object:
+    """TLS that does not come, comes in part, or is none, on as many tunnels as it gets; and whole ones, one by one."""
+    held: list[socket.socket] = []
+    found: Counter[str] = Counter()
+    beginnings = (
+        b"", b"\x16\x03\x01", b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03" + bytes(9000),
+        b"\x16\x03\x01\x00\x00" * 900, b"\xff" * 9000, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    )  # fmt: skip
+    for number in range(300):
+        one = tunnel()
+        if one is None:
+            found["429"] += 1
+            continue
+        with contextlib.suppress(OSError):
+            one.sendall(beginnings[number % len(beginnings)])
+        held.append(one)
+    found["held"] = len(held)
+    for one in held:
+        one.close()
+    for _ in range(200):
+        with contextlib.suppress(OSError):
+            if secure("http/1.1") is not None:
+                found["whole"] += 1
+    return found
+
+
+def secure(protocol: str) -> ssl.SSLSocket | None:
+    """TLS in a tunnel; whose certificate it is does not matter here."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
+    one = tunnel()
+    return context.wrap_socket(one, server_hostname=None) if one is not None else None
+
+
+def frames() -> object:
+    """Floods of HTTP/2: each until the other side has had enough."""
+    authority = f"127.0.0.1:{GIVEN['inner']}".encode()
+    block = b"\x82\x84\x87\x41" + bytes([len(authority)]) + authority
+
+    def frame(kind: int, flags: int, stream: int, data: bytes = b"") -> bytes:
+        return len(data).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + data
+
+    def requests(last: int) -> bytes:
+        return b"".join(frame(1, 5, number, block) for number in range(1, last, 2))
+
+    floods = {
+        "pings": frame(6, 0, 0, bytes(8)) * 400,
+        "settings": frame(4, 0, 0, b"\0\4\0\0\0\0") * 400,
+        "windows": frame(8, 0, 0, b"\0\0\0\1") * 400,
+        "empty data": requests(3) + frame(0, 0, 1) * 400,
+        "heads without an end": frame(1, 1, 1, block) + frame(9, 0, 1, bytes(16_000)) * 20,
+        "resets": b"".join(frame(1, 5, n, block) + frame(3, 0, n, bytes(4)) for n in range(1, 801, 2)),
+        "streams": requests(2001),
+        "large": b"\xff\xff\xff\0\0\0\0\0\1" + bytes(50_000),
+    }
+    found = {}
+    for name, flood in floods.items():
+        one = secure("h2")
+        if one is None:
+            found[name] = "429"
+            continue
+        one.settimeout(SECONDS)
+        sent = 0
+        try:
+            one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0))
+            while sent < 20_000_000:
+                one.sendall(flood)
+                sent += len(flood)
+            found[name] = "endless"
+        except OSError:
+            found[name] = "cut off"
+        one.close()
     return found
 
 
@@ -228,16 +316,8 @@ def requests_in_numbers() -> object:
 ATTACKS: dict[str, Callable[[], object]] = {
     one.__name__: one
     for one in (
-        steady,
-        ten_thousand,
-        endless_heads,
-        garbage,
-        smuggled,
-        stalled,
-        unread,
-        hosts,
-        requests_in_numbers,
-        room,
+        *(steady, ten_thousand, endless_heads, garbage, smuggled, stalled, unread, room),
+        *(handshakes, frames, hosts, requests_in_numbers),
     )
 }
 

@@ -270,3 +270,11 @@ async def test_a_sign_that_fails_or_has_no_channel_disturbs_nothing(stage: Stage
     await asyncio.sleep(0.5)
     assert len(stage.adapter.typed) == 2
     stage.service.rested(SESSION)
+
+
+async def test_what_may_go_out_while_its_intent_is_written(stage: Stage):
+    """F-99: only what a channel shows once, whenever and however often it is told; a platform that forgets does not."""
+    await stage.up()
+    assert stage.service.at_once(Address("terminal", "root/main"))
+    assert not stage.service.at_once(CHAT)
+    assert not stage.service.at_once(Address("telegraph", "chat"))

@@ -19,7 +19,7 @@ if names:
 from nanoclawd.control.activation import sockets_from_systemd
 try:
     passed = sockets_from_systemd("control", "nanoclawd.socket")
-    print(passed.main.getsockname(), *(one.getsockname() for one in passed.http), os.environ.get("LISTEN_FDS"))
+    print(passed.main.getsockname(), *(one.getsockname() for one in (*passed.http, *passed.requests)), os.environ.get("LISTEN_FDS"))
 except Exception as error:
     print(type(error).__name__, error.hint)
 """
@@ -71,3 +71,19 @@ def test_sockets_are_told_apart_by_their_names_and_never_taken_for_one_another(t
         finally:
             os.close(first)
             os.close(second)
+
+
+def test_the_gateways_socket_is_nobody_elses(tmp_path: Path):
+    """Whoever comes there is answered as the gateway, never as an operator, and the other way round."""
+    with socket.socket(socket.AF_UNIX) as control, socket.socket(socket.AF_UNIX) as requests:
+        for one, name in ((control, "control.sock"), (requests, "requests.sock")):
+            one.bind(str(tmp_path / name))
+            one.listen()
+        first, second = os.dup2(control.fileno(), 50), os.dup2(requests.fileno(), 51)
+        try:
+            both = f"{tmp_path}/control.sock {tmp_path}/requests.sock None"
+            assert _run(tmp_path, second, first, names=("requests", "control")) == both
+            assert _run(tmp_path, second, names=("requests",)) == "Unavailable systemctl start nanoclawd.socket"
+        finally:
+            for one in (first, second):
+                os.close(one)

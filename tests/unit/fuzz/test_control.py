@@ -73,12 +73,11 @@ async def test_hostile_values_in_the_right_places(tmp_path: Path, caplog: pytest
     texts = [text for text in NASTY if len(text) < 3000 and not _is_half(text)]
     async with whole(tmp_path) as running:
         methods = methods_of(_backend(running), Bounds())
-        names = [name for name in methods if name.split(".")[2] not in PLAYED]
+        playing = {name: method for name, method in methods.items() if name.split(".")[2] not in PLAYED}
+        unary = {name: method for name, method in playing.items() if isinstance(method, Unary)}
         done = 0
         for _ in range(2000):
-            name = chance.choice(names)
-            method = methods[name]
-            assert isinstance(method, Unary)
+            name, method = chance.choice(list(unary.items()))
             given: dict[str, Any] = {}
             told = ""
             for field in method.parameters.__struct_fields__:

@@ -52,7 +52,7 @@ async def test_a_secret_that_no_header_can_have_is_neither_sent_nor_written_down
         assert "two-secret" not in caplog.text
 
 
-async def test_what_fails_inside_is_written_down_without_its_words(
+async def test_what_cannot_be_sent_is_written_down_nowhere(
     place: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     """Libraries quote what they can't send, and by then a secret is in it."""
@@ -60,8 +60,6 @@ async def test_what_fails_inside_is_written_down_without_its_words(
     async with inside(place, lambda port: {"key": entered(port, "one\ntwo-secret")}) as door:
         answer = await door.fetch()
         assert status(answer) == 500
-        assert "LocalProtocolError" in caplog.text
-        assert "forwarding.py" in caplog.text
         assert "two-secret" not in caplog.text
         assert b"two-secret" not in answer
 

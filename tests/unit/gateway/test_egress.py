@@ -6,6 +6,7 @@ W-69: nothing goes out that no rule allows.
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 import time
 
@@ -13,7 +14,8 @@ import pytest
 from egress_stage import IDLE_SECONDS, Out, Serving, answers, status
 from gateway_stage import AGENTS
 
-from nanoclawd.gateway import wire
+from nanoclawd.egress.targets import parse_authority
+from nanoclawd.gateway import reaching, wire
 from nanoclawd.gateway.reaching import LOOK_UPS_AT_ONCE
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
@@ -427,3 +429,11 @@ async def test_a_caller_that_reads_nothing_keeps_nothing_open(way_out: Out, monk
             pass
     assert reader.at_eof()
     writer.close()
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:80", "10.0.0.255:65535", "[::1]:443", "[2001:DB8::1]:8080"])
+def test_an_address_is_what_the_systems_resolver_makes_of_it(text: str):
+    """W-69: what is checked and connected to is what was written; nobody is asked for it."""
+    target = parse_authority(text)
+    hints = {"type": socket.SOCK_STREAM, "proto": socket.IPPROTO_TCP, "flags": socket.AI_NUMERICHOST}
+    assert [reaching._literal(target)] == socket.getaddrinfo(target.host, target.port, **hints)

@@ -48,7 +48,12 @@ class Stage:
 
 @asynccontextmanager
 async def linked(
-    place: Path, api: OneCli, given: Settings | None = None, key: str | None = None, agents: tuple = (AGENT,)
+    place: Path,
+    api: OneCli,
+    given: Settings | None = None,
+    key: str | None = None,
+    agents: tuple = (AGENT,),
+    pause: float = PAUSE,
 ) -> AsyncIterator[Stage]:
     published = Running(place / "none.sock", place / "agents.json", None, None)  # type: ignore[arg-type]
     published.publish(list(agents))
@@ -56,7 +61,7 @@ async def linked(
     person, trusted = Person(), []
     credentials = Credentials({"onecli": key or api.world.key})
     async with serving(
-        given or settings(api), credentials, directory, person, trusted.append, pause=PAUSE, stands_after=PAUSE
+        given or settings(api), credentials, directory, person, trusted.append, pause=pause, stands_after=PAUSE
     ) as service:
         yield Stage(api, service, person, trusted, published)
 
@@ -292,15 +297,27 @@ async def test_what_is_not_approved_is_denied(tmp_path: Path, api: OneCli):
         assert await holding == "deny"
 
 
+async def test_one_that_holds_no_poll_is_not_asked_without_a_break(
+    tmp_path: Path, api: OneCli, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("onecli_api.routes.POLL_SECONDS", 0.0)
+    async with linked(tmp_path, api, pause=1000.0) as stage:
+        await stage.ready()
+        for number in range(20):  # each a round trip of its own
+            await stage.service.link.access(msgspec.structs.replace(MAIN, id=f"ag-{number}"))
+        assert len([target for _, target in api.world.calls if "pending" in target]) == 1
+        assert stage.service.link.state.state == "ready"
+
+
 async def test_a_decision_is_told_when_onecli_is_back(tmp_path: Path, api: OneCli):
     async with linked(tmp_path, api) as stage:
         await stage.ready()
         held = Approval(api.world.agents[GROUP_ID], "GET", "api.example", "/", {}, None, 300.0)
         holding = asyncio.create_task(api.world.hold(held))
-        await stage.person.news.wait()
+        await until_asked(api, f"exclude={held.id}")
         await api.stop()
-        stage.person.says.set_result(True)
         await stage.away()
+        stage.person.says.set_result(True)
         await api.start()
         assert await holding == "approve"
         assert api.world.decisions == [(held.id, "approve")]
