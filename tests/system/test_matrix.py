@@ -196,14 +196,15 @@ async def test_the_channel_says_how_it_is(server: Homeserver) -> None:
     assert "last sync" in told["detail"]
 
 
-async def test_an_operator_exports_the_keys_and_imports_them(server: Homeserver, tmp_path: Path) -> None:
+async def test_an_operator_exports_the_keys_and_imports_them(server: Homeserver, group: str, tmp_path: Path) -> None:
     """A file that only the operator reads, whose passphrase is asked for; the daemon sees no path."""
     bot = server.user_id(BOT)
     async with people(server, "ada") as (ada,):
         room = await ada.make_room(bot, encrypted=True, direct=True)
         await ada.sees_member(room, bot)
-        event = await ada.say(room, "a secret")
-        await ada.until(lambda: bot in ada.receipts.get(event, set()), "a receipt", 60)
+        await asyncio.to_thread(wired, room, group)
+        await ada.say(room, "a secret")
+        await ada.hears(room, "echo: a secret")
     file = tmp_path / "keys.txt"
     said = await asyncio.to_thread(_keys, "export", file, "a passphrase")
     assert str(file) in said
