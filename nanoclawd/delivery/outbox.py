@@ -320,6 +320,8 @@ def _change(platform_message_id: str | None, text: str) -> Body:
 def _conclude(connection: apsw.Connection, intent: _Intent, result: Delivered | Undelivered) -> str:
     """Record a delivery's outcome and return the row's new status."""
     message, attempts = intent.message, intent.message.attempts + 1
+    if isinstance(result, Undelivered) and result.retry_after is not None and not result.permanent:
+        attempts -= 1  # a platform that asks for time is no fault
     if isinstance(result, Delivered):
         platform_message_id = result.platform_message_id
         host_messages.record(connection, message.id, "delivered", platform_message_id=platform_message_id)
@@ -328,11 +330,11 @@ def _conclude(connection: apsw.Connection, intent: _Intent, result: Delivered | 
     if given_up and not isinstance(intent.body, ShownCard):
         host_messages.record(connection, message.id, "failed", reason=result.reason)
         return "failed"
-    wait = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempts - 1, 20), LONGEST_RETRY_SECONDS)
+    wait = min(FIRST_RETRY_SECONDS * 2.0 ** min(max(attempts - 1, 0), 20), LONGEST_RETRY_SECONDS)
     if result.retry_after is not None and math.isfinite(result.retry_after):
         wait = min(max(result.retry_after, 1.0), _DAY_SECONDS)
     later = now_text(plus_seconds=wait)
-    host_messages.record(connection, message.id, "pending", next_attempt_at=later, reason=result.reason)
+    host_messages.record(connection, message.id, "pending", attempts, next_attempt_at=later, reason=result.reason)
     return "pending"
 
 

@@ -191,7 +191,7 @@ class Drain:
             if before is not None and before.status in _FINAL:
                 continue
             if before is not None and _postponed(before, now):
-                if before.attempts and before.chat is not None:
+                if before.chat is not None:  # it was tried; the agent's own postponing has none
                     done.behind.add(before.chat)
                 continue
             if isinstance(row, BadRow):
@@ -392,13 +392,18 @@ def _chat(address: Address) -> tuple[str, str]:
 def _outcome(intent: Delivery, result: Delivered | Undelivered) -> Delivery:
     if isinstance(result, Delivered):
         return replace(intent, status="delivered", platform_message_id=result.platform_message_id, reason=None)
-    if result.permanent or intent.attempts >= MAX_ATTEMPTS:
+    attempts = intent.attempts
+    if result.retry_after is not None and not result.permanent:
+        # A platform that asks for time is no fault: where many chats share a limit, a row hears that very often.
+        attempts -= 1
+    if result.permanent or attempts >= MAX_ATTEMPTS:
         return replace(intent, status="failed", reason=result.reason)
-    wait = float(FIRST_RETRY_SECONDS * 2 ** (intent.attempts - 1))
+    wait = float(FIRST_RETRY_SECONDS * 2 ** max(attempts - 1, 0))
     if result.retry_after is not None:
         # What the platform asks for; sooner would only make it ask for more.
         wait = min(max(wait, result.retry_after), LONGEST_RETRY_SECONDS)
-    return replace(intent, status="pending", next_attempt_at=now_text(plus_seconds=wait), reason=result.reason)
+    later = now_text(plus_seconds=wait)
+    return replace(intent, status="pending", attempts=attempts, next_attempt_at=later, reason=result.reason)
 
 
 def _awaited(row: OutboundRow | BadRow, look: Look) -> bool:

@@ -10,9 +10,11 @@ import json
 import os
 import random
 import secrets
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,3 +194,29 @@ async def test_the_channel_says_how_it_is(server: Homeserver) -> None:
     )
     assert "encrypts, as device" in told["detail"]
     assert "last sync" in told["detail"]
+
+
+async def test_an_operator_exports_the_keys_and_imports_them(server: Homeserver, group: str, tmp_path: Path) -> None:
+    """A file that only the operator reads, whose passphrase is asked for; the daemon sees no path."""
+    bot = server.user_id(BOT)
+    async with people(server, "ada") as (ada,):
+        room = await ada.make_room(bot, encrypted=True, direct=True)
+        await ada.sees_member(room, bot)
+        await asyncio.to_thread(wired, room, group)
+        await ada.say(room, "a secret")
+        await ada.hears(room, "echo: a secret")
+    file = tmp_path / "keys.txt"
+    said = await asyncio.to_thread(_keys, "export", file, "a passphrase")
+    assert str(file) in said
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text().startswith("-----BEGIN MEGOLM SESSION DATA-----")
+    assert "were known" in await asyncio.to_thread(_keys, "import", file, "a passphrase")
+    with pytest.raises(AssertionError, match="the passphrase is wrong"):
+        await asyncio.to_thread(_keys, "import", file, "another")
+
+
+def _keys(what: str, file: Path, passphrase: str) -> str:
+    argv = ["ncl", "channels", "keys", what, CHANNEL, str(file)]
+    done = subprocess.run(argv, input=passphrase, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

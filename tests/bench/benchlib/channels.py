@@ -190,8 +190,11 @@ def _burst(platform: Platform) -> list[Result]:
     wrong = float(order.lost + order.doubled + order.overtaken)
     none = Target(Of.MEDIAN, 0)
     name = f"burst.{platform.name}"
-    return [
+    results = [
         Result(name, "s", (seconds,), least or None, Target(Of.RATIO, MOST_RATIO) if least else None, note),
         Result(f"{name}.wrong", "messages", (wrong,), None, none, f"of {BURST}: {order}"),
-        Result(f"{name}.exceeded", "requests", (float(exceeded),), None, none, "answered by 429, of whatever kind"),
     ]
+    if least:
+        note = "answered by 429, of whatever kind"
+        results.append(Result(f"{name}.exceeded", "requests", (float(exceeded),), None, none, note))
+    return results

@@ -19,8 +19,8 @@ if names:
 from nanoclawd.control.activation import sockets_from_systemd
 try:
     passed = sockets_from_systemd("control", "nanoclawd.socket")
-    others = [one.getsockname() for one in (*passed.http, *passed.requests)]
-    print(passed.main.getsockname(), *others, os.environ.get("LISTEN_FDS"))
+    more = [one.getsockname() for one in (*passed.http, *passed.requests)]
+    print(passed.main.getsockname(), *more, os.environ.get("LISTEN_FDS"))
 except Exception as error:
     print(type(error).__name__, error.hint)
 """

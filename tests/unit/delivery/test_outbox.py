@@ -187,6 +187,15 @@ async def test_the_platform_says_how_long_to_wait(stage: Stage, chat: Platform):
     assert chat.texts("team") == ["hello"]
 
 
+async def test_a_platform_that_asks_for_time_again_and_again_costs_no_attempts(stage: Stage, chat: Platform):
+    chat.outcomes.extend([Undelivered("slow down", retry_after=1)] * 30)
+    await stage.outbox.post("m", TEAM, "hello")
+    await stage.outbox.rest()
+    for _ in range(30):
+        await later(stage)
+    assert chat.texts("team") == ["hello"]
+
+
 async def test_the_timer_rings_for_a_retry(stage: Stage, chat: Platform):
     chat.outcomes.append(Undelivered("slow down", retry_after=1))
     await stage.outbox.post("m", TEAM, "hello")

@@ -103,6 +103,32 @@ async def test_a_platform_that_asks_for_time_gets_it(stage: Stage, asked: float,
     assert timedelta(seconds=waited - 0.01) <= again < timedelta(seconds=waited + 5)
 
 
+async def test_a_platform_that_asks_for_time_again_and_again_costs_no_attempts(stage: Stage):
+    """W-11: in a long burst a row may be asked to wait far more often than a fault would be tolerated."""
+    stage.platform.answer = lambda _outgoing: Undelivered("slow down", retry_after=1)
+    stage.write_out("r1")
+    for _ in range(3 * MAX_ATTEMPTS):
+        await stage.run()
+        await make_due(stage)
+    found = await state(stage, "r1")
+    assert (found.status, found.reason) == ("pending", "slow down")
+    stage.platform.answer = lambda _outgoing: Delivered("p1")
+    await stage.run()
+    assert (await state(stage, "r1")).status == "delivered"
+    assert await notes(stage) == []
+
+
+async def test_a_platform_that_asks_for_time_forgives_no_fault(stage: Stage):
+    """Of faults there are as many as ever, whatever lies between them."""
+    answers = [Undelivered("down"), Undelivered("slow down", retry_after=1)] * (MAX_ATTEMPTS - 1)
+    stage.platform.answer = lambda _outgoing: answers.pop(0) if answers else Undelivered("down")
+    stage.write_out("r1")
+    for _ in range(2 * MAX_ATTEMPTS - 1):
+        await stage.run()
+        await make_due(stage)
+    assert (await state(stage, "r1")).status == "failed"
+
+
 async def test_attempts_are_counted_over_restarts(stage: Stage):
     """W-11: in the database, not in memory."""
     stage.platform.answer = lambda _outgoing: Undelivered("down")
