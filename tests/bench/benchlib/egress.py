@@ -1,6 +1,7 @@
-"""The way out beside the same requests made directly and by well-known proxies, all on loopback, in turns.
+"""The way out beside the same requests made directly, by well-known proxies and by a bare relay, on loopback, in turns.
 
 The clients speak to the gateway's own socket, as an agent's uid: what the forwarder in a container adds is not in it.
+They speak to the relay's in the same way: what the gateway takes beyond that is for what it looks at and writes down.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from statistics import median
 from typing import Final
 
 from benchlib.appliance import CONFIG_FILE, GROUP
-from benchlib.egress_proxies import squid, tcp, tinyproxy
+from benchlib.egress_proxies import relay, squid, tcp, tinyproxy
 from benchlib.machine import GATEWAY, Memory, acting_as, systemctl, unit_number
 from benchlib.progress import step
 from benchlib.results import Of, Result, Target
@@ -62,13 +63,18 @@ class _Ways:
 
 def measure() -> list[Result]:
     """Measure latency, throughput and memory; the daemon runs, with the group of the other measurements."""
-    step("the way out, beside squid and tinyproxy")
-    with _host() as (plain, secure, trusting), squid() as by_squid, tinyproxy() as by_tinyproxy, _configured():
+    step("the way out, beside squid, tinyproxy and a bare relay")
+    with contextlib.ExitStack() as running:
+        plain, secure, trusting = running.enter_context(_host())
+        by_squid, by_tinyproxy = running.enter_context(squid()), running.enter_context(tinyproxy())
+        bare = running.enter_context(relay())
+        running.enter_context(_configured())
         for port in (plain, secure):
             Link().call("io.nanoclaw.Egress.Allow", group=GROUP, host=f"127.0.0.1:{port}")
         uid = _host_uid()
         proxies = {
-            "gateway": lambda: _as_agent(uid),
+            "gateway": lambda: _as_agent(uid, _SOCKET),
+            "bare": lambda: _as_agent(uid, str(bare)),
             "squid": lambda: tcp(by_squid),
             "tinyproxy": lambda: tcp(by_tinyproxy),
         }
@@ -104,9 +110,10 @@ def _latency(ways: _Ways) -> list[Result]:
 def _beside(
     name: str, unit: str, took: dict[str, tuple[float, ...]], note: str, target: Target | None = None
 ) -> list[Result]:
-    """Hold the gateway against both proxies.
+    """Hold the gateway against both proxies, and the bare relay.
 
-    Squid does what the gateway does (a rule and a record for each request), tinyproxy less. The target is of both.
+    Squid does what the gateway does (a rule and a record for each request), tinyproxy less. The relay goes the same way
+    by the same means and does nothing: it is what any gateway of Python takes. The target is of all three.
     """
     others = {proxy: Result(proxy, unit, times) for proxy, times in took.items() if proxy != "gateway"}
     told = "; ".join(f"{proxy}'s p50 {other.p50:.3g}, p99 {other.p99:.3g}" for proxy, other in others.items())
@@ -114,6 +121,7 @@ def _beside(
     return [
         Result(name, unit, gateway, others["squid"].p50, target, f"{note}; the baseline is squid's; {told}"),
         Result(f"{name}.tinyproxy", unit, gateway, others["tinyproxy"].p50, target),
+        Result(f"{name}.of-bare", unit, gateway, others["bare"].p50, target),
     ]
 
 
@@ -322,10 +330,10 @@ def _head(connection: socket.socket) -> tuple[bytes, bytes]:
     return head, rest
 
 
-def _as_agent(uid: int) -> socket.socket:
+def _as_agent(uid: int, path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     with acting_as(uid):
-        connection.connect(_SOCKET)
+        connection.connect(path)
     return connection
 
 

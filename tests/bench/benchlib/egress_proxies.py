@@ -1,9 +1,10 @@
-"""The well-known proxies that the way out is held against: Debian's squid and tinyproxy, each on loopback."""
+"""What the way out is held against: Debian's squid and tinyproxy, each on loopback, and a bare relay on a socket."""
 
 import contextlib
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -68,6 +69,24 @@ def tinyproxy() -> Iterator[int]:
         file.flush()
         with _running(["tinyproxy", "-d", "-c", file.name], port):
             yield port
+
+
+@contextlib.contextmanager
+def relay() -> Iterator[Path]:
+    """Run the bare relay; yield its socket, which anybody may connect to."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        path = Path(name) / "relay.sock"
+        command = [sys.executable, str(Path(__file__).with_name("egress_relay.py")), str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            try:
+                if process.stdout is None:
+                    raise RuntimeError("Popen made no pipe")
+                process.stdout.readline()
+                path.chmod(0o666)
+                yield path
+            finally:
+                process.kill()
 
 
 @contextlib.contextmanager
