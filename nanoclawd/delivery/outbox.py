@@ -221,15 +221,18 @@ def platform_edit(message_id: str, address: Address, platform_message_id: str | 
 def post_edit(connection: apsw.Connection, host_message_id: str, text: str) -> bool:
     """Post the change of a delivered message; withdraw it where it was not delivered. In one transaction.
 
-    A row that is ``sending`` may have arrived: its change is posted, and waits behind it. The same text is posted once.
+    A row that is ``sending``, or that was tried in vain, may have arrived: its change is posted, and waits behind one
+    more attempt of it, which tells. The same text is posted once.
     """
     with writing(connection):
         target = host_messages.by_id(connection, host_message_id)
         if target.status == "failed":
             return False
-        if target.status == "pending":
+        if target.status == "pending" and not target.attempts:
             host_messages.record(connection, target.id, "failed", reason="it was withdrawn")
             return False
+        if target.status == "pending":
+            host_messages.record(connection, target.id, "sending", next_attempt_at=now_text(), reason=target.reason)
         address = Address(target.channel_type, target.platform_id, target.thread_id)
         mark = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
         content = json.dumps({"edit": target.id, "text": text})
@@ -288,7 +291,8 @@ def _body(connection: apsw.Connection, message: HostMessage) -> Body | str:
     """Return what to deliver, or in words why there is nothing to deliver any more."""
     content = json.loads(message.content)
     if "card" in content:
-        if message.approval_id is None or approvals.by_id(connection, message.approval_id).status != "pending":
+        is_open = message.approval_id is not None and approvals.by_id(connection, message.approval_id).status == "pending"
+        if not is_open and message.status != "sending":
             return "its approval has ended"
         return ShownCard(from_content(json.dumps(content["card"])), content["card_id"])
     if "edit" in content:

@@ -284,6 +284,30 @@ async def test_what_was_not_delivered_is_withdrawn_and_not_changed(stage: Stage,
     assert not await stage.outbox.edit(card_id, "again")
 
 
+async def test_what_may_have_been_delivered_is_changed_once_that_is_known(stage: Stage, chat: Platform):
+    """Its answer was lost, and it is decided before another attempt: nobody keeps a card that asks for ever."""
+    chat.answers_lost = 1
+    approval_id, card_id = await post_card(stage)
+    assert (await row(stage, card_id)).status == "pending"
+    await stage.database.run(approvals.decide, approval_id, "rejected", None, "no")
+    assert await stage.outbox.edit(card_id, "It is over.")
+    await stage.outbox.rest()
+    assert chat.texts("team") == ["It is over."]
+
+
+async def test_what_may_have_been_delivered_is_tried_once_more_at_most(stage: Stage, chat: Platform):
+    chat.outcomes.extend([Undelivered("down")] * 2)
+    approval_id, card_id = await post_card(stage)
+    await stage.database.run(approvals.decide, approval_id, "rejected", None, "no")
+    await stage.outbox.edit(card_id, "It is over.")
+    await stage.outbox.rest()
+    for _ in range(3):
+        await later(stage)
+    assert chat.attempts == 2
+    assert chat.messages == []
+    assert (await row(stage, card_id)).status == "failed"
+
+
 async def test_a_change_of_what_is_being_sent_waits_behind_it(stage: Stage, chat: Platform):
     chat.held = asyncio.Event()
     approval_id = await approval(stage)

@@ -62,6 +62,8 @@ class Platform:
         self.ended: list[tuple[str, bool]] = []
         self.names: dict[str, str] = {}
         self.held: asyncio.Event | None = None
+        self.answers_lost = 0
+        self.known: dict[str, str] = {}
         self.attempts = 0
         self.changed = asyncio.Event()
 
@@ -118,9 +120,15 @@ class MemoryAdapter(BaseAdapter):
             shown.body = body
             platform.changed.set()
             return Delivered()
+        if outgoing.id in platform.known:
+            return Delivered(platform.known[outgoing.id])
         shown = Shown(f"p{len(platform.messages)}", outgoing.address, body)
         platform.messages.append(shown)
         platform.changed.set()
+        if platform.answers_lost:
+            platform.answers_lost -= 1
+            platform.known[outgoing.id] = shown.id
+            return Undelivered("the connection ended")
         return Delivered(shown.id)
 
     async def open_dm(self, handle: str) -> str | None:

@@ -322,7 +322,9 @@ async def test_after_failed_cards_the_next_approver_is_asked(stage: Stage, helpe
     (approval,) = await stage.every_approval()
     states = {one.person: (one.status, one.reason) for one in await stage.cards_of(approval.id)}
     assert states[OWNER] == ("delivered", None)
-    assert states[ADMIN] == ("failed", "it was withdrawn")
+    # It was tried, so it may have been shown: whoever has it reads how it ended, and is asked nothing any more.
+    assert states[ADMIN] == ("delivered", None)
+    assert platform.all_cards() == []
 
 
 async def test_operators_decide_without_a_role(stage: Stage, helper: AgentGroup):
