@@ -291,8 +291,8 @@ def _body(connection: apsw.Connection, message: HostMessage) -> Body | str:
     """Return what to deliver, or in words why there is nothing to deliver any more."""
     content = json.loads(message.content)
     if "card" in content:
-        is_open = message.approval_id is not None and approvals.by_id(connection, message.approval_id).status == "pending"
-        if not is_open and message.status != "sending":
+        approval = None if message.approval_id is None else approvals.by_id(connection, message.approval_id)
+        if (approval is None or approval.status != "pending") and message.status != "sending":
             return "its approval has ended"
         return ShownCard(from_content(json.dumps(content["card"])), content["card_id"])
     if "edit" in content:
