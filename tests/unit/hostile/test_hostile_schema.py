@@ -60,7 +60,7 @@ def test_a_hundred_thousand_tables(victim: Victim) -> None:
     began = time.monotonic()
     with pytest.raises(DamagedError):
         victim.read()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30  # that it ends, on whatever machine
 
 
 @pytest.mark.parametrize("size", [900_000, 5_000_000])
