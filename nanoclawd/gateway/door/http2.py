@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
 import h2.config
@@ -30,6 +30,9 @@ CONNECTION_WINDOW_BYTES: Final = 256 * 1024
 """What agents may send before a host has taken it, of all streams of a connection together."""
 
 FRAME_BYTES: Final = 16_384
+TABLE_BYTES: Final = 4096
+"""Of heads that were sent, to compress the next ones by."""
+
 FRAMES_AT_ONCE: Final = 2000
 FRAMES_PER_SECOND: Final = 200.0
 """Of frames that carry nothing: pings, settings, resets, priorities, empty data."""
@@ -38,6 +41,7 @@ _WRITE_SECONDS: Final = 60.0
 _PIECE_BYTES: Final = 8192
 _LENGTH_BYTES: Final = 3
 _CODES: Final = h2.errors.ErrorCodes
+_KNOWN_SETTINGS: Final = frozenset(map(int, h2.settings.SettingCodes))
 _OF_ONE_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"upgrade"})
 
 log = logging.getLogger(__name__)
@@ -87,8 +91,12 @@ class StreamCaller:
 
     def __init__(self, streams: "Streams", number: int, *, ended: bool) -> None:
         self.ended = ended
-        self.arrived: list[tuple[bytes, int]] = []
         self.news = asyncio.Event()
+        # One piece, however many frames it came in: a frame for each byte would cost a hundred times its window.
+        self._arrived = bytearray()
+        self._counted = 0
+        self._taken = 0
+        self._announced: int | None = None
         self._streams = streams
         self._number = number
         self._has_begun = False
@@ -103,18 +111,33 @@ class StreamCaller:
         """Return the next piece of the request's body, nothing at its end.
 
         Raises:
+            Denial: it is shorter than was announced.
             TimeoutError: it stopped coming.
         """
         async with asyncio.timeout(seconds):
-            while not self.arrived and not self.ended:
+            while not self._arrived and not self.ended:
                 self.news.clear()
                 await self.news.wait()
-        if not self.arrived:
+        if not self._arrived:
+            if self._announced not in (None, self._taken):
+                raise malformed("the request's body is not as long as its Content-Length says")
             return b""
-        data, counted = self.arrived.pop(0)
+        data, counted = bytes(self._arrived), self._counted
+        self._arrived.clear()
+        self._counted, self._taken = 0, self._taken + len(data)
         self._streams.http.acknowledge_received_data(counted, self._number)
         await self._streams.flush(seconds)
         return data
+
+    def arrive(self, data: bytes, counted: int) -> None:
+        """Keep a piece of the request's body, for which the caller's window has shrunk by so many bytes."""
+        self._arrived += data
+        self._counted += counted
+        self.news.set()
+
+    def announce(self, request: h11.Request) -> None:
+        """Take note of how long the request's body is to be."""
+        self._announced = next((int(value) for name, value in request.headers if name == b"content-length"), None)
 
     async def preview(self, most: int, seconds: float) -> bytes:
         """Return the beginning of the request's body, which :meth:`body` returns all the same.
@@ -125,10 +148,10 @@ class StreamCaller:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self.ended and sum(len(data) for data, _ in self.arrived) < most:
+                while not self.ended and len(self._arrived) < most:
                     self.news.clear()
                     await self.news.wait()
-        return b"".join(data for data, _ in self.arrived)[:most]
+        return bytes(self._arrived[:most])
 
     async def send(self, event: h11.Event, seconds: float | None = None) -> None:
         """Send a part of the answer.
@@ -169,11 +192,11 @@ class StreamCaller:
 
     def finish(self) -> None:
         """Be done with it: what was not read is given back, and what was not answered is ended."""
-        http = self._streams.http
-        for _, counted in self.arrived:
+        if self._counted:
             with contextlib.suppress(h2.exceptions.ProtocolError):
-                http.acknowledge_received_data(counted, self._number)
-        self.arrived.clear()
+                self._streams.http.acknowledge_received_data(self._counted, self._number)
+        self._arrived.clear()
+        self._counted = 0
         if not self._is_over:
             self.reset(_CODES.INTERNAL_ERROR)
         elif not self.ended:
@@ -195,6 +218,35 @@ class StreamCaller:
             await self._streams.flush(seconds)
 
 
+class _Connection(h2.connection.H2Connection):
+    """What the library keeps for a connection is bounded by us, and not by the other side."""
+
+    DEFAULT_MAX_HEADER_LIST_SIZE = MAX_HEAD_BYTES
+    MAX_CLOSED_STREAMS = 16 * MAX_STREAMS
+    """Of those that ended last the library knows how, for the frames that cross."""
+
+    def __init__(self, config: h2.config.H2Configuration) -> None:
+        super().__init__(config)
+        self.silent = 0
+
+    def forget_offers(self, changed: Iterable[int]) -> None:
+        """Keep little of what the other side's settings offer.
+
+        That is a table of 4 GiB to compress our heads by, and 65,536 settings of which nobody knows what they mean.
+        """
+        self.encoder.header_table_size = min(self.encoder.header_table_size, TABLE_BYTES)
+        sizes = self.encoder.table_size_changes
+        sizes[:] = [min(sizes), sizes[-1]] if len(sizes) > 1 else sizes  # all that has to be said (RFC 7541, 4.2)
+        for code in changed:
+            if code not in _KNOWN_SETTINGS:
+                del self.remote_settings[code]
+
+    def _receive_frame(self, frame: Any) -> list[h2.events.Event]:
+        events = super()._receive_frame(frame)
+        self.silent += not events  # such as a reset of what has ended: it is a frame like others
+        return events
+
+
 type Handling = Callable[[StreamCaller, h11.Request], Awaitable[None]]
 type Refusing = Callable[[StreamCaller, Denial], Awaitable[None]]
 
@@ -214,9 +266,7 @@ class Streams:
             refuse: answers what can't be read as one.
             resting: is told whether the connection has requests.
         """
-        self.http = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding=None, logger=None)
-        )
+        self.http = _Connection(h2.config.H2Configuration(client_side=False, header_encoding=None, logger=None))
         self._secure = secure
         self._count = count
         self._handle = handle
@@ -289,10 +339,11 @@ class Streams:
 
     def _heard(self, data: bytes) -> bool:
         """Do what frames ask for; False where the connection ends with them."""
-        for event in self.http.receive_data(data):
-            if not self._take(event):
-                self.http.close_connection(_CODES.ENHANCE_YOUR_CALM)
-                return False
+        events = self.http.receive_data(data)
+        silent, self.http.silent = self.http.silent, 0
+        if not all(map(self._take, events)) or (silent and not self._spend(silent)):
+            self.http.close_connection(_CODES.ENHANCE_YOUR_CALM)
+            return False
         if self._waits_for_too_much():
             self.http.close_connection(_CODES.FRAME_SIZE_ERROR)
             return False
@@ -319,15 +370,20 @@ class Streams:
             if (task := self._tasks.get(_number(event))) is not None:
                 task.cancel()
         elif isinstance(event, h2.events.WindowUpdated | h2.events.RemoteSettingsChanged):
-            for caller in self._callers.values():
-                caller.news.set()
+            self._let_go_on(event)
         elif isinstance(event, h2.events.ConnectionTerminated):
             return True
         return self._spend()
 
-    def _spend(self) -> bool:
+    def _let_go_on(self, event: h2.events.WindowUpdated | h2.events.RemoteSettingsChanged) -> None:
+        if isinstance(event, h2.events.RemoteSettingsChanged):
+            self.http.forget_offers(event.changed_settings)
+        for caller in self._callers.values():
+            caller.news.set()
+
+    def _spend(self, count: int = 1) -> bool:
         now = asyncio.get_running_loop().time()
-        self._frames = min(FRAMES_AT_ONCE, self._frames + (now - self._at) * FRAMES_PER_SECOND) - 1
+        self._frames = min(FRAMES_AT_ONCE, self._frames + (now - self._at) * FRAMES_PER_SECOND) - count
         self._at = now
         return self._frames > 0
 
@@ -339,8 +395,7 @@ class Streams:
             with contextlib.suppress(h2.exceptions.ProtocolError):
                 self.http.acknowledge_received_data(counted, number)
         elif event.data:
-            caller.arrived.append((bytes(event.data), counted))
-            caller.news.set()
+            caller.arrive(event.data, counted)
             return True
         elif counted:
             self.http.acknowledge_received_data(counted, number)
@@ -367,6 +422,7 @@ class Streams:
         try:
             try:
                 request = _request(headers, has_body=not ended)
+                caller.announce(request)
             except Denial as denial:
                 await self._refuse(caller, denial)
             else:
@@ -416,7 +472,10 @@ def _request(headers: list[tuple[bytes, bytes]], *, has_body: bool) -> h11.Reque
     rest = [pair for pair in rest if pair[0] not in (b"cookie", b"host")]
     if cookies:
         rest.append((b"cookie", b"; ".join(cookies)))
-    if has_body and not any(name == b"content-length" for name, _ in rest):
+    lengths = [value for name, value in rest if name == b"content-length"]
+    if not has_body and any(value.strip(b"0") for value in lengths):
+        raise malformed("the request has a Content-Length, and no body")
+    if has_body and not lengths:
         rest.append((b"transfer-encoding", b"chunked"))
     try:
         request = h11.Request(
