@@ -20,7 +20,7 @@ from nanoclawd.egress.targets import (
     is_address,
     parse_authority,
     parse_url,
-    settled_path,
+    path_readings,
 )
 from nanoclawd.errors import InvalidName, Refused
 from nanoclawd.store import egress as rows
@@ -281,8 +281,10 @@ def _read_host(text: str) -> tuple[str, int | None, str]:
         rest, port = named[1], int(named[2])
         if not 0 < port <= 65_535:  # noqa: PLR2004  # of 16 bits
             raise InvalidName(f"{port} is no port")
-    if path and (len(path) > MAX_PATH_CHARACTERS or settled_path(path) != path or not path.isascii() or "?" in path):
-        raise InvalidName("a rule's path is a plain prefix: no query, no dot segments, nothing encoded")
+    if path and (
+        len(path) > MAX_PATH_CHARACTERS or path_readings(path) != (path,) or not path.isascii() or "?" in path
+    ):
+        raise InvalidName("a rule's path is a plain prefix: no query, no semicolon, no dot segments, nothing encoded")
     try:
         return parse_pattern(rest), port, path
     except BadTarget as error:

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from nanoclawd.egress.targets import HTTP_PORT, HTTPS_PORT, BadTarget, Target, is_address, parse_host, settled_path
+from nanoclawd.egress.targets import HTTP_PORT, HTTPS_PORT, BadTarget, Target, is_address, parse_host, path_readings
 
 ANY: Final = "*"
 """The pattern of every name; no address fits it."""
@@ -246,8 +246,18 @@ def _fits(rule: Rule, group: str, asked: Asked, now: float) -> bool:
         return denies
     if rule.methods and asked.method not in rule.methods:
         return False
-    path = settled_path(asked.path)
-    return denies if rule.path and path is None else (path or "").startswith(rule.path)
+    return not rule.path or _begins(asked.path, rule.path, denies=denies)
+
+
+def _begins(path: str, prefix: str, *, denies: bool) -> bool:
+    """Tell whether a path begins with a rule's: in every reading where that allows, in any where it does not.
+
+    Some servers do not tell large letters from small ones; so neither does what denies.
+    """
+    readings = path_readings(path)
+    if denies:
+        return not readings or any(one.lower().startswith(prefix.lower()) for one in readings)
+    return bool(readings) and all(one.startswith(prefix) for one in readings)
 
 
 def _rank(rule: Rule) -> tuple[int, bool, bool, int, bool, int, int]:

@@ -180,6 +180,41 @@ def test_a_path_that_may_be_another_one_is_denied(path: str):
     assert not decider(rules, plain("a.example", path))[0]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/public/..;/private", "/public/..;a=b/private", "/public/%252e%252e/private", "/public/%2e%2e%3b/private"),
+        *("/public/;/../private", "/public/.;/..;/private", "/public/%c0%ae%c0%ae/private"),
+    ],
+)
+def test_a_path_that_some_servers_climb_by_is_not_allowed(path: str):
+    """Servers of Java forget what is behind a semicolon, then go up; others unpack twice."""
+    rules = [rule(1, "allow", "a.example", port=80, path="/public/")]
+    assert not decider(rules, plain("a.example", path))[0]
+    assert decider(rules, plain("a.example", "/public/a;v=1/b"))[0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/private/x",
+            "/PRIVATE/x",
+            "/private;a/x",
+            "/priv%61te/x",
+            "/v1/x:delete",
+            "/v1/x%3Adelete",
+            "/v1/x%3adelete",
+        ),
+        *("/;a/private/x", "/a;/../private/x", "/private%3bv/x", "/%2570rivate/x", "/v1;b/x:delete", "/v1/X:Delete"),
+    ],
+)
+def test_a_path_that_is_denied_has_no_other_spelling(path: str):
+    rules = [rule(1, "allow", "a.example"), rule(2, "deny", "a.example", port=80, path="/private/")]
+    rules.append(rule(3, "deny", "a.example", port=80, path="/v1/x:delete"))
+    assert not decider(rules, plain("a.example", path))[0]
+
+
 def test_a_tunnel_gets_round_no_rule_about_paths():
     rules = [rule(1, "allow", "a.example"), rule(2, "deny", "a.example", port=80, path="/private")]
     assert decider(rules, plain("a.example", "/x")) == (True, 1)
