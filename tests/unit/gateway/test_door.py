@@ -236,7 +236,8 @@ async def test_a_packed_answer_is_unpacked_to_be_searched(door: Inside, coding: 
     assert b"content-encoding" not in answer.lower()
     assert answer.count(b"before ") > 29_000
     assert VALUE.encode() not in answer
-    assert b"*" * len(VALUE) + b" after" in answer
+    assert b"before " + b"*" * len(VALUE) + b" " in answer
+    assert b"after" in answer
 
 
 def _bare(text: bytes) -> bytes:

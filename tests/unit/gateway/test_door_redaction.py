@@ -70,12 +70,24 @@ def test_an_address_that_is_said_back_inside_of_another_one_is_no_hiding_place(s
 
 
 def test_what_cannot_become_a_secret_is_not_held_back():
-    redactor = Redactor([b"secret-value"])
+    redactor = Redactor((b"secret-value",))
     assert redactor.feed(b"data: 1\n\n") == b"data: 1\n\n"
     assert redactor.feed(b"se") == b""
-    assert redactor.feed(b"e") == b"see"
+    assert redactor.feed(b"e ") == b"see "
+    assert redactor.feed(b'{"a": "sec') == b'{"a": "'
+    assert redactor.feed(b'"}') == b'sec"}'
     assert redactor.feed(b"a sec") == b"a "
     assert redactor.end() == b"sec"
+
+
+@given(st.text("secrtvalu-0123 \n", max_size=40), st.integers(0, 12))
+def test_what_is_held_back_tells_nothing_of_the_secret(before: str, guessed: int):
+    """Who has a host say back a guess, and waits, sees no difference between a good guess and a bad one."""
+    secret = "secret-value"
+    good = Redactor((secret.encode(),))
+    bad = Redactor((secret[::-1].encode(),))
+    text = f"{before} {secret[:guessed]}".encode()
+    assert len(good.feed(text)) == len(bad.feed(text))
 
 
 @given(
