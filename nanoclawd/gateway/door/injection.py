@@ -67,6 +67,10 @@ class Tokens(Protocol):
         """Yield every token of a secret that an answer may hold."""
         ...
 
+    async def settle(self, seconds: float) -> None:
+        """Wait until none is being asked for."""
+        ...
+
 
 @dataclass(slots=True)
 class _Request:
@@ -128,6 +132,10 @@ class Injection:
             request.without(*_OF_PARTS, b"accept-encoding", b"accept-charset")
             request.headers.append((b"Accept-Encoding", b"identity"))
         return Charged(request.target(), request.headers, needles, request.renew)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait, before the gateway ends, until nothing is under way that would be lost: for so many seconds at most."""
+        await self._tokens.settle(seconds)
 
     async def _value(self, secret: Secret, scheme: Scheme, asked: Asked, request: _Request) -> str:
         sealed = self._vault.get(secret.name)

@@ -113,6 +113,15 @@ class AccessTokens:
         found = dict.fromkeys((sealed.value, account.refresh, account.access, secret, *account.old))
         yield from (one for one in found if one)
 
+    async def settle(self, seconds: float) -> None:
+        """Wait until no token is being asked for: a server may have given one, and the old one may be void by then.
+
+        Args:
+            seconds: and no longer.
+        """
+        if self._renewing:
+            await asyncio.wait(self._renewing, timeout=seconds)
+
     def _renewed(self, task: "asyncio.Task[str]") -> None:
         self._renewing.discard(task)
         if not task.cancelled():

@@ -15,6 +15,7 @@ from egress_stage import status
 
 from nanoclawd.egress.secrets import OAuth, Sealed
 from nanoclawd.gateway.door import tokens
+from nanoclawd.gateway.door.kept_tokens import KeptTokens
 
 FIRST = "refresh-token-that-was-entered"
 
@@ -155,6 +156,22 @@ async def test_a_new_refresh_token_is_sealed_before_it_counts_and_outlives_the_g
     async with town(place, "entered-anew-by-the-owner") as (door, found):
         assert status(await door.fetch()) == 200
         assert found.forms[0]["refresh_token"] == "entered-anew-by-the-owner"
+
+
+async def test_a_token_that_is_asked_for_when_the_gateway_stops_is_kept(place: Path):
+    """Whoever asked is gone; what the server gives is the only good token from then on."""
+    async with town(place) as (door, found):
+        found.given["refresh_token"] = "refresh-token-number-2"
+        found.release.clear()
+        asking = asyncio.create_task(door.fetch())
+        await asyncio.wait_for(found.asked.wait(), 5)
+        asking.cancel()
+        settling = asyncio.create_task(door.gateway.door.injection.settle(5))
+        await asyncio.sleep(0)
+        found.release.set()
+        await settling
+        kept = KeptTokens(place / "state" / "tokens")
+        assert kept.load("key", FIRST) == "refresh-token-number-2"
 
 
 async def test_a_file_that_was_changed_counts_for_nothing(place: Path):
