@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from nanoclaw_runner.contract.cards import Option
+from nanoclaw_runner.contract.cards import Option, literal
 from nanoclawd.control.values import HeldRequest
 from nanoclawd.permissions import wording
 from nanoclawd.permissions.actions import REJECT
@@ -37,14 +37,14 @@ def new_request(action: str, request: HeldRequest, scope: Scope, rule: str) -> N
         if request.method
         else f"The agent {request.group} wants to connect, and {rule} holds it until somebody decides:",
         "",
-        what(request),
+        literal(what(request)),
     ]
     if scope.session_id is not None:
         lines.append(f"Session: {scope.session_id}")
     if request.method is None:
         lines.append("Nobody sees what is sent through this connection.")
     elif request.preview:
-        lines += ["The body begins:", wording.quoted(request.preview, 1024)]
+        lines += ["The body begins:", wording.verbatim(request.preview, 1024)]
     lines += ["", "Once: only this." if request.method else "Once: only this connection."]
     if request.outside is None:
         lines.append(f"For an hour: {whole}of {request.group} to {where}, as far as this rule asks about them.")
