@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Final
@@ -11,7 +12,7 @@ import apsw
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.agents.service import AgentService
 from nanoclawd.egress.addresses import special
-from nanoclawd.egress.rules import ANY, Asked, Decision, Rate, decide, needs_inside, parse_pattern
+from nanoclawd.egress.rules import ANY, Asked, Decision, Rate, Rule, decide, needs_inside, overridden, parse_pattern
 from nanoclawd.egress.targets import (
     HTTP_PORT,
     HTTPS_PORT,
@@ -115,7 +116,7 @@ class EgressRules:
             Refused: the rules say something about it already.
         """
         target = _wanted(host)
-        await self._database.run(_check_undecided, group, target)
+        await self._database.run(_check_undecided, group, target, _port_of(host, target))
         return target
 
     async def grant(self, group: str, host: str, lasting: str, by: str) -> EgressRow:
@@ -329,12 +330,12 @@ def _put(connection: apsw.Connection, group: str, wanted: NewRule, by: str) -> t
 
 
 def _grant(connection: apsw.Connection, group: str, target: Target, wanted: NewRule, by: str) -> EgressRow:
-    group_id = _check_undecided(connection, group, target)
+    group_id = _check_undecided(connection, group, target, wanted.port)
     return rows.put(connection, replace(wanted, agent_group_id=group_id), by)[0]
 
 
-def _check_undecided(connection: apsw.Connection, group: str, target: Target) -> str:
-    """See to it that no rule speaks of a host already, and return the group's id.
+def _check_undecided(connection: apsw.Connection, group: str, target: Target, port: int | None) -> str:
+    """See to it that no rule speaks of a host already, or of a part of it, and return the group's id.
 
     Raises:
         Refused: one does. What denies is the owner's word, and what asks needs no other permission.
@@ -348,6 +349,11 @@ def _check_undecided(connection: apsw.Connection, group: str, target: Target) ->
         raise Refused(f"nobody has to be asked beforehand: {decision.reason}")
     if decision.rule is not None:
         raise Refused(f"{decision.reason}: that is the owner's word, which a request does not change")
+    # A rule for the very host would come before one of a pattern, which denies a method or one of the ports.
+    wanted = Rule(sys.maxsize, "allow", target.host, found.folder, port)
+    if (other := overridden(rules, wanted, time.time())) is not None:
+        verb = "denies" if other.action == "deny" else "asks about"
+        raise Refused(f"{other} {verb} a part of it: that is the owner's word, which a request does not change")
     return found.id
 
 

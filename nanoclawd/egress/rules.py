@@ -226,6 +226,22 @@ def may_be_allowed(rules: Iterable[Rule], group: str, target: Target, now: float
     return any(rule.action != "deny" and _concerns(rule, group, target, now) for rule in rules)
 
 
+def overridden(rules: Iterable[Rule], wanted: Rule, now: float) -> Rule | None:
+    """Return a rule that denies or asks, and that would not any more if there were another one; None: there is none.
+
+    Args:
+        rules: those that there are.
+        wanted: the other one: of one group, for one host.
+        now: seconds since 1970.
+    """
+    ports = DEFAULT_PORTS if wanted.port is None else {wanted.port}
+    for rule in rules:
+        concerned = any(_concerns(rule, wanted.group or "", Target(wanted.host, port), now) for port in ports)
+        if rule.action != "allow" and concerned and _rank(rule) < _rank(wanted):
+            return rule
+    return None
+
+
 def _concerns(rule: Rule, group: str, target: Target, now: float) -> bool:
     """Tell whether a rule can fit a request to a host, whatever its method and path."""
     if rule.group not in (None, group) or (rule.until is not None and rule.until <= now):
