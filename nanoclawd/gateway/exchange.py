@@ -14,6 +14,9 @@ from nanoclawd.gateway.audit import Record
 from nanoclawd.gateway.door.kept import Kept
 
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,19}", re.ASCII)
+_OTHER_PATHS: Final = frozenset({b"x-original-url", b"x-rewrite-url"})
+# Clients put a long GET into a POST; anything else can be said as it is.
+_OTHER_METHODS: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 _UNKNOWN: Final = Target("-", 0)
 
 
@@ -94,12 +97,29 @@ class Exchange:
         method = self.request.method.decode("ascii", "replace")
         if not _METHOD.fullmatch(method) or method == "TRACE":
             raise denials.malformed("this method is not forwarded", 405)
+        self._check_overrides()
         if self.within is not None:
             return self._read_inside(self.within.target, method, text)
         if text.startswith("https://"):
             raise denials.malformed("https is reached by CONNECT: HTTPS_PROXY is an http:// address, too")
         target, path = parse_url(text)
         return Asked(target, method, path)
+
+    def _check_overrides(self) -> None:
+        """Refuse headers by which some hosts take a request for another one than the rules have judged.
+
+        Raises:
+            Denial: there is one.
+        """
+        for name, value in self.request.headers:
+            if not name.startswith((b"x-", b"x_")):
+                continue
+            # Behind CGI, and in what learned from it, an underscore is a dash.
+            plain = name.replace(b"_", b"-")
+            if plain in _OTHER_PATHS:
+                raise denials.malformed(f"{plain.decode()} names another path than the request does: ask for that path")
+            if plain in _OTHER_METHODS and value.strip().upper() not in (self.request.method, b"GET", b"HEAD"):
+                raise denials.malformed(f"{plain.decode()} names another method than the request does: use that method")
 
     def _read_inside(self, inside: Target, method: str, text: str) -> Asked:
         """Return what is asked of the host that the tunnel was opened for, and of no other one."""

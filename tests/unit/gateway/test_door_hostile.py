@@ -78,6 +78,28 @@ async def test_no_part_of_an_answer_can_be_asked_for(door: Inside, header: str):
     assert b"range" not in door.host.heard[0].lower()
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(
+            "X-HTTP-Method-Override: DELETE",
+            "x-http-method: put",
+            "X-Method-Override: DELETE",
+            "X_HTTP_METHOD_OVERRIDE: PUT",
+        ),
+        *("X-Original-URL: /admin", "X-Rewrite-Url: /admin", "x_original_url: /admin"),
+    ],
+)
+async def test_a_request_is_what_it_was_judged_as(door: Inside, header: str):
+    """Some hosts take another method or path from a header: a rule about methods and paths would be got round."""
+    door.bind(rules=[door.rule(methods=["POST"], path="/public/")])
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    answer = await door.fetch("/public/", f"{header}\r\nContent-Length: 0\r\n", "POST")
+    assert status(answer) == 400
+    assert not door.host.heard
+    assert status(await door.fetch("/public/", "X-HTTP-Method-Override: get\r\nContent-Length: 0\r\n", "POST")) == 200
+
+
 @pytest.mark.parametrize("charset", ["utf-16", '"UTF-16LE"', "utf-7", "IBM037", "x-UTF-16LE-BOM", "hz-gb-2312"])
 async def test_an_answer_in_other_letters_is_refused(door: Inside, charset: str):
     """Some servers write what they say back in whatever the request wants: nobody would find a secret there."""
