@@ -24,6 +24,7 @@ from nanoclawd.gateway.denials import Denial, malformed
 from nanoclawd.gateway.secure import SecureWire
 
 MAX_STREAMS: Final = 64
+MAX_OF_THE_UNTOLD: Final = 1000
 MAX_STREAMS_OF_GROUP: Final = 256
 STREAM_WINDOW_BYTES: Final = 64 * 1024
 CONNECTION_WINDOW_BYTES: Final = 256 * 1024
@@ -284,18 +285,10 @@ class Streams:
             ConnectionError: it ended early.
             TimeoutError: the other side does not read.
         """
-        settings = h2.settings.SettingCodes
-        self.http.local_settings = h2.settings.Settings(
-            client=False,
-            initial_values={
-                settings.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-                settings.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
-                settings.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
-                settings.MAX_FRAME_SIZE: FRAME_BYTES,
-                settings.ENABLE_CONNECT_PROTOCOL: 0,
-            },
-        )
+        self.http.local_settings = _settings(MAX_STREAMS)
         self.http.initiate_connection()
+        # Who has not heard yet how many there may be has some refused, and not the whole connection.
+        self.http.local_settings = _settings(MAX_OF_THE_UNTOLD)
         self.http.increment_flow_control_window(CONNECTION_WINDOW_BYTES - 65_535)
         try:
             await self.flush(_WRITE_SECONDS)
@@ -403,7 +396,7 @@ class Streams:
 
     def _begin(self, event: h2.events.RequestReceived) -> None:
         number = _number(event)
-        if not self._count.enter():
+        if len(self._callers) >= MAX_STREAMS or not self._count.enter():
             self.http.reset_stream(number, _CODES.REFUSED_STREAM)
             return
         ended = event.stream_ended is not None
@@ -433,6 +426,20 @@ class Streams:
             caller.finish()
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await self.flush(_WRITE_SECONDS)
+
+
+def _settings(streams: int) -> h2.settings.Settings:
+    codes = h2.settings.SettingCodes
+    return h2.settings.Settings(
+        client=False,
+        initial_values={
+            codes.MAX_CONCURRENT_STREAMS: streams,
+            codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+            codes.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
+            codes.MAX_FRAME_SIZE: FRAME_BYTES,
+            codes.ENABLE_CONNECT_PROTOCOL: 0,
+        },
+    )
 
 
 def _number(event: Any) -> int:

@@ -347,6 +347,18 @@ async def test_streams_at_once_are_bounded(door: Inside, monkeypatch: pytest.Mon
         assert [got[number][0] for number in numbers[:3]] == [200, 200, 200]
 
 
+async def test_who_begins_too_many_streams_before_it_was_told_has_some_refused(door: Inside):
+    """RFC 9113, 5.1.2: the others go on, and the connection does."""
+    door.host.serving = answers(OK, b"hello")
+    async with client(door) as found:
+        numbers = [found.request(found.head()) for _ in range(http2.MAX_STREAMS + 20)]
+        got = await found.answers(*numbers)
+        assert [got[number] for number in numbers[: http2.MAX_STREAMS]] == [(200, b"hello")] * http2.MAX_STREAMS
+        assert {got[number][0] for number in numbers[http2.MAX_STREAMS :]} <= {0, 200}
+        number = found.request(found.head())
+        assert (await found.answers(number))[number] == (200, b"hello")
+
+
 async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
     """Uploads that nobody reads cost a window, however many streams there are."""
 
