@@ -78,7 +78,7 @@ class Redactor:
     def _possible_beginning(self, text: bytes) -> int:
         """Return where the end of the text begins that a secret could begin in, whichever it is."""
         last = max(0, len(text) - self._longest)
-        return max(last, len(text.rstrip(self._letters)))
+        return last + len(text[last:].rstrip(self._letters))
 
 
 def redacted(text: bytes, needles: Sequence[bytes]) -> bytes:
