@@ -7,7 +7,6 @@ piece, could see what waits, and guess the secret letter by letter.
 """
 
 import base64
-import html
 import json
 import string
 from collections.abc import Iterable, Sequence
@@ -20,8 +19,32 @@ MIN_BYTES: Final = 4
 _MIN_INNER_BYTES: Final = 8
 _STAR: Final = b"*"
 _WORDS: Final = string.ascii_letters.encode() + string.digits.encode() + b"!#$%&*+,-./:;=?@\\^_`|~"
-_UNTOUCHED: Final = ("", "/", "!'()*~", ":/?#[]@!$&'()*+,;=~")
+_UNTOUCHED: Final = ("", "/", "!'()*~", "$&+=:@", "!$&'()*+,;=:@", ":/?#[]@!$&'()*+,;=~")
 """What encoders of addresses leave as it is."""
+
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+_IN_HTML: Final = tuple(
+    str.maketrans(_ENTITIES | more)
+    for more in (
+        *({}, {'"': '"'}, {"'": "&#x27;"}, {"'": "&#39;"}, {"'": "&#039;"}, {"'": "&apos;"}),
+        {"'": "&#39;", '"': "&#34;"},
+        {"'": "&#39;", '"': "&#34;", "+": "&#43;"},  # Go
+        {"'": "&#x27;", "+": "&#x2B;", "`": "&#x60;"},  # ASP.NET
+        {"'": "&#x27;", "`": "&#x60;", "=": "&#x3D;"},  # Handlebars
+        {"'": "&#39;", "`": "&#x60;", "=": "&#x3D;", "/": "&#x2F;"},  # Mustache
+        {"'": "&#x27;", "/": "&#x2F;"},
+    )
+)
+"""How templates write what is special in HTML."""
+
+_IN_JSON: Final = (
+    ("quoted", "<>&", False),  # Go, Rails
+    ("quoted", "<>&='", False),  # Gson
+    ("plain", "<>&'\"", True),  # PHP
+    ("plain", "<>&'\"+`", True),  # .NET
+    ("plain", "<>&'\"=-;`", True),  # Django
+)
+"""How encoders of JSON hide what HTML could take for its own: in what, which letters, and whether in large digits."""
 
 
 def spellings(secrets: Iterable[str], pairs: Iterable[str] = ()) -> tuple[bytes, ...]:
@@ -108,18 +131,23 @@ def _starred(text: bytes, marks: list[tuple[int, int]]) -> bytes:
 
 def _texts(secret: str) -> set[bytes]:
     """Return a text as URLs, JSON and HTML write it."""
+    in_json = json.dumps(secret)[1:-1]
     found = {
-        secret,
+        *(secret, in_json, json.dumps(secret, ensure_ascii=False)[1:-1]),
         *(quote(secret, safe=safe) for safe in _UNTOUCHED),
-        *(quote_plus(secret), json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]),
-        *(html.escape(secret), html.escape(secret, quote=False), html.escape(secret).replace("&#x27;", "&#39;")),
-        html.escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
-        html.escape(secret).replace("&#x27;", "&#039;"),
+        *(quote_plus(secret), quote_plus(secret, safe="*").replace("~", "%7E")),
+        *(secret.translate(table) for table in _IN_HTML),
     }
     found |= {_small_hexadecimal(one) for one in found} | {one.replace("/", "\\/") for one in found}
-    # Go's and others' JSON hides what HTML could take for its own.
-    found.add("".join(f"\\u{ord(letter):04x}" if letter in "<>&" else letter for letter in json.dumps(secret)[1:-1]))
+    plain = secret.replace("\\", "\\\\")
+    for text, letters, large in _IN_JSON:
+        hidden = (in_json if text == "quoted" else plain).translate(_numbered(letters, large=large))
+        found |= {hidden, hidden.replace("/", "\\/")}
     return {one.encode() for one in found}
+
+
+def _numbered(letters: str, *, large: bool) -> dict[int, str]:
+    return {ord(letter): f"\\u{ord(letter):04{'X' if large else 'x'}}" for letter in letters}
 
 
 def _small_hexadecimal(text: str) -> str:
