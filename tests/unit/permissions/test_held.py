@@ -175,6 +175,16 @@ async def test_nothing_of_a_request_is_hidden_by_markup(asking: Asking, group: A
     task.cancel()
 
 
+@pytest.mark.parametrize(("method", "said"), [("POST", True), ("DELETE", True), ("GET", False)])
+async def test_a_body_that_was_not_seen_is_said_not_to_have_been(
+    asking: Asking, group: AgentGroup, method: str, said: bool
+):
+    """F-118: who sends the body late, or asks first whether it is wanted, does not hide that there may be one."""
+    task = asking.ask(asking.permit(method))
+    assert ("goes on unseen" in (await asking.card()).card.text) is said
+    task.cancel()
+
+
 async def test_no_letter_of_a_body_is_blank(asking: Asking, group: AgentGroup):
     """F-118: also letters that show nothing, and marks that choose how others look."""
     task = asking.ask(preview="a\u3164b\u2800c\u00a0d\ufe0fe\u200df\u202eg".encode())
