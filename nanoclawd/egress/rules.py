@@ -99,12 +99,14 @@ class Asked:
         method: None in a tunnel, which hides it.
         path: with or without its query; None in a tunnel.
         scheme: what is spoken with the host; of a tunnel it says nothing.
+        override: the method that a host may take it for because of a header: it is judged as both.
     """
 
     target: Target
     method: str | None = None
     path: str | None = None
     scheme: Scheme = "http"
+    override: str | None = None
 
     @property
     def is_tunnel(self) -> bool:
@@ -260,7 +262,8 @@ def _fits(rule: Rule, group: str, asked: Asked, now: float) -> bool:
     denies = rule.action != "allow"
     if asked.method is None or asked.path is None:
         return denies
-    if rule.methods and asked.method not in rule.methods:
+    methods = {asked.method, asked.override or asked.method}
+    if rule.methods and not (methods & set(rule.methods) if denies else methods <= set(rule.methods)):
         return False
     return not rule.path or _begins(asked.path, rule.path, denies=denies)
 
