@@ -347,6 +347,23 @@ async def test_streams_at_once_are_bounded(door: Inside, monkeypatch: pytest.Mon
         assert [got[number][0] for number in numbers[:3]] == [200, 200, 200]
 
 
+async def test_the_letters_of_an_answer_s_head_are_sent_as_they_are(door: Inside):
+    """Packed by the library, a large one would hold everybody up: the time for it grows by its square."""
+    value = b"y" * 60_000
+    door.host.serving = answers(f"HTTP/1.1 200 OK\nX-Large: {value.decode()}\nContent-Length: 0")
+    async with client(door) as found:
+        found.http.decoder.max_header_list_size = 2**20
+        found.request(found.head())
+        await found.flush()
+        size, heads = 0, []
+        while not heads:
+            data = await asyncio.wait_for(found.reader.read(65_536), 10)
+            size += len(data)
+            heads = [one for one in found.http.receive_data(data) if isinstance(one, h2.events.ResponseReceived)]
+        assert dict(heads[0].headers or ())[b"x-large"] == value
+        assert size > len(value)
+
+
 async def test_who_begins_too_many_streams_before_it_was_told_has_some_refused(door: Inside):
     """RFC 9113, 5.1.2: the others go on, and the connection does."""
     door.host.serving = answers(OK, b"hello")
