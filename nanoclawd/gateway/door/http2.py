@@ -242,7 +242,7 @@ class _Connection(h2.connection.H2Connection):
         sizes = self.encoder.table_size_changes
         sizes[:] = [min(sizes), sizes[-1]] if len(sizes) > 1 else sizes  # all that has to be said (RFC 7541, 4.2)
         for code in changed:
-            if code not in _KNOWN_SETTINGS:
+            if code not in _KNOWN_SETTINGS and code in self.remote_settings:
                 del self.remote_settings[code]
 
     def _receive_frame(self, frame: Any) -> list[h2.events.Event]:

@@ -364,6 +364,16 @@ async def test_the_letters_of_an_answer_s_head_are_sent_as_they_are(door: Inside
         assert size > len(value)
 
 
+async def test_a_setting_of_no_known_meaning_may_come_twice(door: Inside, caplog: pytest.LogCaptureFixture):
+    door.host.serving = answers(OK, b"hello")
+    async with client(door) as found:
+        await found.flush()
+        found.writer.write(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x7a\x7a\x00\x00\x00\x01" * 2)
+        number = found.request(found.head())
+        assert (await found.answers(number))[number] == (200, b"hello")
+    assert "failed inside" not in caplog.text
+
+
 async def test_who_begins_too_many_streams_before_it_was_told_has_some_refused(door: Inside):
     """RFC 9113, 5.1.2: the others go on, and the connection does."""
     door.host.serving = answers(OK, b"hello")
