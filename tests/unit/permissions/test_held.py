@@ -175,6 +175,17 @@ async def test_nothing_of_a_request_is_hidden_by_markup(asking: Asking, group: A
     task.cancel()
 
 
+async def test_the_journal_has_no_query(asking: Asking, group: AgentGroup, caplog: pytest.LogCaptureFixture):
+    """Whoever decides sees it; it is not for everybody who may read the journal, as in the audit."""
+    caplog.set_level("INFO")
+    task = asking.ask(asking.permit(path="/v1/send?token=its-own-one"), b"and a body")
+    assert "token=its-own-one" in (await asking.card()).card.text
+    assert f"main asks for POST https://{HOST}/v1/send, approval" in caplog.text
+    assert "its-own-one" not in caplog.text
+    assert "and a body" not in caplog.text
+    task.cancel()
+
+
 @pytest.mark.parametrize(("method", "said"), [("POST", True), ("DELETE", True), ("GET", False)])
 async def test_a_body_that_was_not_seen_is_said_not_to_have_been(
     asking: Asking, group: AgentGroup, method: str, said: bool
