@@ -1,6 +1,7 @@
 """``ncl egress test``: a sentence, not an object."""
 
 import argparse
+import shlex
 
 from nanoclawd.cli import outcome, show
 from nanoclawd.cli.client import Client, socket_path
@@ -20,5 +21,5 @@ def test(given: argparse.Namespace) -> int:
     if found["note"]:
         show.say(found["note"])
     if not found["allowed"] and not found["asks"]:
-        show.say(f"Try: ncl egress allow {found['group']} {given.url}")
+        show.say(f"Try: ncl egress allow {found['group']} {shlex.quote(given.url)}")
     return outcome.OK

@@ -1,4 +1,4 @@
-"""What the documents say is there: commands, links, settings, files, units; whoever copies a line can use it (F-205)."""
+"""What the documents name is there: commands, options, links, settings, files, units, tools."""
 
 import contextlib
 import functools
@@ -22,16 +22,23 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SKILLS = sorted((ROOT / "skills").glob("*/*.md"))
 PLAIN = [
-    *(ROOT / "config" / "config.yaml", ROOT / "units" / "nanoclawd.catalog", ROOT / "packaging" / "man" / "nanoclawd.8"),
+    *(
+        ROOT / "config" / "config.yaml",
+        ROOT / "units" / "nanoclawd.catalog",
+        ROOT / "packaging" / "man" / "nanoclawd.8",
+    ),
     *sorted((ROOT / "units").glob("*.socket")),
 ]
+TOOLS = ROOT / "runner" / "nanoclaw_runner" / "tools"
 SOURCES: Final = ("", "docs", "nanoclawd", "nanoclawd/gateway", "runner/nanoclaw_runner", "tests/bench/benchlib")
 """Where the files that a document names begin."""
 
 _NAMES = {command.words for command in commands()} | {command.words.split()[0] for command in commands()}
-_OPTIONS = {
-    name for command in commands() for one in command.verb.parameters for name in (one.option, one.short) if name
-} | {one.option for one in arguments.GENERAL} | {"--help"}
+_OPTIONS = (
+    {name for command in commands() for one in command.verb.parameters for name in (one.option, one.short) if name}
+    | {one.option for one in arguments.GENERAL}
+    | {"--help"}
+)
 _SETTINGS = {field.name for field in msgspec.structs.fields(Config)}
 _UNIT = re.compile(r"\bnanoclaw(?:d|-[a-z]+)*\.(?:service|socket)\b")
 _FILE = re.compile(r"[a-z_]+(?:/[a-z_.-]+)+\.(?:py|yaml|json|conf|md)|[a-z_]+\.py")
@@ -157,3 +164,10 @@ def test_files_of_the_sources_that_are_named_exist(path: Path):
 def test_units_that_are_named_exist(path: Path):
     units = {unit.name for unit in (ROOT / "units").rglob("*.*")} | {"nanoclaw-model.service", "nanoclaw-model.socket"}
     assert set(_UNIT.findall(path.read_text())) <= units
+
+
+def test_every_tool_of_agents_is_described():
+    described = {one.content for one in inline(ROOT / "docs" / "agents.md", "code_inline")}
+    tools = {name for path in TOOLS.glob("*.py") for name in re.findall(r'Tool\(\s*"([a-z_]+)"', path.read_text())}
+    assert len(tools) > 10
+    assert tools <= described

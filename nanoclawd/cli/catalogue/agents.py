@@ -184,7 +184,13 @@ IMAGES = Resource(
     ),
     (
         Verb("list", "list the images", ("Images.List",), answers="many"),
-        Verb("build", "build an image, or all that are missing", ("Images.Build",), (SOME_IMAGE,), run="images:build"),
+        Verb(
+            "build",
+            "build an image, or all that are needed; steps that have not changed are not repeated",
+            ("Images.Build",),
+            (SOME_IMAGE,),
+            run="images:build",
+        ),
     ),
     "no images",
     ids=("name",),

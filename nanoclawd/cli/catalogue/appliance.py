@@ -9,14 +9,14 @@ DEFAULT_TIMEOUT = 300.0
 VERBS: tuple[Verb, ...] = (
     Verb(
         "status",
-        "show how the appliance is",
+        "show the state of the appliance",
         ("Appliance.Status", "Approvals.List"),
         run="status:status",
         about="Its parts and channels, the sessions that are not asleep, what waits for an approval, and problems.",
     ),
     Verb(
         "doctor",
-        "check this machine and the appliance, and say what to mend",
+        "check this machine and the appliance, and say what to fix",
         ("Appliance.Doctor", "Images.List", "Secrets.List", "Credentials.List"),
         run="doctor:doctor",
         about="Ends with 1 if anything is in error.",

@@ -1,4 +1,4 @@
-"""Channels: the accounts by which people are reached."""
+"""Channels: the accounts by which people and agents reach each other."""
 
 from nanoclawd.cli.catalogue.common import CHANNEL, FOLLOW, LINES
 from nanoclawd.cli.spec import OPTIONAL, REQUIRED, Column, Parameter, Resource, Verb
@@ -25,7 +25,7 @@ _PAIRING = (
 
 CHANNELS = Resource(
     "channels",
-    "the accounts by which people are reached",
+    "chat accounts by which people and agents reach each other",
     "channel",
     "channels",
     (
@@ -164,7 +164,7 @@ CHANNELS = Resource(
 
 TELEGRAM = CHANNELS._replace(
     name="telegram",
-    help="the bots on Telegram, in short",
+    help="Telegram bots: short for some of ncl channels",
     verbs=(
         Verb("list", "list the channels of Telegram", ("Channels.List",), run="pairing:list_telegram"),
         Verb(

@@ -37,4 +37,4 @@ FOLLOW = Parameter("follow", "go on with new lines", "--follow", "-f", kind="fla
 
 LINES = Parameter("lines", "how many (default: 100)", "--lines", "-n", value="N", kind="count", default=100)
 
-SOME_IMAGE = Parameter("name", "the image (default: all that are missing)", of="images", need=OPTIONAL)
+SOME_IMAGE = Parameter("name", "the image (default: all that are needed)", of="images", need=OPTIONAL)

@@ -1,4 +1,4 @@
-"""Where agents may go."""
+"""Which hosts agents may reach."""
 
 from nanoclawd.cli.catalogue.common import LIMIT, OF_GROUP
 from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
@@ -24,7 +24,7 @@ _SAYS = "in place of rule {replaced}"
 
 EGRESS = Resource(
     "egress",
-    "where agents may go: rules of hosts, and what was asked for",
+    "which hosts agents may reach, and where they went",
     "rule",
     "rules",
     (

@@ -127,7 +127,7 @@ MEMBERS = Resource(
 
 DMS = Resource(
     "dms",
-    "where people are written to in private",
+    "direct chats in which people can be reached",
     "dm",
     "dms",
     (Column("user"), Column("chat", form="place"), Column("resolved_at", "known", "ago")),

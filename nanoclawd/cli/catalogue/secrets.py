@@ -7,7 +7,7 @@ _NAME = Parameter("name", "the secret's name: a-z, 0-9 and -", of="secret")
 
 SECRET = Resource(
     "secret",
-    "secrets that agents' requests get on their way out, and no agent has",
+    "accounts that agents use: put into their requests on the way out, never seen by an agent",
     "secret",
     "secrets",
     (

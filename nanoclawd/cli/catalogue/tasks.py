@@ -1,4 +1,4 @@
-"""Tasks: what agents do at a time."""
+"""Tasks: what agents do at set times."""
 
 from nanoclawd.cli.catalogue.common import GROUP, LIMIT, OF_GROUP
 from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
@@ -21,7 +21,7 @@ _PLAN = (
 
 TASKS = Resource(
     "tasks",
-    "what agents do at a time, once or again and again",
+    "what agents do at set times, once or repeatedly",
     "task",
     "tasks",
     (
@@ -48,7 +48,7 @@ TASKS = Resource(
         Verb("get", "show one task", ("Tasks.Get",), (_TASK,)),
         Verb(
             "create",
-            "have an agent do something at a time",
+            "have an agent do something at a set time",
             ("Tasks.Create",),
             (
                 GROUP,
