@@ -53,6 +53,8 @@ The kind of an object alone lists what there is:
 .Ql ncl chats
 is
 .Ql ncl chats list .
+What the commands show of the journal, they read with the caller's own rights: as root, or as a member of the group
+.Li systemd-journal .
 .Pp
 These options may stand before any command,
 .Fl -json

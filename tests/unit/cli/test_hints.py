@@ -12,7 +12,8 @@ from nanoclawd.cli import arguments
 from nanoclawd.cli.catalogue import commands
 
 ROOT = Path(__file__).resolve().parents[3]
-SOURCES = sorted((ROOT / "nanoclawd").rglob("*.py"))
+SOURCES = sorted([*(ROOT / "nanoclawd").rglob("*.py"), *(ROOT / "runner").rglob("*.py")])
+_IN_A_SENTENCE = re.compile(r"(?:[Tt]ry|run|Next|[Ff]orget them): (ncl [a-z][^;()\n]*[^;()\n.: ])")
 
 
 def _of_python(path: Path) -> Iterator[str]:
@@ -26,6 +27,7 @@ def _of_python(path: Path) -> Iterator[str]:
             text = node.value
         if re.match(r"ncl [a-z]", text) and "\n" not in text and not text.endswith((" ", ":")):
             yield text
+        yield from _IN_A_SENTENCE.findall(text)
 
 
 COMMANDS = {command.words for command in commands()}
