@@ -85,8 +85,8 @@ What was typed in
 
 _LAST = """\
 .Pp
-Permit somebody to use it (from their next login on):
-.Dl # adduser alice nanoclaw-admin
+Permit somebody to use it, from their next login on:
+.Dl # usermod -aG nanoclaw-admin alice
 .Sh SEE ALSO
 .Xr varlinkctl 1 ,
 .Xr nanoclawd 8

@@ -5,7 +5,7 @@ from nanoclawd.cli.spec import OPTIONAL, Parameter
 DEFAULT_LIMIT = 200
 """The daemon's own, where none is given."""
 
-LIMIT = Parameter("limit", f"list so many at most (default: {DEFAULT_LIMIT})", "--limit", value="N", kind="count")
+LIMIT = Parameter("limit", f"how many to list at most (default: {DEFAULT_LIMIT})", "--limit", value="N", kind="count")
 
 GROUP = Parameter("group", "the agent group: its name or id", of="groups")
 

@@ -166,8 +166,8 @@ APPROVALS = Resource(
             ("Approvals.Decide", "Approvals.Get"),
             (_APPROVAL,),
             run="approvals:approve",
-            about="Where a card offers several ways to allow it, the one that allows least; where none of them is that,"
-            " they are named: take one with ncl approvals decide.",
+            about="Where a card offers several ways to allow it, this takes the one that allows least. Where that is"
+            " not clear it names them: take one with ncl approvals decide.",
         ),
         Verb(
             "reject",

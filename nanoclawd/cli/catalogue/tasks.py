@@ -16,7 +16,12 @@ _PLAN = (
         value="TEXT",
         kind="file",
     ),
-    Parameter("missed", "what becomes of runs while the machine is off", "--missed", choices=("latest", "all", "skip")),
+    Parameter(
+        "missed",
+        "of runs that were missed (the machine was off): run the latest, which is the default, all, or none",
+        "--missed",
+        choices=("latest", "all", "skip"),
+    ),
 )
 
 TASKS = Resource(
@@ -67,7 +72,7 @@ TASKS = Resource(
                     "ncl tasks create main 'Say what is in the calendar.' --cron '0 8 * * 1-5'",
                     "have something done every weekday at eight",
                 ),
-                ("ncl tasks create main 'Remind me of the bread.' --at 'in 40 minutes'", "have it done once"),
+                ("ncl tasks create main 'Remind me of the bread.' --at 'in 40 minutes'", "have something done once"),
             ),
         ),
         Verb(
