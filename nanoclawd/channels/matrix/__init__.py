@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SETUP = ChannelSetup(
     secret="account's password",  # noqa: S106  # what it is called
     hint="Make an account for the appliance on a Matrix homeserver, with any Matrix app, and log out of it there. "
-    "With login=token or login=sso the secret is an access token, or a token of a single sign-on.",
+    "With --option login=token or login=sso the secret is an access token, or a token of a single sign-on.",
     questions=(
         Question(
             "homeserver", "homeserver", "The server's name, example.org, or its address, https://matrix.example.org."
