@@ -24,8 +24,8 @@ _BASE: Final = """\
 # Where you are
 
 You run in a container of your own, without a network of its own. Programs reach the hosts that your owner has allowed
-through a proxy, which HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name; your model is reached for you by the appliance. Debian
-packages are installed read-only.
+through a proxy, which HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name; your model is reached for you by the appliance.
+Debian packages are installed read-only.
 
 - `/workspace` is yours and stays. All conversations of this agent share it. `/workspace/AGENTS.md` is your memory: what
   you write there you are told in every conversation. Keep it short and true; put long things into other files, and say
