@@ -171,3 +171,10 @@ def test_every_tool_of_agents_is_described():
     tools = {name for path in TOOLS.glob("*.py") for name in re.findall(r'Tool\(\s*"([a-z_]+)"', path.read_text())}
     assert len(tools) > 10
     assert tools <= described
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_targets_of_make_that_are_named_exist(path: Path):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    codes = [*blocks(path), *(one.content for one in inline(path, "code_inline"))]
+    assert {name for code in codes for name in re.findall(r"(?:^|sudo )make ([a-z-]+)", code, re.MULTILINE)} <= targets
