@@ -286,8 +286,8 @@ def _read_host(text: str) -> tuple[str, int | None, str]:
         len(path) > MAX_PATH_CHARACTERS or path_readings(path) != (path,) or not path.isascii() or "?" in path
     ):
         raise InvalidName(
-            f"a rule's path is a plain prefix of at most {MAX_PATH_CHARACTERS} characters: no query, no semicolon, no dot"
-            " segments, nothing encoded"
+            f"a rule's path is a plain prefix of at most {MAX_PATH_CHARACTERS} characters: no query, no semicolon, no"
+            " dot segments, nothing encoded"
         )
     try:
         return parse_pattern(rest), port, path
