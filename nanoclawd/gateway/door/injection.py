@@ -31,9 +31,9 @@ type Headers = list[tuple[bytes, bytes]]
 type _Spelled = tuple[tuple[str, ...], tuple[str, ...]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Charged:
-    """A request as it goes on.
+    """A request as it goes on. Its representation shows nothing, since there are secrets in it.
 
     Attributes:
         path: with its query.
@@ -72,7 +72,7 @@ class Tokens(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Request:
     """A request while it is worked at."""
 

@@ -47,12 +47,16 @@ class _Granted(msgspec.Struct, frozen=True):
     expires_in: float | str | None = None
     refresh_token: str | None = None
 
+    def __repr__(self) -> str:
+        """Show no token, whatever logs this."""
+        return "_Granted()"
+
 
 class _Failed(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Account:
     """What is known of one secret."""
 

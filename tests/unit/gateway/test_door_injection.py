@@ -125,6 +125,15 @@ async def test_what_is_not_bound_here_changes_nothing(places: tuple[Place, ...],
     assert (found.headers, found.path, found.needles) == (headers, "/?key=1", ())
 
 
+async def test_no_representation_shows_a_secret():
+    """Whatever logs one of these, or an exception with it."""
+    found = await charged([], "/", Secret("one", PLACES), Secret("two", PLACES, None, "query", "key"))
+    assert VALUE in str(found.headers)
+    shown = repr(found) + repr(Sealed(VALUE, PLACES)) + repr(Vault({"one": Sealed(VALUE, PLACES)}))
+    assert VALUE not in shown
+    assert quote(VALUE, safe="") not in shown
+
+
 async def test_a_semicolon_ends_no_cookie():
     with pytest.raises(Denial, match="cookie"):
         await charged([], "/", Secret("one", PLACES, None, "cookie", "a"), sealed={"one": Sealed("a;b", PLACES)})
