@@ -44,13 +44,24 @@ class Searching:
             Undecodable: its body is packed in a way that can't be searched.
         """
         if method != b"HEAD" and event.status_code not in (_NO_CONTENT, _NOT_MODIFIED):
-            codings = [value for name, value in event.headers if name == b"content-encoding"]
-            self._decoding = decoding_of(codings)
+            self.unpack([value for name, value in event.headers if name == b"content-encoding"])
             _check_charset([value for name, value in event.headers if name == b"content-type"])
         if not isinstance(self._decoding, Plain):
             gone = (b"content-encoding", b"content-length")
             headers = [pair for pair in headers if pair[0].lower() not in gone]
         return redacted(bytes(event.reason), self._needles), self.headers(headers)
+
+    def unpack(self, codings: list[bytes]) -> bool:
+        """Unpack the body from here on; tell whether it is packed at all.
+
+        Args:
+            codings: the values of its Content-Encoding headers.
+
+        Raises:
+            Undecodable: it is in a way that can't be searched.
+        """
+        self._decoding = decoding_of(codings)
+        return not isinstance(self._decoding, Plain)
 
     def headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Return headers without secrets."""
