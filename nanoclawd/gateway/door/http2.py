@@ -20,8 +20,9 @@ import h2.exceptions
 import h2.settings
 import h11
 
-from nanoclawd.gateway.caller import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, check_headers
+from nanoclawd.gateway.caller import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES
 from nanoclawd.gateway.denials import Denial, malformed
+from nanoclawd.gateway.door.http2_heads import OF_ONE_HOP, request_of
 from nanoclawd.gateway.secure import SecureWire
 
 MAX_STREAMS: Final = 64
@@ -44,7 +45,6 @@ _PIECE_BYTES: Final = 8192
 _LENGTH_BYTES: Final = 3
 _CODES: Final = h2.errors.ErrorCodes
 _KNOWN_SETTINGS: Final = frozenset(map(int, h2.settings.SettingCodes))
-_OF_ONE_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"upgrade"})
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class StreamCaller:
         with _reset_if_gone():
             if isinstance(event, h11.Response):
                 head = [(b":status", str(event.status_code).encode())]
-                head += [(bytes(name), bytes(value)) for name, value in event.headers if name not in _OF_ONE_HOP]
+                head += [(bytes(name), bytes(value)) for name, value in event.headers if name not in OF_ONE_HOP]
                 self._has_begun = True
                 http.send_headers(self._number, head)
             elif isinstance(event, h11.Data):
@@ -427,7 +427,7 @@ class Streams:
     async def _serve_one(self, caller: StreamCaller, headers: list[Any], *, ended: bool) -> None:
         try:
             try:
-                request = _request(headers, has_body=not ended)
+                request = request_of(headers, has_body=not ended)
                 caller.announce(request)
             except Denial as denial:
                 await self._refuse(caller, denial)
@@ -470,38 +470,3 @@ class _ResetIfGone(contextlib.AbstractContextManager[None]):
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, h2.exceptions.StreamClosedError | h2.exceptions.ProtocolError):
             raise ConnectionResetError("the caller is gone") from error
-
-
-def _request(headers: list[tuple[bytes, bytes]], *, has_body: bool) -> h11.Request:
-    """Return a stream's head as HTTP/1.1 would have it.
-
-    Raises:
-        Denial: it has no such form, or one that could be read in two ways.
-    """
-    pseudo = {name: value for name, value in headers if name.startswith(b":")}
-    rest = [pair for pair in headers if not pair[0].startswith(b":") and pair[0] not in (b"te", b"expect")]
-    authority = pseudo.get(b":authority", b"")
-    hosts = [value for name, value in rest if name == b"host"]
-    if pseudo.get(b":scheme") != b"https":
-        raise malformed("the scheme is https here")
-    if not authority or any(host != authority for host in hosts):
-        raise malformed("Host and :authority contradict each other, or there is none")
-    if any(name in _OF_ONE_HOP for name, _ in rest):
-        raise malformed("a header of HTTP/1.1's connections has no place in HTTP/2")
-    cookies = [value for name, value in rest if name == b"cookie"]
-    rest = [pair for pair in rest if pair[0] not in (b"cookie", b"host")]
-    if cookies:
-        rest.append((b"cookie", b"; ".join(cookies)))
-    lengths = [value for name, value in rest if name == b"content-length"]
-    if not has_body and any(value.strip(b"0") for value in lengths):
-        raise malformed("the request has a Content-Length, and no body")
-    if has_body and not lengths:
-        rest.append((b"transfer-encoding", b"chunked"))
-    try:
-        request = h11.Request(
-            method=pseudo.get(b":method", b""), target=pseudo.get(b":path", b""), headers=[(b"host", authority), *rest]
-        )
-    except h11.LocalProtocolError:
-        raise malformed("the request cannot be read") from None
-    check_headers(request)
-    return request
