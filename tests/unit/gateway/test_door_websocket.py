@@ -16,8 +16,14 @@ from nanoclawd.gateway.door.websocket import Frames
 
 UPGRADE = (
     "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+# Key and proof are the example of RFC 6455, 1.3.
+AGREED = (
+    "HTTP/1.1 101 Switching\nUpgrade: websocket\nConnection: Upgrade\n"
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+AGREES = AGREED.replace("\n", "\r\n").encode() + b"\r\n\r\n"
 
 
 @dataclass
@@ -72,7 +78,7 @@ async def test_a_socket_ends_with_its_permission(door: Inside):
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x82\x05first")
+        writer.write(AGREES + b"\x82\x05first")
         await writer.drain()
         await go.wait()
         writer.write(b"\x82\x06second")
@@ -127,7 +133,7 @@ def test_packed_and_masked_frames_are_not_for_an_agent(frame: bytes):
 async def test_silence_ends_it(door: Inside):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        writer.write(AGREES)
         await reader.read()
 
     door.host.serving = serve
@@ -141,9 +147,11 @@ async def test_silence_ends_it(door: Inside):
 @pytest.mark.parametrize(
     ("asked", "head"),
     [
-        (False, "HTTP/1.1 101 Switching\nUpgrade: websocket\nConnection: Upgrade"),
-        (True, "HTTP/1.1 101 Switching\nUpgrade: h2c\nConnection: Upgrade"),
-        (True, "HTTP/1.1 101 Switching\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Extensions: x"),
+        (False, AGREED),
+        (True, AGREED.replace("websocket", "h2c")),
+        (True, f"{AGREED}\nSec-WebSocket-Extensions: x"),
+        (True, AGREED.replace("s3p", "S3p")),
+        (True, AGREED.rpartition("\n")[0]),
     ],
 )
 async def test_a_host_changes_to_nothing_that_nobody_asked_for(door: Inside, asked: bool, head: str):

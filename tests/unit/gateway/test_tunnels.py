@@ -174,6 +174,24 @@ async def test_a_rule_that_is_over_opens_no_tunnel(way_out: Out):
     assert status(await way_out.ask(connect)) == 403
 
 
+async def test_a_head_has_its_time_as_a_whole(way_out: Out, monkeypatch: pytest.MonkeyPatch):
+    """Who sends a letter from time to time keeps no place by it."""
+    monkeypatch.setattr("nanoclawd.gateway.caller.HEAD_SECONDS", 0.2)
+    reader, writer = await way_out.open()
+    writer.write(b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\nX-Long: ")
+
+    async def drip() -> None:
+        while True:
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+
+    dripping = asyncio.create_task(drip())
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    dripping.cancel()
+    writer.close()
+
+
 async def test_connections_wait_while_there_are_no_descriptors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
