@@ -1,7 +1,7 @@
 """Waiting for what tells nobody when it happens, with a deadline: the one place where tests look again and again.
 
-A process of somebody else, a server that comes up, a unit that is unloaded, a row in a file. Whatever has an event is
-awaited by that event instead.
+A server of somebody else's that comes up, a process's end, a unit that is unloaded, a row in a file. Whatever has an
+event is awaited by that event instead.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 PATIENCE_SECONDS: Final = 20.0
-_LOOK_SECONDS: Final = 0.01
+_LOOK_SECONDS: Final = 0.005
 _LOOK_OUTSIDE_SECONDS: Final = 0.05
 
 
 async def eventually[Found](
-    condition: Callable[[], Found | Awaitable[Found]], what: str = "", seconds: float = PATIENCE_SECONDS
+    condition: Callable[[], Found | Awaitable[Found]], what: str = "it is so", seconds: float = PATIENCE_SECONDS
 ) -> Found:
     """Return what a condition returns once that is true; the loop goes round meanwhile.
 
@@ -30,18 +30,30 @@ async def eventually[Found](
             found = await found
         if found:
             return found  # type: ignore[return-value]
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or inspect.getsource(condition).strip()}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def wait_until[Found](condition: Callable[[], Found], what: str, seconds: float = PATIENCE_SECONDS) -> Found:
-    """Do the same where there is no loop.
+def wait_until[Found](
+    condition: Callable[[], Found],
+    what: str,
+    seconds: float = PATIENCE_SECONDS,
+    *,
+    despite: type[Exception] | tuple[()] = (),
+) -> Found:
+    """Do the same where there is no loop; a failure of the kind ``despite`` is "not yet".
 
     Raises:
         AssertionError: it did not become true within so many seconds.
     """
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+    failure: Exception | None = None
+    while True:
+        try:
+            if found := condition():
+                return found
+        except despite as error:
+            failure = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}") from failure
         time.sleep(_LOOK_OUTSIDE_SECONDS)
-    return found

@@ -18,6 +18,7 @@ from cryptography import x509
 from door_stage import NAME, VALUE, Inside, entered, inside
 from egress_stage import answers, status
 
+from eventually import eventually
 from nanoclawd.egress.secrets import Place, Sealed
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
@@ -365,10 +366,7 @@ async def test_a_program_that_does_not_trust_the_gateway_is_in_the_audit(
 
     empty = str(door.issuer.bundle(door.place))
     await asyncio.to_thread(ask)
-    for _ in range(100):
-        if caplog.records:
-            break
-        await asyncio.sleep(0.01)
+    await eventually(lambda: caplog.records)
     assert "distrusted" in caplog.text
     assert not door.host.connections
 

@@ -351,7 +351,7 @@ async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
 
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     door.host.serving = serve
     before = _memory()

@@ -10,6 +10,7 @@ import pytest
 from egress_stage import Out, answers, status
 from test_peers import call_as
 
+from eventually import eventually
 from nanoclawd.gateway.caller import MAX_HEAD_BYTES
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
@@ -233,12 +234,11 @@ async def test_each_groups_tunnels_are_bounded(way_out: Out):
     assert (await asyncio.wait_for(found, 5))[0] == 403, "another group is served"
     held.pop()[1].close()
     way_out.host.serving = answers(OK, b"hello")
-    for _ in range(100):
-        if status(await way_out.get()) == 200:
-            break
-        await asyncio.sleep(0.01)
-    else:
-        pytest.fail("the place of a tunnel that has ended is not free")
+
+    async def is_served() -> bool:
+        return status(await way_out.get()) == 200
+
+    await eventually(is_served, "the place of a tunnel that has ended is free")
     for _, writer in held:
         writer.close()
 

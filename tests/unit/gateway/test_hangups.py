@@ -9,6 +9,7 @@ import egress_stage
 import pytest
 from egress_stage import answers, out, status
 
+from eventually import eventually
 from nanoclawd.gateway import hangups
 
 TUNNEL = "CONNECT {where} HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -49,12 +50,11 @@ async def test_a_caller_that_left_leaves_its_place(place: Path, monkeypatch: pyt
         for one in held:
             one.close()
         way_out.host.serving = answers("HTTP/1.1 200 Fine\nContent-Length: 5", b"hello")
-        for _ in range(500):
-            if status(await way_out.get()) == 200:
-                break
-            await asyncio.sleep(0.01)
-        else:
-            pytest.fail("its places are not free")
+
+        async def is_served() -> bool:
+            return status(await way_out.get()) == 200
+
+        await eventually(is_served, "its places are free")
         deaf.set()
 
 
