@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-PATIENCE_SECONDS: Final = 20.0
+PATIENCE_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.005
 _LOOK_OUTSIDE_SECONDS: Final = 0.05
 

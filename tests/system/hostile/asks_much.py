@@ -131,7 +131,7 @@ def main() -> None:
     Path("answers.bin").write_bytes(b"\n".join(heard))
     Path("asked").write_text(json.dumps({"counts": counts, "odd": odd, "bytes": sum(map(len, heard))}))
     while not Path("go").exists():
-        time.sleep(0.1)
+        time.sleep(0.1)  # what the host does in here tells nobody
     print(Path("asked").read_text())
 
 
