@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from door_stage import NAME, VALUE, Inside, entered, inside
 from egress_stage import answers, status
-from test_door_http2 import client
+from http2_stage import client
 
 from eventually import eventually
 from nanoclawd.gateway import secure

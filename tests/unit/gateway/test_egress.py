@@ -12,7 +12,7 @@ import time
 
 import pytest
 from egress_stage import IDLE_SECONDS, Out, Serving, answers, status
-from gateway_stage import AGENTS
+from gateway_stage import AGENTS, call_as
 
 from nanoclawd.egress.targets import parse_authority
 from nanoclawd.gateway import reaching, wire
@@ -378,8 +378,6 @@ async def test_the_second_address_is_tried_where_the_first_fails(way_out: Out):
 
 
 async def test_names_that_nobody_answers_for_hold_up_their_own_group_only(way_out: Out):
-    from test_peers import call_as  # the caller under another uid
-
     release = threading.Event()
     way_out.names.wait = lambda host: None if host == "127.0.0.1" else bool(release.wait(20)) and None
     way_out.allow(way_out.host.rule(), {"id": 2, "action": "allow", "host": "*"})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from egress_stage import Out, answers, status
-from test_peers import call_as
+from gateway_stage import call_as
 
 from eventually import eventually
 from nanoclawd.gateway.caller import MAX_HEAD_BYTES

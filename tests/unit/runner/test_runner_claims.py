@@ -5,20 +5,13 @@ from collections.abc import Awaitable, Callable
 import apsw
 import pytest
 from runner_stage import PATIENCE_SECONDS, Host
-from told_provider import Query, Talk
+from told_provider import Opens, Query, Talk
 
 from eventually import eventually
 from nanoclaw_runner import exchange
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import claude_tools
 from nanoclaw_runner.providers.base import Activity, Init, Partial, Result, Works
-
-type Opens = Callable[..., Talk]
-
-
-@pytest.fixture
-def opened(host: Host, monkeypatch: pytest.MonkeyPatch) -> Opens:
-    return lambda **changes: Talk(host, monkeypatch, **changes)
 
 
 async def _first_words(talk: Talk, query: Query) -> None:

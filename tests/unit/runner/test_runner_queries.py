@@ -2,19 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import apsw
 import pytest
+from place_stage import rows, several
 from runner_stage import Host, chat
-from test_runner_addressing import HELPER, TEAM, destinations
-from told_provider import Talk
+from told_provider import Opens
 
 from eventually import eventually
 from nanoclaw_runner.contract import clock
-from nanoclaw_runner.contract.rows import Address
-from nanoclaw_runner.destinations import Destination
 from nanoclaw_runner.providers.base import (
     Activity,
     Concern,
@@ -28,24 +25,6 @@ from nanoclaw_runner.providers.base import (
     Usage,
     Works,
 )
-
-TERMINAL = Destination("ada", "Ada", Address("cli", "terminal"))
-ROWS = "SELECT json_extract(content, '$.text'), channel_type, platform_id, thread_id, in_reply_to FROM messages_out"
-
-type Opens = Callable[..., Talk]
-
-
-@pytest.fixture
-def opened(host: Host, monkeypatch: pytest.MonkeyPatch) -> Opens:
-    return lambda **changes: Talk(host, monkeypatch, **changes)
-
-
-def rows(host: Host) -> list[tuple[object, ...]]:
-    return host.outbound(f"{ROWS} WHERE kind = 'chat' ORDER BY seq")
-
-
-def several(host: Host) -> None:
-    destinations(host, TERMINAL, TEAM, HELPER)
 
 
 async def test_an_open_query_takes_the_next_message(host: Host, opened: Opens):

@@ -1,7 +1,7 @@
 """A provider that does what a test tells it, in a conversation on the test's own loop."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
 import pytest
@@ -159,3 +159,7 @@ class Talk:
     async def settled(self, *ids: str) -> None:
         """Wait until messages are done with."""
         await eventually(lambda: all(self.host.acks().get(one) == "completed" for one in ids))
+
+
+type Opens = Callable[..., Talk]
+"""Begins a conversation; takes what is to be different in its configuration."""

@@ -1,11 +1,8 @@
 """Rows for the next container: none that is there takes one, the next one does, and nobody waits for nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import apsw
-import pytest
 from machine import Agent, House, at, echo
 from session_stage import message
 
@@ -17,14 +14,6 @@ from nanoclawd.store import sessions as session_rows
 from nanoclawd.store.sessions import Session
 
 DEN = Address("irc", "#den")
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    made = House(tmp_path)
-    await made.open()
-    yield made
-    await made.end()
 
 
 async def talking(house: House) -> Session:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,14 +24,6 @@ from nanoclawd.store import sessions as session_rows
 DEN = Address("irc", "#den")
 HALL = Address("irc", "#hall")
 THREAD = Address("irc", "#den", "t1")
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    made = House(tmp_path)
-    await made.open()
-    yield made
-    await made.end()
 
 
 def statuses(house: House, session: session_rows.Session) -> dict[str, str]:

@@ -1,8 +1,6 @@
 """In the middle of a turn an agent hears at once what became of what it said; after the turn nobody needs it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import apsw
 import pytest
@@ -15,14 +13,6 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclawd.sessions.ports import Delivered, ShownCard, Undelivered
 
 DEN = Address("irc", "#den")
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    made = House(tmp_path)
-    await made.open()
-    yield made
-    await made.end()
 
 
 def say(agent: Agent, identifier: str, content: str, kind: str = "chat", chat: str = DEN.platform_id) -> None:
