@@ -295,6 +295,7 @@ async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
                             found.http.send_data(number, b"\0" * room)
                             sent += room
                     await found.flush()
+        assert sent >= http2.CONNECTION_WINDOW_BYTES
         assert _memory() - before < 48 * 1024 * 1024
         assert (await asyncio.wait_for(call_as(101_000, door.gateway, "http://example.org/"), 5))[0] == 403
 

@@ -67,6 +67,22 @@ async def test_messages_go_both_ways_and_the_secret_does_not_come_back(place: Pa
     await runner.cleanup()
 
 
+async def test_the_head_of_a_socket_is_searched_too(door: Inside):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Said: {VALUE}\r\n\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+        await reader.read()
+
+    door.host.serving = serve
+    reader, writer = await door.open_tls()
+    writer.write(f"GET / HTTP/1.1\r\nHost: {NAME}:{door.host.port}\r\n{UPGRADE}\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"X-Said: " + b"*" * len(VALUE) in head
+    writer.close()
+
+
 async def test_a_socket_ends_with_its_permission(door: Inside):
     go = asyncio.Event()
 
@@ -88,6 +104,34 @@ async def test_a_socket_ends_with_its_permission(door: Inside):
     go.set()
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await asyncio.wait_for(reader.readexactly(6), 5)
+    writer.close()
+
+
+@pytest.mark.parametrize("bound", ["max_received", "max_sent"])
+async def test_a_rule_bounds_a_socket_each_way(door: Inside, bound: str):
+    """Bytes of frames, heads and all: what is beyond the bound ends it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        while data := await reader.read(1000):
+            door.host.heard.append(data)
+            writer.write(b"\x82\x05first")
+
+    door.bind(door.secret(), rules=[door.rule(**{bound: 7})])
+    door.host.serving = serve
+    reader, writer = await door.open_tls()
+    writer.write(f"GET / HTTP/1.1\r\nHost: {NAME}:{door.host.port}\r\n{UPGRADE}\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    for _ in range(2):
+        writer.write(b"123")
+        assert await reader.readexactly(7) == b"\x82\x05first"
+        if bound == "max_received":
+            break
+    writer.write(b"456")
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await asyncio.wait_for(reader.readexactly(7), 5)
+    assert b"".join(door.host.heard) == (b"123456" if bound == "max_received" else b"123123")
     writer.close()
 
 

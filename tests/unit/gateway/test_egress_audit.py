@@ -31,8 +31,7 @@ async def test_each_request_leaves_one_record_when_it_is_over(way_out: Out, capl
     way_out.host.serving = answers("HTTP/1.1 200 OK\nContent-Length: 5", b"hello")
     await way_out.get("/path?query=1")
     (found,) = records(caplog)
-    milliseconds = int(found.pop("MS"))
-    assert 0 <= milliseconds < 5000
+    assert int(found.pop("MS")) >= 0
     assert found == {
         "NANOCLAW_GROUP": "tests",
         "NANOCLAW_AUDIT": "egress",
