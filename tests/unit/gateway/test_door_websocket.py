@@ -204,7 +204,17 @@ async def test_a_host_that_does_not_want_to_answers_as_ever(door: Inside):
     assert b"Upgrade: websocket" in door.host.heard[0]
 
 
-async def test_other_upgrades_are_not_asked_for(door: Inside):
+@pytest.mark.parametrize(
+    ("headers", "method", "body"),
+    [
+        ("Upgrade: h2c\r\nHTTP2-Settings: x\r\n", "GET", b""),
+        (f"{UPGRADE}Content-Length: 3\r\n", "GET", b"abc"),
+        (UPGRADE, "DELETE", b""),
+        (UPGRADE.replace("Connection: Upgrade\r\n", ""), "GET", b""),
+    ],
+    ids=["another", "with a body", "another method", "not this connection's"],
+)
+async def test_other_upgrades_are_not_asked_for(door: Inside, headers: str, method: str, body: bytes):
     door.host.serving = answers("HTTP/1.1 200 OK\nContent-Length: 3", b"yes", door.host.heard)
-    assert status(await door.fetch("/", "Upgrade: h2c\r\nHTTP2-Settings: x\r\n")) == 200
+    assert status(await door.fetch("/", headers, method, body)) == 200
     assert b"pgrade" not in door.host.heard[0]
