@@ -115,6 +115,7 @@ def test_the_journal_has_each_request_and_no_secret(stage: Stage):
     assert '"/hello"' in told
     assert "shown-to-nobody" not in told
     everything = subprocess.run(["journalctl", "-o", "export", "--no-pager"], check=True, capture_output=True).stdout
+    assert NAME.encode() in everything
     assert CANARY.encode() not in everything
 
 

@@ -51,9 +51,9 @@ def test_what_is_under_way_is_cut_and_what_comes_next_is_served(tmp_path: Path, 
             (workspace / "under-way").unlink(missing_ok=True)
             (workspace / PROGRAM.name).write_text(PROGRAM.read_text())
             (workspace / PROGRAM.name).chmod(0o644)
-            command = json.dumps({"command": f"python3 /workspace/{PROGRAM.name} {port} {site.port}", "timeout": 90})
+            command = f"python3 /workspace/{PROGRAM.name} {port} {site.port}"
             said: list[str] = []
-            asking = threading.Thread(target=lambda: said.append(person.ask(f"!call run_command {command}", 120).text))  # noqa: B023  # joined below
+            asking = threading.Thread(target=lambda: said.append(person.runs(command, 90)))  # noqa: B023  # joined below
             asking.start()
             wait_until((workspace / "under-way").exists, "a tunnel is open")
             before = appliance.unit("nanoclaw-gateway.service", system=True)

@@ -38,6 +38,8 @@ STYLES: Final = {
     "mark": "placeholder",
 }
 LEAST: Final = 500
+MARK: Final = "nanoclaw-secret-mark"
+"""A placeholder that is found wherever one looks: in the script, and where that has put it."""
 
 
 def ncl(*words: str, value: str | None = None, code: int = 0) -> str:
@@ -286,6 +288,7 @@ class Asked:
     strayed: dict[str, int]
     report: dict[str, Any]
     answers: bytes
+    seen: dict[str, bool]
     places: dict[str, list[str]]
 
 
@@ -309,27 +312,27 @@ def asked(certificate: Path) -> Iterator[Asked]:
         (workspace / "asks.py").write_text(SCRIPT.read_text())
         (workspace / "asks.py").chmod(0o644)
         words = (f"https://{NAME}:{host.port}", ",".join(STYLES), ",".join(FORMS), str(LEAST))
-        call = json.dumps({"command": f"python3 asks.py {' '.join(words)}", "timeout": 400})
         said: list[str] = []
-        asking = threading.Thread(target=lambda: said.append(person.ask(f"!call run_command {call}", 430).text))
+        asking = threading.Thread(target=lambda: said.append(person.runs(f"python3 asks.py {' '.join(words)}", 400)))
         asking.start()
         try:
             wait_until(lambda: (workspace / "asked").exists() or not asking.is_alive(), "all answers", 400)
             assert (workspace / "asked").exists(), said
             report = json.loads((workspace / "asked").read_text())
-            places = _looked(canary, name, began)
+            seen, places = _looked(canary, name, began)
             answers = (workspace / "answers.bin").read_bytes()
         finally:
             (workspace / "go").touch()
             asking.join(60)
+        seen["what the agent was told"] = any("counts" in text for text in said)
         places["what the agent was told"] = [text for text in said if canary.is_in(text.encode())]
-        yield Asked(canary, dict(host.arrived), dict(host.strayed), report, answers, places)
+        yield Asked(canary, dict(host.arrived), dict(host.strayed), report, answers, seen, places)
 
 
-def _looked(canary: Canary, group: str, began: float) -> dict[str, list[str]]:
-    """Return by place where the canary is; also what shows that the look sees anything at all."""
+def _looked(canary: Canary, group: str, began: float) -> tuple[dict[str, bool], dict[str, list[str]]]:
+    """Return by place whether the look sees what is known to be there, and where the canary is."""
     inside = [process for process in appliance.processes(group) if process.container is not None]
-    seen = [process for process in inside if memory_of(process.pid, lambda data: b"nanoclaw-secret-mark" in data)]
+    seen = [process for process in inside if memory_of(process.pid, lambda data: MARK.encode() in data)]
     appliance.run("journalctl", "--sync")
     export = ["journalctl", "-o", "export", f"--since=@{began:.3f}"]
     journal = subprocess.run(export, capture_output=True, check=True).stdout
@@ -338,19 +341,27 @@ def _looked(canary: Canary, group: str, began: float) -> dict[str, list[str]]:
         *(Path("/run/nanoclaw-agents"), Path("/run/nanoclaw-gateway"), Path("/run/nanoclawd"), Path("/var/log")),
         *(Path("/var/lib/systemd/coredump"), Path("/tmp"), Path("/var/tmp")),
     ]
+    mark = Canary(MARK)
     roots = [
         Path(f"/proc/{process.pid}/root/{name}") for process in inside for name in ("tmp", "run", "var/tmp", "home")
     ]
-    return {
-        "shown to be seen": [" ".join(process.argv)[:200] for process in seen],
+    shown = {
+        "memory": bool(seen),
+        "environment": any(b"HTTPS_PROXY=" in Path(f"/proc/{one.pid}/environ").read_bytes() for one in inside),
+        "arguments": any(b"asks.py" in Path(f"/proc/{one.pid}/cmdline").read_bytes() for one in inside),
+        "files": bool(mark.files([Path("/var/lib/nanoclaw/groups") / group])),
+        "container's files": bool(mark.files(roots)),
+        "journal": b"NANOCLAW_EGRESS_HOST" in journal,
+    }
+    found = {
         "memory": [" ".join(one.argv)[:200] for one in inside if memory_of(one.pid, canary.is_in)],
         "environment": [str(one.pid) for one in inside if canary.is_in(Path(f"/proc/{one.pid}/environ").read_bytes())],
         "arguments": [str(one.pid) for one in inside if canary.is_in(Path(f"/proc/{one.pid}/cmdline").read_bytes())],
         "files": canary.files(trees),
         "container's files": canary.files(roots),
         "journal": ["journal"] if canary.is_in(journal) else [],
-        "journal was read": ["yes"] if b"NANOCLAW_EGRESS_HOST" in journal else [],
     }
+    return shown, found
 
 
 def test_every_request_had_its_secret_and_none_another_ones(asked: Asked) -> None:
@@ -378,8 +389,7 @@ def test_the_answers_came_in_with_stars_in_their_place(asked: Asked) -> None:
 )
 def test_the_canary_is_nowhere(asked: Asked, place: str) -> None:
     """F-119: not in a process of the container, a file, a database, a log, a card or a core dump."""
-    assert asked.places["shown to be seen"], "the look at memory sees nothing"
-    assert asked.places["journal was read"]
+    assert asked.seen[place], "the look sees nothing at all"
     assert asked.places[place] == []
 
 

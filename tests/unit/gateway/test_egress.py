@@ -5,8 +5,11 @@ W-69: nothing goes out that no rule allows.
 
 import asyncio
 import json
+import os
 import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -429,6 +432,29 @@ def _hangs_up(descriptor: int) -> bool:
     waiting = select.poll()
     waiting.register(descriptor, 0)
     return any(found & select.POLLHUP for _, found in waiting.poll(10_000))
+
+
+OWN = """
+import asyncio, sys
+from nanoclawd.egress.targets import Target
+from nanoclawd.gateway.reaching import Reaching, Unreachable
+async def look():
+    try:
+        return await Reaching().look("tests", Target(sys.argv[1], 80), may_be_private=False)
+    except Unreachable as error:
+        return error.message
+print(asyncio.run(look()))
+"""
+
+
+def test_an_address_of_this_machine_is_the_machine_wherever_it_could_be():
+    """W-69: in a network of its own, whose machine has an address of the internet."""
+    make = 'ip address add 8.8.8.8/32 dev lo && ip link set lo up && exec "$@"'
+    for address, said in (("8.8.8.8", "8.8.8.8 is the machine itself\n"), ("8.8.4.4", "('8.8.4.4', 80))]\n")):
+        look = ["unshare", "--net", "sh", "-c", make, "sh", sys.executable, "-c", OWN, address]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        found = subprocess.run(look, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        assert found.stdout.endswith(said)
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:80", "10.0.0.255:65535", "[::1]:443", "[2001:DB8::1]:8080"])
