@@ -131,6 +131,13 @@ class Out:
         return reader, writer
 
 
+def post(host: Host, body: bytes, headers: str = "") -> bytes:
+    """Return a request by plain http with a body."""
+    where = f"127.0.0.1:{host.port}"
+    head = f"POST http://{where}/a?b=c HTTP/1.1\r\nHost: {where}\r\nConnection: close\r\n{headers}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
 def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
