@@ -373,6 +373,13 @@ async def test_of_a_names_addresses_only_those_on_the_internet_count(way_out: Ou
     assert way_out.names.tried == ["2001:4860:4860::8888"]
 
 
+async def test_of_many_addresses_a_few_are_tried(way_out: Out):
+    way_out.names.known["many.example"] = [f"2001:4860:4860::{number}" for number in range(1, 40)]
+    way_out.allow({"id": 1, "action": "allow", "host": "*"})
+    assert status(await way_out.ask(b"CONNECT many.example:443 HTTP/1.1\r\nHost: x\r\n\r\n")) == 502
+    assert way_out.names.tried == way_out.names.known["many.example"][: reaching._MAX_ADDRESSES]
+
+
 async def test_the_second_address_is_tried_where_the_first_fails(way_out: Out):
     way_out.names.known["two.example"] = ["::1", "127.0.0.1"]
     way_out.allow({"id": 1, "action": "allow", "host": "two.example", "port": way_out.host.port, "private": True})

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -161,6 +162,23 @@ async def test_a_body_that_waits_to_be_called_for_is_not_called_for(way_out: Out
     answer = await asyncio.wait_for(reader.read(), 10)
     assert status(answer) == 403
     assert b"100 Continue" not in answer
+    writer.close()
+
+
+async def test_what_was_allowed_where_one_rule_asked_is_asked_about_by_another(way_out: Out, plain: Deciding):
+    """The same rule, published once more, changes nothing."""
+    opening = asyncio.create_task(way_out.connect())
+    await plain.sees()
+    plain.says("allowed", until=time.time() + 3600)
+    reader, writer = await opening
+    way_out.allow(way_out.host.rule(action="ask"), {"id": 9, "action": "deny", "host": "example.org"})
+    writer.write(b"one")
+    assert await asyncio.wait_for(reader.readexactly(3), 10) == b"one"
+    way_out.allow(way_out.host.rule(id=2, action="ask"))
+    writer.write(b"two")
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await asyncio.wait_for(reader.readexactly(3), 10)
+    assert way_out.host.heard == [b"one"]
     writer.close()
 
 
