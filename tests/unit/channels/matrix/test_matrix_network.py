@@ -78,7 +78,7 @@ async def test_whatever_the_network_does_every_message_arrives_once_and_in_order
                 if chance.random() < 0.3:
                     await proxy.cut(reset=chance.random() < 0.5)
                 await proxy.change(Weather.FAIR)
-                await asyncio.sleep(chance.uniform(0.0, 0.4))
+                await asyncio.sleep(chance.uniform(0.0, 0.4))  # as above
 
         async def people() -> None:
             while not changing.done():
