@@ -17,6 +17,7 @@ async def test_a_file_that_takes_anothers_place_is_told(tmp_path: Path):
         (tmp_path / "a" / "new").write_text("x")
         (tmp_path / "a" / "new").rename(tmp_path / "a" / "agents.json")
         await asyncio.wait_for(changed.wait(), 5)
+    watch.close()
 
 
 async def test_a_watch_that_is_closed_is_told_nothing(tmp_path: Path):
