@@ -295,6 +295,30 @@ async def test_a_rule_that_is_removed_ends_what_it_allowed_before_the_next_byte(
     writer.close()
 
 
+async def test_a_rule_that_is_removed_ends_an_upload_before_the_next_piece(way_out: Out):
+    taken = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1000):
+            way_out.host.heard.append(data)
+            if b"one" in data:
+                taken.set()
+
+    way_out.allow(way_out.host.rule())
+    way_out.host.serving = serve
+    reader, writer = await way_out.open()
+    head = f"POST http://127.0.0.1:{way_out.host.port}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n"
+    writer.write(head.encode() + b"one")
+    await asyncio.wait_for(taken.wait(), 10)
+    way_out.allow()
+    writer.write(b"two")
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert status(answer) == 403
+    assert b"the permission has ended meanwhile" in answer
+    assert b"".join(way_out.host.heard).endswith(b"one")
+    writer.close()
+
+
 async def test_a_change_that_leaves_a_permission_leaves_the_tunnel(way_out: Out):
     way_out.allow(way_out.host.rule())
     reader, writer = await way_out.connect()

@@ -4,6 +4,9 @@ import asyncio
 
 import pytest
 from egress_stage import Out, answers, post, status
+from gateway_stage import call_as
+
+from eventually import eventually
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
 
@@ -17,9 +20,30 @@ async def test_a_rule_lets_so_many_through(way_out: Out):
     assert 1700 <= int(after.split()[1]) <= 1800
     assert b"(allow 127.0.0.1:" in refused
     assert b"lets 2/h through" in refused
-    # Another rule has an account of its own.
+    # Another rule has an account of its own, and so has the same one with another bound.
     way_out.allow(way_out.host.rule(id=2, rate={"count": 2, "seconds": 3600}))
     assert status(await way_out.get()) == 200
+    way_out.allow(way_out.host.rule(rate={"count": 3, "seconds": 3600}))
+    assert [status(await way_out.get()) for _ in range(4)] == [200, 200, 200, 429]
+
+
+async def test_what_a_group_has_used_up_is_another_groups_still(way_out: Out):
+    way_out.allow(way_out.host.rule(rate={"count": 1, "seconds": 3600}))
+    way_out.host.serving = answers(OK, b"hello")
+    assert [status(await way_out.get()) for _ in range(2)] == [200, 429]
+    found = call_as(101_000, way_out.gateway, f"http://127.0.0.1:{way_out.host.port}/")
+    assert (await asyncio.wait_for(found, 10))[0] == 200
+
+
+async def test_with_time_there_is_room_again(way_out: Out):
+    way_out.allow(way_out.host.rule(rate={"count": 5, "seconds": 1}))
+    way_out.host.serving = answers(OK, b"hello")
+
+    async def answered(code: int) -> bool:
+        return status(await way_out.get()) == code
+
+    await eventually(lambda: answered(429), "more than five in a second are too many")
+    await eventually(lambda: answered(200), "there is room again")
 
 
 async def test_a_rule_bounds_what_is_sent(way_out: Out):

@@ -160,6 +160,33 @@ async def test_an_answer_that_lies_about_its_length_is_not_two(way_out: Out):
     assert b"Fake" not in answer
 
 
+async def test_a_body_keeps_its_length_whatever_connection_says_of_it(way_out: Out):
+    """Else its bytes would be the next request to whoever reads on."""
+    way_out.allow(way_out.host.rule())
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        way_out.host.heard += [head, await reader.readexactly(4)]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    way_out.host.serving = serve
+    head = "Host: x\r\nContent-Length: 4\r\nConnection: close, Content-Length\r\n"
+    assert status(await way_out.ask(request(way_out.host.port, head, b"1234"))) == 200
+    sent, body = way_out.host.heard
+    assert sent.lower().count(b"content-length: 4\r\n") == 1
+    assert body == b"1234"
+
+
+async def test_an_answer_with_two_lengths_goes_on_with_the_one_that_counts(way_out: Out):
+    way_out.allow(way_out.host.rule())
+    chunks = b"3\r\nabc\r\n0\r\n\r\n"
+    way_out.host.serving = answers("HTTP/1.1 200 OK\nContent-Length: 1\nTransfer-Encoding: chunked", chunks)
+    head, _, body = (await way_out.get()).partition(b"\r\n\r\n")
+    assert b"content-length" not in head.lower()
+    assert head.lower().count(b"transfer-encoding: chunked") == 1
+    assert body == chunks
+
+
 async def test_garbage_is_answered(way_out: Out):
     way_out.allow(way_out.host.rule())
     for garbage in (b"\x16\x03\x01\x02\x00\x01\x00 \x01\xfc\x03\x03\r\n\r\n", b"\xff " * 100 + b"\r\n\r\n"):
