@@ -49,8 +49,10 @@ def request(port: int, head: str, body: bytes = b"", method: str = "POST", targe
         ("Host: x\r\nno colon\r\n", b""),
         ("Host: x\r\nN\xe4me: 1\r\n", b""),
         ("Host: x\r\nX: a\x0eb\r\n", b""),
+        ("Host: x\r\nContent_Length: 4\r\n", b"1234"),
+        ("Host: x\r\nContent-Length: 4\r\nTransfer_Encoding: chunked\r\n", b"1234"),
     ],
-    ids=range(25),
+    ids=range(27),
 )
 async def test_an_ambiguous_head_is_refused(way_out: Out, head: str, body: bytes):
     way_out.allow(way_out.host.rule())
