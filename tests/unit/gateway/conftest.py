@@ -68,3 +68,17 @@ async def door(place: Path) -> AsyncIterator[Inside]:
 async def way_out(place: Path) -> AsyncIterator[Out]:
     async with out(place) as found:
         yield found
+
+
+@pytest.fixture
+async def patient_door(place: Path) -> AsyncIterator[Inside]:
+    """Silence ends nothing: what ends was ended."""
+    async with inside(place, idle=600) as found:
+        yield found
+
+
+@pytest.fixture
+async def patient_way_out(place: Path) -> AsyncIterator[Out]:
+    """The same without TLS."""
+    async with out(place, idle=600) as found:
+        yield found

@@ -143,13 +143,13 @@ def status(answer: bytes) -> int:
 
 
 @asynccontextmanager
-async def out(place: Path) -> AsyncIterator[Out]:
+async def out(place: Path, idle: float = IDLE_SECONDS) -> AsyncIterator[Out]:
     host, names = Host(), Names()
     server = await asyncio.start_server(host.serve, "127.0.0.1", 0)
     host.port = server.sockets[0].getsockname()[1]
     config = Config(
         endpoints={"plain": Endpoint(url=f"http://127.0.0.1:{host.port}/v1")},
-        gateway=Gateway(max_connections=4, max_egress=8, egress_idle=IDLE_SECONDS),
+        gateway=Gateway(max_connections=4, max_egress=8, egress_idle=idle),
     )
     ranges = [SubordinateRange(os.getuid(), 1), SubordinateRange(FIRST_UID, 65_536)]
     async with running(config, ranges, Upstream(), place, Reaching(names.look_up, names.connect)) as gateway:

@@ -38,7 +38,7 @@ async def test_each_stream_is_a_request_with_the_secret(door: Inside, caplog: py
 
 
 async def test_a_real_client_uploads_and_downloads(door: Inside):
-    """httpx over the way out, with cookies in pieces and a body larger than any window."""
+    """httpx over the way out, with a body larger than any window."""
     body = bytes(range(256)) * 8192
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -156,6 +156,30 @@ async def test_a_denial_is_a_streams_and_the_connection_goes_on(door: Inside):
     assert got[second] == (200, b"hello")
 
 
+async def test_what_nobody_reads_is_given_back_to_the_connection(door: Inside):
+    """Bodies of requests that are refused: more of them than the connection's window holds."""
+    door.bind(door.secret(), rules=[door.rule(path="/a")])
+    door.host.serving = answers(OK, b"hello")
+    piece = bytes(http2.FRAME_BYTES)
+    async with client(door) as found:
+        for _ in range(2 * http2.CONNECTION_WINDOW_BYTES // http2.FRAME_BYTES):
+            number = found.request(found.head("POST", "/b"), piece)
+            assert (await found.answers(number))[number][0] == 403
+        number = found.request(found.head("POST", "/a"), piece)
+        assert await found.answers(number) == {number: (200, b"hello")}
+
+
+async def test_cookies_in_pieces_are_one_header(door: Inside):
+    """RFC 9113, 8.2.3: HTTP/1.1 knows one only."""
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        number = found.request(found.head("GET", "/", (b"cookie", b"a=1"), (b"cookie", b"b=2")))
+        assert await found.answers(number) == {number: (200, b"hello")}
+    (heard,) = door.host.heard
+    assert b"cookie: a=1; b=2\r\n" in heard
+    assert heard.lower().count(b"cookie:") == 1
+
+
 async def test_an_answer_that_breaks_off_is_not_a_whole_one(door: Inside):
     door.host.serving = answers("HTTP/1.1 200 OK\nContent-Length: 500", b"hello")
     async with client(door) as found:
@@ -163,21 +187,21 @@ async def test_an_answer_that_breaks_off_is_not_a_whole_one(door: Inside):
         assert (await found.answers(number))[number][0] == 0
 
 
-async def test_a_reset_stream_ends_its_request(door: Inside):
+async def test_a_reset_stream_ends_its_request(patient_door: Inside):
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         begun.set()
         await reader.read()
 
     begun = asyncio.Event()
-    door.host.serving = serve
-    async with client(door) as found:
+    patient_door.host.serving = serve
+    async with client(patient_door) as found:
         number = found.request(found.head())
         await found.flush()
         await asyncio.wait_for(begun.wait(), 5)
         found.http.reset_stream(number)
         await found.flush()
-        await asyncio.wait_for(door.host.gone.wait(), 5)
+        await asyncio.wait_for(patient_door.host.gone.wait(), 5)
 
 
 async def _flooded(door: Inside, flood: bytes, *, most: int = 400) -> int:

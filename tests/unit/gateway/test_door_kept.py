@@ -132,7 +132,7 @@ async def test_old_ones_are_not_used(door: Inside, monkeypatch: pytest.MonkeyPat
     assert door.host.connections == 2
 
 
-async def test_they_end_with_the_agents_connection(door: Inside):
-    door.host.serving = always(door, lambda _: ANSWER)
-    assert await asked(door, ("GET", b"")) == [200]
-    await asyncio.wait_for(door.host.gone.wait(), 5)
+async def test_they_end_with_the_agents_connection(patient_door: Inside):
+    patient_door.host.serving = always(patient_door, lambda _: ANSWER)
+    assert await asked(patient_door, ("GET", b"")) == [200]
+    await asyncio.wait_for(patient_door.host.gone.wait(), 5)

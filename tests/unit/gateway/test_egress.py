@@ -90,17 +90,17 @@ async def test_what_follows_a_refused_tunnel_is_no_request(way_out: Out):
     assert not way_out.host.connections
 
 
-async def test_a_tunnel_carries_both_ways_what_was_sent_early_first(way_out: Out):
-    way_out.allow(way_out.host.rule())
-    reader, writer = await way_out.open()
-    where = f"127.0.0.1:{way_out.host.port}"
+async def test_a_tunnel_carries_both_ways_what_was_sent_early_first(patient_way_out: Out):
+    patient_way_out.allow(patient_way_out.host.rule())
+    reader, writer = await patient_way_out.open()
+    where = f"127.0.0.1:{patient_way_out.host.port}"
     writer.write(f"CONNECT {where} HTTP/1.1\r\nHost: other.example\r\n\r\nearly".encode())
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
     assert await reader.readexactly(5) == b"early"
     writer.write(b"GET http://elsewhere/ HTTP/1.1\r\n\r\n")
     assert await reader.readexactly(34) == b"GET http://elsewhere/ HTTP/1.1\r\n\r\n"
     writer.close()
-    await asyncio.wait_for(way_out.host.gone.wait(), 5)
+    await asyncio.wait_for(patient_way_out.host.gone.wait(), 5)
 
 
 async def test_a_host_that_speaks_first_is_heard(way_out: Out):
@@ -258,19 +258,19 @@ async def test_a_host_that_says_nothing_is_given_up(way_out: Out):
     assert status(await way_out.get()) == 504
 
 
-async def test_a_caller_that_leaves_ends_its_request_at_the_host(way_out: Out):
+async def test_a_caller_that_leaves_ends_its_request_at_the_host(patient_way_out: Out):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
         await reader.read()
 
-    way_out.allow(way_out.host.rule())
-    way_out.host.serving = serve
-    reader, writer = await way_out.open()
-    writer.write(f"GET http://127.0.0.1:{way_out.host.port}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    patient_way_out.allow(patient_way_out.host.rule())
+    patient_way_out.host.serving = serve
+    reader, writer = await patient_way_out.open()
+    writer.write(f"GET http://127.0.0.1:{patient_way_out.host.port}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
     writer.close()
-    await asyncio.wait_for(way_out.host.gone.wait(), 5)
+    await asyncio.wait_for(patient_way_out.host.gone.wait(), 5)
 
 
 async def test_a_tunnel_on_which_nothing_goes_is_ended(way_out: Out):

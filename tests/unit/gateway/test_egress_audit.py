@@ -48,14 +48,14 @@ async def test_each_request_leaves_one_record_when_it_is_over(way_out: Out, capl
     }
 
 
-async def test_a_tunnel_is_counted_when_it_ends(way_out: Out, caplog: pytest.LogCaptureFixture):
-    way_out.allow(way_out.host.rule())
-    reader, writer = await way_out.connect()
+async def test_a_tunnel_is_counted_when_it_ends(patient_way_out: Out, caplog: pytest.LogCaptureFixture):
+    patient_way_out.allow(patient_way_out.host.rule())
+    reader, writer = await patient_way_out.connect()
     writer.write(b"x" * 1000)
     await reader.readexactly(1000)
     assert not records(caplog)
     writer.close()
-    await asyncio.wait_for(way_out.host.gone.wait(), 5)
+    await asyncio.wait_for(patient_way_out.host.gone.wait(), 5)
     (found,) = records(caplog)
     assert (found["METHOD"], found["SENT"], found["RECEIVED"], found["OUTCOME"]) == (
         "CONNECT",

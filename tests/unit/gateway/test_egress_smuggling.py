@@ -189,6 +189,15 @@ async def test_an_answer_with_two_lengths_goes_on_with_the_one_that_counts(way_o
     assert body == chunks
 
 
+async def test_an_older_version_knows_no_chunks(way_out: Out):
+    way_out.allow(way_out.host.rule())
+    for version, code in (("1.0", 400), ("1.1", 200)):
+        head = f"POST http://127.0.0.1:{way_out.host.port}/ HTTP/{version}\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        way_out.host.serving = answers(OK, b"hello", way_out.host.heard)
+        assert status(await way_out.ask(head.encode() + b"Connection: close\r\n\r\n0\r\n\r\n")) == code
+    assert len(way_out.host.heard) == 1
+
+
 async def test_garbage_is_answered(way_out: Out):
     way_out.allow(way_out.host.rule())
     for garbage in (b"\x16\x03\x01\x02\x00\x01\x00 \x01\xfc\x03\x03\r\n\r\n", b"\xff " * 100 + b"\r\n\r\n"):

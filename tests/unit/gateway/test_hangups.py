@@ -5,7 +5,6 @@ import contextlib
 import socket
 from pathlib import Path
 
-import egress_stage
 import pytest
 from egress_stage import answers, out, status
 
@@ -27,7 +26,6 @@ async def fill(one: socket.socket) -> None:
 @pytest.mark.parametrize("begun", [TUNNEL, UPLOAD], ids=["tunnel", "upload"])
 async def test_a_caller_that_left_leaves_its_place(place: Path, monkeypatch: pytest.MonkeyPatch, begun: str):
     monkeypatch.setattr(hangups, "FLUSH_SECONDS", 0.05)
-    monkeypatch.setattr(egress_stage, "IDLE_SECONDS", 600)
     deaf = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -35,7 +33,7 @@ async def test_a_caller_that_left_leaves_its_place(place: Path, monkeypatch: pyt
         await deaf.wait()
 
     loop = asyncio.get_running_loop()
-    async with out(place) as way_out:
+    async with out(place, idle=600) as way_out:
         way_out.allow(way_out.host.rule())
         way_out.host.serving = serve
         held = []
