@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from door_stage import NAME, Inside
@@ -18,7 +19,10 @@ from egress_stage import Out, answers, post, status
 
 from nanoclawd.control.requests import RequestsServer
 from nanoclawd.control.values import HeldRequest, RequestAnswer
+from nanoclawd.errors import Unavailable
+from nanoclawd.gateway import asking
 from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES
+from nanoclawd.gateway.denials import Denial
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
 
@@ -30,9 +34,12 @@ class Deciding:
     asked: "asyncio.Queue[HeldRequest]" = field(default_factory=asyncio.Queue)
     said: "asyncio.Queue[RequestAnswer]" = field(default_factory=asyncio.Queue)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    away: bool = False
 
     async def hold(self, request: HeldRequest, tell: Callable[[RequestAnswer], Awaitable[None]]) -> RequestAnswer:
         await self.asked.put(request)
+        if self.away:
+            raise Unavailable("the disk is full")
         await tell(RequestAnswer("asked", "card"))
         try:
             return await self.said.get()
@@ -141,6 +148,52 @@ async def test_a_request_inside_tls_is_shown_whole_and_held(door: Inside, within
     assert status(answer) == 403
     assert b"somebody with the right to decide refused it" in answer
     assert not door.host.connections
+
+
+@pytest.mark.parametrize("bound", ["MAX_HELD_OF_GROUP", "MAX_HELD"])
+async def test_so_many_wait_at_once(way_out: Out, plain: Deciding, monkeypatch: pytest.MonkeyPatch, bound: str):
+    """One more is refused at once, with when to ask again; there is room when one is decided."""
+    monkeypatch.setattr(asking, bound, 2)
+    way_out.host.serving = answers(OK, b"hello")
+    waiting = [asyncio.create_task(way_out.get()) for _ in range(2)]
+    for _ in waiting:
+        await plain.sees()
+    answer = await way_out.get(headers="Accept: application/json\r\n")
+    assert status(answer) == 429
+    assert b"too_many_held" in answer
+    assert b"Retry-After: " in answer
+    assert plain.asked.empty()
+    plain.says("allowed")
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    waiting.append(asyncio.create_task(way_out.get()))
+    await plain.sees()
+    for _ in range(2):
+        plain.says("allowed")
+    assert [status(one) for one in await asyncio.gather(*waiting)] == [200] * 3
+
+
+async def test_a_daemon_that_cannot_ask_now_is_asked_again_under_the_same_number(
+    way_out: Out, plain: Deciding, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(asking, "_FIRST_PAUSE_SECONDS", 0.01)
+    way_out.host.serving = answers(OK, b"hello")
+    plain.away = True
+    held = asyncio.create_task(way_out.get())
+    first = await plain.sees()
+    plain.away = False
+    again = await plain.sees()
+    assert again.id == first.id
+    assert again.seconds <= first.seconds
+    plain.says("allowed")
+    assert status(await held) == 200
+
+
+async def test_a_daemon_that_stays_away_is_given_up(place: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(asking, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(asking, "_LATE_SECONDS", 0.05)
+    with pytest.raises(Denial, match="could not ask") as caught:
+        await asyncio.wait_for(asking.Approver(place / "nobody.sock").put({}, 0.05), 10)
+    assert (caught.value.status, caught.value.retry_after) == (503, 30)
 
 
 @pytest.mark.parametrize("size", [0, 10, 4 * 1024 * 1024])
