@@ -10,12 +10,13 @@ import json
 import logging
 import socket
 import ssl
+import time
 import zlib
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from door_stage import NAME, VALUE, Inside, entered, inside
+from door_stage import NAME, VALUE, Inside, Issuer, entered, inside
 from egress_stage import answers, status
 
 from eventually import eventually
@@ -424,6 +425,30 @@ async def test_the_authority_can_vouch_for_these_hosts_only(door: Inside, place:
     last = x509.load_pem_x509_certificate((place / "trust" / "ca.pem").read_bytes())
     permitted = last.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees or []
     assert [one.value for one in permitted] == ["nanoclaw.invalid"]
+
+
+async def test_the_gateway_answers_by_the_newest_tls_with_a_certificate_for_a_day(door: Inside):
+    context = await door.trust()
+    _, writer = await door.open_tls(context=context)
+    certificate = writer.get_extra_info("peercert")
+    assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+    left = ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
+    assert 20 * 3600 < left <= 24 * 3600
+    writer.close()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await door.open_tls(context=context)
+
+
+async def test_an_authority_that_the_machine_trusts_no_more_counts_no_more(door: Inside):
+    """An operator changes the machine's authorities while the gateway runs."""
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    assert status(await door.fetch()) == 200
+    await asyncio.to_thread(Issuer().bundle, door.place)
+    answer = await door.fetch()
+    assert status(answer) == 502
+    assert b"cannot be verified" in answer
+    assert len(door.host.heard) == 1
 
 
 async def test_hosts_by_address(place: Path):
