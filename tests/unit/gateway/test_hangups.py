@@ -56,7 +56,7 @@ async def test_a_caller_that_left_leaves_its_place(place: Path, monkeypatch: pyt
         deaf.set()
 
 
-async def test_a_caller_that_only_stops_sending_is_left_alone(place: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_caller_that_only_stops_sending_is_left_alone(monkeypatch: pytest.MonkeyPatch):
     """Half a hang-up is none: an answer may be waited for. (What the gateway reads of it, it takes for an end.)"""
     monkeypatch.setattr(hangups, "FLUSH_SECONDS", 0.0)
     here, there = socket.socketpair()

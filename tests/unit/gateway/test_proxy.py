@@ -348,9 +348,7 @@ async def test_an_answer_that_breaks_off_is_never_taken_for_whole(gateway: Runni
     assert error_of(content.split(b"data: ")[2].strip())["type"] == "endpoint_broke_off"
 
 
-async def test_the_environments_proxies_are_not_used(
-    gateway: Running, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-):
+async def test_the_environments_proxies_are_not_used(gateway: Running, monkeypatch: pytest.MonkeyPatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with gateway.client() as client, client.get("plain/models") as answer:
