@@ -206,7 +206,7 @@ def read(wish: Wish, action: str) -> NewRule:
     if private and (host.startswith("*") or port is None):
         raise Refused("--private needs exactly one host and one port", hint="HOST:PORT --private")
     if action == "deny" and (wish.rate or wish.max_body or wish.max_download):
-        raise InvalidName("bounds are for rules that allow, or ask")
+        raise InvalidName("--rate, --max-body and --max-download are for rules that allow, or ask")
     return NewRule(
         None,
         action,
@@ -282,7 +282,10 @@ def _read_host(text: str) -> tuple[str, int | None, str]:
         if not 0 < port <= 65_535:  # noqa: PLR2004  # of 16 bits
             raise InvalidName(f"{port} is no port")
     if path and (len(path) > MAX_PATH_CHARACTERS or settled_path(path) != path or not path.isascii() or "?" in path):
-        raise InvalidName("a rule's path is a plain prefix: no query, no dot segments, nothing encoded")
+        raise InvalidName(
+            f"a rule's path is a plain prefix of at most {MAX_PATH_CHARACTERS} characters: no query, no dot segments,"
+            " nothing encoded"
+        )
     try:
         return parse_pattern(rest), port, path
     except BadTarget as error:
@@ -294,7 +297,7 @@ def _expiry(lasting: str) -> str | None:
         return None
     found = _LASTING.fullmatch(lasting)
     if found is None:
-        raise InvalidName("how long it holds is a number and s, m, h or d: 30m, 2h, 7d")
+        raise InvalidName("--for takes a number with s, m, h or d: 30m, 2h, 7d")
     return now_text(plus_seconds=int(found[1]) * _UNITS[found[2]])
 
 
@@ -308,7 +311,7 @@ def read_rate(text: str) -> Rate | None:
         return None
     found = _RATE.fullmatch(text)
     if found is None:
-        raise InvalidName("how often is a number for each s, min or h: 5/s, 30/min, 100/h")
+        raise InvalidName("--rate takes a number for each s, min or h: 5/s, 30/min, 100/h")
     return Rate(int(found[1]), {"s": 1, "m": 60, "h": 3600}[found[2][0]])  # type: ignore[arg-type]  # those three
 
 
@@ -317,7 +320,7 @@ def _size(text: str) -> int | None:
         return None
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise InvalidName("a size is a number of bytes, or one with K, M or G: 500K, 10M, 1G")
+        raise InvalidName("--max-body and --max-download take a number of bytes, or one with K, M or G: 500K, 10M, 1G")
     return int(found[1]) << 10 * _POWERS[found[2]]
 
 

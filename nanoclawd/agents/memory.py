@@ -23,8 +23,9 @@ _NOTES_MODE: Final = 0o660
 _BASE: Final = """\
 # Where you are
 
-You run in a container of your own, without a network. Debian packages are installed read-only; your model is reached
-for you by the appliance.
+You run in a container of your own, without a network of its own. Programs reach the hosts that your owner has allowed
+through a proxy, which HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name; your model is reached for you by the appliance.
+Debian packages are installed read-only.
 
 - `/workspace` is yours and stays. All conversations of this agent share it. `/workspace/AGENTS.md` is your memory: what
   you write there you are told in every conversation. Keep it short and true; put long things into other files, and say
@@ -32,7 +33,7 @@ for you by the appliance.
 - `/workspace/conversations` has earlier conversations as Markdown, once they have become too long to be kept in mind.
 - `/session/in/files` has the files that people have sent in this conversation. `/tmp` is lost when you go to sleep.
 - Send a file by the tool `send_file`; a path in your answer is of no use to anybody.
-- Tools in the image: python3, git, jq, ripgrep (`rg`), file, patch, unzip{more}.
+- Tools in the image: python3, curl, git, jq, ripgrep (`rg`), file, patch, unzip{more}.
 - Documents as text: `pdftotext -layout FILE -` for PDF (`pdftoppm` makes images of its pages), `docx2txt FILE -` for
   docx, `xlsx2csv FILE` for xlsx, `odt2txt FILE` for odt, ods and odp, `catdoc`, `xls2csv` and `catppt` for old Office
   files; pptx is a zip of XML.

@@ -3,7 +3,13 @@
 The module that the entry point names is imported for it, so whatever is heavy is imported by the factory.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from nanoclawd.errors import Unavailable
+
+_OURS = frozenset({"nanoclawd", "nanoclaw_runner"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +44,18 @@ class ChannelSetup:
     secret: str = ""
     hint: str = ""
     questions: tuple[Question, ...] = ()
+
+
+@contextmanager
+def library_of(package: str) -> Iterator[None]:
+    """Import in this what uses a platform's library, which ``package`` of Debian has.
+
+    Raises:
+        Unavailable: it is not installed, or too old; with the command that installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] in _OURS:
+            raise
+        raise Unavailable(f"its library cannot be used: {error}", hint=f"sudo apt install {package}") from error

@@ -5,6 +5,8 @@ import argparse
 from nanoclawd.cli import outcome, show
 from nanoclawd.cli.client import Client, socket_path
 
+_USUAL = frozenset({80, 443})
+
 
 def test(given: argparse.Namespace) -> int:
     """Print what would become of a request."""
@@ -20,5 +22,11 @@ def test(given: argparse.Namespace) -> int:
     if found["note"]:
         show.say(found["note"])
     if not found["allowed"] and not found["asks"]:
-        show.say(f"Try: ncl egress allow {found['group']} {given.url}")
+        show.say(f"Try: ncl egress allow {found['group']} {_authority(found['host'], found['port'])}")
     return outcome.OK
+
+
+def _authority(host: str, port: int) -> str:
+    """Return a host as a rule names it: the address that was tried may have a query, which no rule has."""
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port in _USUAL else f"{shown}:{port}"

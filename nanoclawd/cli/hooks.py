@@ -88,7 +88,7 @@ def _tell(reply: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _curl(hook: dict[str, Any], secret: str) -> str:
-    """Return a command line that pokes the agent."""
+    """Return a command line that reaches the agent."""
     body = '{"text": "hello"}'
     if hook["auth"] == "bearer":
         value = f"Bearer {secret}" if hook["header"] == "authorization" else secret

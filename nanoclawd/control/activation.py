@@ -52,7 +52,7 @@ def sockets_from_systemd(name: str, unit: str) -> Passed:
     for fd in [one for one in fitting if passed[one] == name] or fitting:
         return Passed(socket.socket(fileno=fd), _sockets(http), _sockets(requests))
     raise Unavailable(
-        f"no listening socket was passed: this program is started by {unit}", hint=f"systemctl start {unit}"
+        f"no listening socket was passed: this program is started by {unit}", hint=f"sudo systemctl start {unit}"
     )
 
 

@@ -86,7 +86,7 @@ def methods(backend: EgressBackend) -> Methods:
         return {"rule": rule, "replaced": replaced}
 
     async def request(_caller: Caller, _call: _Request) -> object:
-        raise Refused("an agent asks by this; whoever may decide allows", hint="ncl egress allow GROUP HOST")
+        raise Refused("this is how agents ask you; you can allow the host yourself", hint="ncl egress allow GROUP HOST")
 
     async def topic(_caller: Caller, call: _Request) -> str:
         return await backend.about(call.group or "", call.host)

@@ -1,4 +1,4 @@
-"""io.nanoclaw.Hooks: where other programs poke an agent. Operators only."""
+"""io.nanoclaw.Hooks: where other programs reach an agent. Operators only."""
 
 from nanoclawd.control.api import HooksBackend
 from nanoclawd.control.methods import Listing, Methods, Name, Parameters, Reference, Unary, Word

@@ -58,7 +58,7 @@ class Podman(Check):
             return self.error("podman is not installed", "sudo apt install podman")
         found = re.search(r"(\d+)\.(\d+)[\w.]*", answer)
         if found is None or int(found[1]) < _FIRST_PODMAN:
-            return self.error(f"{answer}; {_FIRST_PODMAN}.0 or newer is needed", "sudo apt install -t stable podman")
+            return self.error(f"{answer}; {_FIRST_PODMAN}.0 or newer is needed, as Debian 13 has it")
         return self.ok(f"version {found[0]}")
 
 

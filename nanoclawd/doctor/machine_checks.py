@@ -15,6 +15,7 @@ _GATEWAY_SOCKET = "/run/nanoclaw-gateway/gateway.sock"
 _TRUST_BUNDLE = "/run/nanoclaw-gateway/trust/bundle.pem"
 _CREDENTIALS_SOCKET = "/run/nanoclawd/credentials.sock"
 _PI_COMMAND_LINE = "/boot/firmware/cmdline.txt"
+_DELEGATION = "/etc/systemd/system/user@.service.d"
 _SELINUX_MODULE = "nanoclawd"
 _UNIT = "nanoclawd.service"
 _EXIT_CONFIG = "78"
@@ -47,7 +48,9 @@ class Cgroups(Check):
         if lacking:
             return self.warn(
                 f"{' and '.join(sorted(lacking))} not delegated to the user manager: sessions are not limited there",
-                "sudo systemctl set-property user@.service Delegate=yes",
+                f"sudo mkdir -p {_DELEGATION} && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | "
+                f"sudo tee {_DELEGATION}/90-nanoclaw.conf && sudo systemctl daemon-reload && "
+                f"sudo systemctl restart user@{uid}.service",
             )
         return self.ok("memory and pids are delegated to the user manager")
 
@@ -105,7 +108,7 @@ class Disk(Check):
         try:
             free = shutil.disk_usage(self.host.path(_STATE_ROOT)).free
         except OSError as error:
-            return self.error(f"{_STATE_ROOT}: {error.strerror}", "sudo systemd-tmpfiles --create")
+            return self.error(f"{_STATE_ROOT}: {error.strerror}", "sudo /usr/libexec/nanoclawd/host-setup install")
         detail = f"{free / 1024**3:.1f} GiB free for {_STATE_ROOT}"
         if free < _NO_DISK:
             return self.error(detail, f"df -h {_STATE_ROOT}")

@@ -47,7 +47,7 @@ def activated_socket() -> socket.socket:
     """
     descriptors = daemon.listen_fds(unset_environment=True)
     if len(descriptors) != 1 or not daemon.is_socket_unix(descriptors[0], socket.SOCK_STREAM, 1):
-        raise NanoclawError("expected one listening unix socket", hint="systemctl start nanoclaw-gateway.socket")
+        raise NanoclawError("expected one listening unix socket", hint="sudo systemctl start nanoclaw-gateway.socket")
     return socket.socket(fileno=descriptors[0])
 
 

@@ -87,7 +87,7 @@ def subordinate_ranges(user: str, path: Path = Path("/etc/subuid")) -> list[Subo
             ranges.append(SubordinateRange(int(start), int(count)))
     if not ranges:
         raise NanoclawError(
-            f"{path} gives user {user} no subordinate uids", hint=f"usermod --add-subuids 100000-165535 {user}"
+            f"{path} gives user {user} no subordinate uids", hint="sudo /usr/libexec/nanoclawd/host-setup install"
         )
     return ranges
 

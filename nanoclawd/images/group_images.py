@@ -117,7 +117,9 @@ class GroupImages:
         if result != "done":
             said = await asyncio.to_thread(_end_of, directory / "log")
             log.warning("the image of %s could not be built (%s)", group, result, extra=about(group=group))
-            raise BuildError(f"the image could not be built ({result}). It said:\n{said}", hint=f"cat {directory}/log")
+            raise BuildError(
+                f"the image could not be built ({result}). It said:\n{said}", hint=f"sudo cat {directory}/log"
+            )
         log.info("the image of %s was built: %s", group, tag, extra=about(group=group))
         return Built(stage, tag)
 

@@ -69,7 +69,7 @@ class Database:
         except (apsw.Error, OSError) as error:
             raise NanoclawError(
                 f"{self._path}: the central database can't be opened: {error}",
-                hint=f"ls -l {self._path}; journalctl -u nanoclawd",
+                hint=f"sudo ls -l {self._path}; journalctl -u nanoclawd",
             ) from error
 
     def _call[T](self, function: Callable[..., T], arguments: tuple[object, ...]) -> T:
@@ -112,5 +112,6 @@ def _check_ours(connection: apsw.Connection, path: Path) -> None:
     """Refuse another program's database before anything is written: it would get our tables beside its own."""
     if connection.execute("SELECT count(*) FROM sqlite_schema").get and not migrations.has_ledger(connection):
         raise NanoclawError(
-            f"{path}: this is another program's database", hint=f"mv {path} {path}.other; systemctl restart nanoclawd"
+            f"{path}: this is another program's database",
+            hint=f"sudo mv {path} {path}.other; sudo systemctl restart nanoclawd",
         )

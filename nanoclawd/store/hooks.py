@@ -1,4 +1,4 @@
-"""Hooks: the names under which other programs poke an agent, and how each is known to be allowed to."""
+"""Hooks: the names under which other programs reach an agent, and how each is known to be allowed to."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -69,7 +69,7 @@ def apply(connection: apsw.Connection, migrations: Sequence[Migration] = MIGRATI
     if unknown:
         raise SchemaTooNew(
             f"the central database was made by a newer nanoclawd (unknown migration: {', '.join(unknown)})",
-            hint="apt install nanoclawd, or restore the backup that was made before the upgrade",
+            hint="install the newer nanoclawd again, or restore the backup that was made before the upgrade",
         )
     return [_run(connection, migration) for migration in migrations if migration.name not in done]
 

@@ -1,4 +1,4 @@
-"""Migration ``hooks``: where other programs may poke an agent."""
+"""Migration ``hooks``: where other programs may reach an agent."""
 
 HOOKS: tuple[str, ...] = (
     # secret_hash: all that is needed to know a bearer's token again. A signature is checked with the secret itself, and

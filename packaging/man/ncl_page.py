@@ -53,6 +53,8 @@ The kind of an object alone lists what there is:
 .Ql ncl chats
 is
 .Ql ncl chats list .
+What the commands show of the journal, they read with the caller's own rights: as root, or as a member of the group
+.Li systemd-journal .
 .Pp
 These options may stand before any command,
 .Fl -json
@@ -83,8 +85,8 @@ What was typed in
 
 _LAST = """\
 .Pp
-Permit somebody to use it (from their next login on):
-.Dl # adduser alice nanoclaw-admin
+Permit somebody to use it, from their next login on:
+.Dl # usermod -aG nanoclaw-admin alice
 .Sh SEE ALSO
 .Xr varlinkctl 1 ,
 .Xr nanoclawd 8

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from nanoclawd.channels.adapter import ChannelAdapter, ChannelPlaces
 from nanoclawd.channels.discord.options import Options
 from nanoclawd.channels.options import read_options
-from nanoclawd.channels.setup import ChannelSetup
-from nanoclawd.errors import Unavailable
+from nanoclawd.channels.setup import ChannelSetup, library_of
 
 SETUP = ChannelSetup(
     secret="bot token",  # noqa: S106  # what it is called
@@ -28,12 +27,8 @@ def create(name: str, options: Mapping[str, object], places: ChannelPlaces) -> C
         InvalidOption: an option is unknown or wrong.
         Unavailable: the library is not installed.
     """
-    try:
+    with library_of("python3-discord"):
         from nanoclawd.channels.discord.adapter import DiscordAdapter
-    except ModuleNotFoundError as error:
-        if error.name != "discord":
-            raise
-        raise Unavailable("discord.py is not installed: apt install python3-discord") from None
     # What the library logs below a warning has whole payloads in it, and of requests the addresses, which for
     # interactions have a token in them.
     logging.getLogger("discord").setLevel(logging.WARNING)

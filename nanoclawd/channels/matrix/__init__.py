@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nanoclawd.channels.adapter import ChannelPlaces, InvalidOption
+from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.matrix.options import Options, check
 from nanoclawd.channels.options import read_options
-from nanoclawd.channels.setup import ChannelSetup, Question
+from nanoclawd.channels.setup import ChannelSetup, Question, library_of
 
 if TYPE_CHECKING:
     from nanoclawd.channels.matrix.adapter import MatrixAdapter
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SETUP = ChannelSetup(
     secret="account's password",  # noqa: S106  # what it is called
     hint="Make an account for the appliance on a Matrix homeserver, with any Matrix app, and log out of it there. "
-    "With login=token or login=sso the secret is an access token, or a token of a single sign-on.",
+    "With --option login=token or login=sso the secret is an access token, or a token of a single sign-on.",
     questions=(
         Question(
             "homeserver", "homeserver", "The server's name, example.org, or its address, https://matrix.example.org."
@@ -29,14 +29,11 @@ def create(name: str, options: Mapping[str, object], places: ChannelPlaces) -> "
     """Make an adapter that is not connected yet.
 
     Raises:
-        InvalidOption: an option is wrong, or the library is not installed.
+        InvalidOption: an option is wrong.
+        Unavailable: the library is not installed.
     """
     known = read_options(Options, options)
     check(known)
-    try:
+    with library_of("python3-matrix-nio python3-olm"):
         from nanoclawd.channels.matrix.adapter import MatrixAdapter
-    except ImportError as error:
-        raise InvalidOption(
-            "type", f"Matrix needs a library: {error}", hint="sudo apt install python3-matrix-nio"
-        ) from error
     return MatrixAdapter(name, known, places)

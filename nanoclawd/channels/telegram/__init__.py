@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.options import read_options
-from nanoclawd.channels.setup import ChannelSetup
+from nanoclawd.channels.setup import ChannelSetup, library_of
 from nanoclawd.channels.telegram.options import Options
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ def create(name: str, options: Mapping[str, object], places: ChannelPlaces) -> "
 
     Raises:
         InvalidOption: an option is unknown or wrong.
+        Unavailable: the library is not installed.
     """
-    from nanoclawd.channels.telegram.adapter import TelegramAdapter
+    with library_of("python3-python-telegram-bot"):
+        from nanoclawd.channels.telegram.adapter import TelegramAdapter
 
     return TelegramAdapter(name, read_options(Options, options), places)

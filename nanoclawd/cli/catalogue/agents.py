@@ -8,7 +8,7 @@ _NAME = GROUP._replace(name="name")
 _NEW_NAME = Parameter("name", "1 to 31 of a-z, 0-9 and -")
 _SCOPES = ("disabled", "group", "global")
 _SETTINGS = (
-    Parameter("provider", "what runs the agent", "--provider", value="P"),
+    Parameter("provider", "what runs the agent, such as openai or claude", "--provider", value="P"),
     Parameter("model", "its model", "--model", value="ENDPOINT/MODEL"),
     INSTRUCTIONS,
     Parameter("display_name", "the name that people see", "--display-name", value="TEXT"),
@@ -21,7 +21,7 @@ _UPDATED = (
     Parameter(
         "max_messages", "messages in one prompt at most; 0: the default", "--max-messages", value="N", kind="count"
     ),
-    Parameter("skills", "all, none, or names with commas between them", "--skills", value="NAMES"),
+    Parameter("skills", "its skills: all, none, or names with commas between them", "--skills", value="NAMES"),
     Parameter("daily_tokens", "tokens that it may use in a day; none: no limit", "--daily-tokens", value="N"),
     Parameter("daily_cost", "dollars that it may cost in a day; none: no limit", "--daily-cost", value="N"),
 )
@@ -67,7 +67,7 @@ GROUPS = Resource(
                     "cli_scope", "nothing, about its own group, or about everything", value="SCOPE", choices=_SCOPES
                 ),
             ),
-            about="Whatever an agent wants to change waits for an approval, in every scope.",
+            about="Whatever an agent wants to change, beyond its own tasks, waits for an approval in every scope.",
         ),
         Verb(
             "delete",
@@ -184,7 +184,13 @@ IMAGES = Resource(
     ),
     (
         Verb("list", "list the images", ("Images.List",), answers="many"),
-        Verb("build", "build an image, or all that are missing", ("Images.Build",), (SOME_IMAGE,), run="images:build"),
+        Verb(
+            "build",
+            "build an image, or all that are needed; steps that have not changed are not repeated",
+            ("Images.Build",),
+            (SOME_IMAGE,),
+            run="images:build",
+        ),
     ),
     "no images",
     ids=("name",),

@@ -9,17 +9,17 @@ DEFAULT_TIMEOUT = 300.0
 VERBS: tuple[Verb, ...] = (
     Verb(
         "status",
-        "show how the appliance is",
+        "show the state of the appliance",
         ("Appliance.Status", "Approvals.List"),
         run="status:status",
         about="Its parts and channels, the sessions that are not asleep, what waits for an approval, and problems.",
     ),
     Verb(
         "doctor",
-        "check this machine and the appliance, and say what to mend",
+        "check this machine and the appliance, and say what to fix",
         ("Appliance.Doctor", "Images.List", "Secrets.List", "Credentials.List"),
         run="doctor:doctor",
-        about="Ends with 1 if anything is in error.",
+        about="Its exit status is 1 if there is an error.",
     ),
     Verb(
         "setup",
@@ -27,7 +27,7 @@ VERBS: tuple[Verb, ...] = (
         ("Groups.List", "Groups.Create", "Groups.Update", "Roles.Claim", "Images.List", "Images.Build", "Chat.Send"),
         (
             Parameter("group", "the agent group to create (default: main)", "--group", value="NAME", of="groups"),
-            Parameter("provider", "its provider", "--provider", value="P"),
+            Parameter("provider", "its provider, such as openai or claude", "--provider", value="P"),
             Parameter("model", "its model", "--model", value="ENDPOINT/MODEL"),
             Parameter("yes", "ask nothing", "--yes", kind="flag"),
         ),

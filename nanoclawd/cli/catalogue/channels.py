@@ -1,4 +1,4 @@
-"""Channels: the accounts by which people are reached."""
+"""Channels: the accounts by which people and agents reach each other."""
 
 from nanoclawd.cli.catalogue.common import CHANNEL, FOLLOW, LINES
 from nanoclawd.cli.spec import OPTIONAL, REQUIRED, Column, Parameter, Resource, Verb
@@ -20,12 +20,12 @@ _PAIRED = (
 )
 _PAIRING = (
     "The first person who sends the code in a direct chat becomes the owner, where there is none; their chat is "
-    "connected to the agent. A code is valid for ten minutes, and for five wrong guesses."
+    "connected to the agent. A code is valid for ten minutes, and five wrong guesses end it."
 )
 
 CHANNELS = Resource(
     "channels",
-    "the accounts by which people are reached",
+    "chat accounts by which people and agents reach each other",
     "channel",
     "channels",
     (
@@ -67,17 +67,19 @@ CHANNELS = Resource(
             "it is stored encrypted, for the daemon alone. The daemon is restarted for it, conversations go on.",
             examples=(
                 ("ncl channels add telegram", "have your agents on Telegram"),
-                ("ncl channels add telegram telegram-work", "add a second account"),
+                ("ncl channels add telegram telegram-work", "add a second account of Telegram"),
             ),
         ),
         Verb(
             "pair",
-            "have a person known there: shows a code, and waits until they send it to the account",
+            "make a person known there: shows a code, and waits until they send it to the account",
             ("Channels.Pair", "Channels.AwaitPairing"),
             (CHANNEL, *_PAIRED),
             run="pairing:pair",
             about=_PAIRING,
-            examples=(("ncl channels pair telegram", "make yourself known; the first one is the owner"),),
+            examples=(
+                ("ncl channels pair telegram", "make yourself known on Telegram, and the owner where there is none"),
+            ),
         ),
         Verb(
             "test",
@@ -145,8 +147,11 @@ CHANNELS = Resource(
             about="The passphrase of the file is asked for without being shown, or read from standard input where that "
             "is no terminal. A file that is there is not written over; one that is made is readable by you alone.",
             examples=(
-                ("ncl channels keys export matrix keys.txt", "keep them somewhere else"),
-                ("ncl channels keys import matrix element-keys.txt", "read what was said before the account's device"),
+                ("ncl channels keys export matrix keys.txt", "keep a channel's keys somewhere else"),
+                (
+                    "ncl channels keys import matrix element-keys.txt",
+                    "read what was said before the account had a device here",
+                ),
             ),
         ),
         Verb(
@@ -164,12 +169,12 @@ CHANNELS = Resource(
 
 TELEGRAM = CHANNELS._replace(
     name="telegram",
-    help="the bots on Telegram, in short",
+    help="Telegram bots: short for some of ncl channels",
     verbs=(
         Verb("list", "list the channels of Telegram", ("Channels.List",), run="pairing:list_telegram"),
         Verb(
             "pair",
-            "have a person known to a bot: the same as ncl channels pair",
+            "make a person known to a bot: the same as ncl channels pair",
             ("Channels.List", "Channels.Pair", "Channels.AwaitPairing"),
             (
                 Parameter("channel", "which one (default: the only one of Telegram)", of="channels", need=OPTIONAL),

@@ -5,7 +5,7 @@ from nanoclawd.cli.spec import OPTIONAL, Parameter
 DEFAULT_LIMIT = 200
 """The daemon's own, where none is given."""
 
-LIMIT = Parameter("limit", f"list so many at most (default: {DEFAULT_LIMIT})", "--limit", value="N", kind="count")
+LIMIT = Parameter("limit", f"how many to list at most (default: {DEFAULT_LIMIT})", "--limit", value="N", kind="count")
 
 GROUP = Parameter("group", "the agent group: its name or id", of="groups")
 
@@ -37,4 +37,4 @@ FOLLOW = Parameter("follow", "go on with new lines", "--follow", "-f", kind="fla
 
 LINES = Parameter("lines", "how many (default: 100)", "--lines", "-n", value="N", kind="count", default=100)
 
-SOME_IMAGE = Parameter("name", "the image (default: all that are missing)", of="images", need=OPTIONAL)
+SOME_IMAGE = Parameter("name", "the image (default: all that are needed)", of="images", need=OPTIONAL)

@@ -1,4 +1,4 @@
-"""Secrets: the keys of model endpoints, and the accounts of channels."""
+"""Credentials: the keys of model endpoints, and the accounts of channels."""
 
 from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
 
@@ -7,7 +7,7 @@ _STORED = _NAME._replace(of="credentials")
 
 CREDENTIALS = Resource(
     "credentials",
-    "secrets, stored encrypted; none is ever shown",
+    "keys of model endpoints and chat accounts, stored encrypted; none is ever shown",
     "credential",
     "credentials",
     (Column("name"), Column("consumer", "for"), Column("stored_at", "stored", "ago")),
@@ -26,7 +26,8 @@ CREDENTIALS = Resource(
             (_NAME,),
             run="credentials:put",
             about="It is asked for without being shown, or read from standard input where that is no terminal. The "
-            "service that it is for is restarted; conversations go on.",
+            "service that it is for is restarted; conversations go on. For an account that agents use at a host "
+            "there is ncl secret set.",
             examples=(("ncl credentials put nanoclaw-gateway.openai-api-key", "store the key of an endpoint"),),
         ),
         Verb("delete", "delete a secret", ("Credentials.Delete",), (_STORED,), "nothing", run="credentials:delete"),

@@ -1,4 +1,4 @@
-"""Where agents may go."""
+"""Which hosts agents may reach."""
 
 from nanoclawd.cli.catalogue.common import LIMIT, OF_GROUP
 from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
@@ -7,12 +7,12 @@ _GROUP = Parameter("group", "the agent group: its name or id, or all for all gro
 _HOST = Parameter(
     "host", "HOST, HOST:PORT, *.NAME (what is below it), * (every name), or an http:// or https:// address"
 )
-_METHOD = Parameter("methods", "only this method; may stand several times", "--method", kind="list")
+_METHOD = Parameter("methods", "only this method; may be given several times", "--method", value="METHOD", kind="list")
 _PRIVATE = Parameter(
     "private", "the host may be in this machine's own network, or this machine", "--private", kind="flag"
 )
 _BOUNDS = (
-    Parameter("rate", "how often, like 5/s, 30/min or 100/h", "--rate", value="N/UNIT"),
+    Parameter("rate", "how many requests, like 5/s, 30/min or 100/h", "--rate", value="N/UNIT"),
     Parameter("max_body", "bytes that a request may send, like 500K, 10M or 1G", "--max-body", value="SIZE"),
     Parameter("max_download", "bytes that an answer may have, likewise", "--max-download", value="SIZE"),
 )
@@ -24,7 +24,7 @@ _SAYS = "in place of rule {replaced}"
 
 EGRESS = Resource(
     "egress",
-    "where agents may go: rules of hosts, and what was asked for",
+    "which hosts agents may reach, and where they went",
     "rule",
     "rules",
     (
@@ -70,11 +70,14 @@ EGRESS = Resource(
             " an address, the gateway looks into https connections to this host, with a certificate of its own; not of"
             " every host (*).",
             examples=(
-                ("ncl egress allow main example.org", "a host, by https and http"),
-                ("ncl egress allow main '*.example.org' --for 2h", "what is below it, for two hours"),
-                ("ncl egress allow main nas.lan:8443 --private", "a machine of your own network"),
-                ("ncl egress allow main https://example.org/api/ --method GET", "a part of a site, to be read"),
-                ("ncl egress allow main example.org --rate 30/min --max-body 10M", "so often, and so much"),
+                ("ncl egress allow main example.org", "let an agent reach a host, by https and http"),
+                ("ncl egress allow main '*.example.org' --for 2h", "let it reach what is below a name, for two hours"),
+                ("ncl egress allow main nas.lan:8443 --private", "let it reach a machine of your own network"),
+                ("ncl egress allow main https://example.org/api/ --method GET", "let it read a part of a site"),
+                (
+                    "ncl egress allow main example.org --rate 30/min --max-body 10M",
+                    "bound how often it asks, and how much it sends",
+                ),
             ),
         ),
         Verb(
@@ -84,11 +87,11 @@ EGRESS = Resource(
             (_GROUP, _HOST, _METHOD, _PRIVATE, _FOR, *_BOUNDS),
             says=_SAYS,
             about="A card goes to whoever may decide about the agent, with method, host, path and the beginning of the"
-            " body: allow once, for an hour, or not. Nobody decides in time (gateway.hold): it is refused. Of every"
+            " body: allow once, for an hour, or not. What nobody decides in time (gateway.hold) is refused. Of every"
             " host (*), and of a port of its own without methods or a path, the card shows host and port only.",
             examples=(
-                ("ncl egress ask main https://api.example.org/ --method POST", "what changes something"),
-                ("ncl egress ask main '*'", "every connection to a host that no other rule names"),
+                ("ncl egress ask main https://api.example.org/ --method POST", "be asked before something is changed"),
+                ("ncl egress ask main '*'", "be asked about every host that no other rule names"),
             ),
         ),
         Verb(
@@ -98,7 +101,7 @@ EGRESS = Resource(
             (
                 Parameter("host", "HOST or HOST:PORT"),
                 Parameter("reason", "why, for whoever decides", "--reason"),
-                OF_GROUP,
+                OF_GROUP._replace(help="your own agent group, which is the default"),
             ),
             about="Inside a container. Whoever may decide gets a card with the choices once (ten minutes), an hour,"
             " always and no; what came of it is told to the agent as a message.",

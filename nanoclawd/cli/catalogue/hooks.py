@@ -1,4 +1,4 @@
-"""Hooks: where other programs poke an agent."""
+"""Hooks: how other programs reach an agent."""
 
 from nanoclawd.cli.catalogue.common import GROUP, LIMIT, OF_GROUP
 from nanoclawd.cli.spec import REQUIRED, Column, Parameter, Resource, Verb
@@ -7,7 +7,7 @@ _HOOK = Parameter("hook", "the hook's name", of="hooks")
 
 HOOKS = Resource(
     "hooks",
-    "where other programs poke an agent: CI, home automation, scripts",
+    "webhooks: how other programs (CI, home automation, scripts) reach an agent",
     "hook",
     "hooks",
     (
@@ -53,7 +53,7 @@ HOOKS = Resource(
             " there. It is data, never a command or an answer to a card. Nothing listens until nanoclaw-hooks.socket is"
             " enabled; the command says so.",
             examples=(
-                ("ncl hooks create ci --group main", "have scripts and curl poke an agent"),
+                ("ncl hooks create ci --group main", "let scripts and curl reach an agent"),
                 (
                     "ncl hooks create forge --group main --auth hmac-sha256 --to telegram:-1001",
                     "take what GitHub sends, and answer in a group",

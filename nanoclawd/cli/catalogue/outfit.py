@@ -81,7 +81,12 @@ MCP = Resource(
             ("Mcp.Add",),
             _SERVER,
             about="Running sessions keep what they started with until the group is restarted.",
-            examples=(("ncl mcp add main files --program mcp-files --arg /workspace", "add a program as a server"),),
+            examples=(
+                (
+                    "ncl mcp add main files --program mcp-files --arg /workspace",
+                    "give an agent a program as an MCP server",
+                ),
+            ),
         ),
         Verb("remove", "take an MCP server away", ("Mcp.Remove",), (GROUP, _SERVER_NAME), "nothing", done="removed"),
         Verb(

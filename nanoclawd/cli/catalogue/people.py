@@ -127,7 +127,7 @@ MEMBERS = Resource(
 
 DMS = Resource(
     "dms",
-    "where people are written to in private",
+    "direct chats in which people can be reached",
     "dm",
     "dms",
     (Column("user"), Column("chat", form="place"), Column("resolved_at", "known", "ago")),
@@ -166,8 +166,8 @@ APPROVALS = Resource(
             ("Approvals.Decide", "Approvals.Get"),
             (_APPROVAL,),
             run="approvals:approve",
-            about="Where a card offers several ways to allow it, the one that allows least; where none of them is that,"
-            " they are named: take one with ncl approvals decide.",
+            about="Where a card offers several ways to allow it, this takes the one that allows least. Where that is"
+            " not clear it names them: take one with ncl approvals decide.",
         ),
         Verb(
             "reject",

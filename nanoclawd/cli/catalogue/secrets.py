@@ -7,7 +7,7 @@ _NAME = Parameter("name", "the secret's name: a-z, 0-9 and -", of="secret")
 
 SECRET = Resource(
     "secret",
-    "secrets that agents' requests get on their way out, and no agent has",
+    "accounts that agents use: put into their requests on the way out, never seen by an agent",
     "secret",
     "secrets",
     (
@@ -37,15 +37,17 @@ SECRET = Resource(
                 Parameter(
                     "hosts",
                     "where it goes: HOST, HOST:PORT, *.NAME, with /PATH behind it; by https unless http:// stands"
-                    " before it; may stand several times",
+                    " before it; may be given several times",
                     "--host",
+                    value="HOST",
                     kind="list",
                     need=REQUIRED,
                 ),
                 Parameter(
                     "groups",
-                    "in whose requests: an agent group's name or id, or all; may stand several times",
+                    "in whose requests: an agent group's name or id, or all; may be given several times",
                     "--group",
+                    value="GROUP",
                     kind="list",
                     of="groups",
                     need=REQUIRED,
@@ -63,11 +65,11 @@ SECRET = Resource(
                     "--token-url",
                     value="URL",
                 ),
-                Parameter("client_id", "of the OAuth client", "--client-id", value="ID"),
-                Parameter("scope", "what is asked for", "--scope"),
+                Parameter("client_id", "the id of the OAuth client", "--client-id", value="ID"),
+                Parameter("scope", "the OAuth scope that is asked for", "--scope"),
                 Parameter(
                     "client_secret",
-                    "the OAuth client has a secret, to be asked for, too (standard input: a second line)",
+                    "the OAuth client has a secret: ask for that, too (standard input: a second line)",
                     "--ask-client-secret",
                     kind="flag",
                 ),
@@ -88,7 +90,7 @@ SECRET = Resource(
                 ),
                 (
                     "ncl secret set m --host a.example --group main --token-url https://b.example/t --client-id ID",
-                    "have access tokens got for a refresh token",
+                    "use an OAuth account by its refresh token",
                 ),
             ),
         ),

@@ -1,4 +1,4 @@
-"""Tasks: what agents do at a time."""
+"""Tasks: what agents do at set times."""
 
 from nanoclawd.cli.catalogue.common import GROUP, LIMIT, OF_GROUP
 from nanoclawd.cli.spec import Column, Parameter, Resource, Verb
@@ -16,12 +16,17 @@ _PLAN = (
         value="TEXT",
         kind="file",
     ),
-    Parameter("missed", "what becomes of runs while the machine is off", "--missed", choices=("latest", "all", "skip")),
+    Parameter(
+        "missed",
+        "of runs that were missed (the machine was off): run the latest, which is the default, all, or none",
+        "--missed",
+        choices=("latest", "all", "skip"),
+    ),
 )
 
 TASKS = Resource(
     "tasks",
-    "what agents do at a time, once or again and again",
+    "what agents do at set times, once or repeatedly",
     "task",
     "tasks",
     (
@@ -48,7 +53,7 @@ TASKS = Resource(
         Verb("get", "show one task", ("Tasks.Get",), (_TASK,)),
         Verb(
             "create",
-            "have an agent do something at a time",
+            "have an agent do something at a set time",
             ("Tasks.Create",),
             (
                 GROUP,
@@ -67,7 +72,7 @@ TASKS = Resource(
                     "ncl tasks create main 'Say what is in the calendar.' --cron '0 8 * * 1-5'",
                     "have something done every weekday at eight",
                 ),
-                ("ncl tasks create main 'Remind me of the bread.' --at 'in 40 minutes'", "have it done once"),
+                ("ncl tasks create main 'Remind me of the bread.' --at 'in 40 minutes'", "have something done once"),
             ),
         ),
         Verb(

@@ -30,7 +30,9 @@ _WIRING_SETTINGS = (
         "--engage",
         choices=("pattern", "mention", "mention-sticky"),
     ),
-    Parameter("engage_pattern", "regular expression for --engage pattern; . is everything", "--pattern", value="RE"),
+    Parameter(
+        "engage_pattern", "regular expression for --engage pattern (a dot alone: everything)", "--pattern", value="RE"
+    ),
     Parameter(
         "sender_scope",
         "everybody whom the chat admits, or people whom the group knows",

@@ -1,4 +1,4 @@
-"""What agents take, and who of them may write to whom."""
+"""What agents use, and which of them may write to whom."""
 
 from nanoclawd.cli.catalogue.common import GROUP, INSTRUCTIONS, LIMIT, OF_GROUP
 from nanoclawd.cli.spec import OPTIONAL, Column, Parameter, Resource, Verb
@@ -40,7 +40,7 @@ PEERS = Resource(
 
 USAGE = Resource(
     "usage",
-    "what agents have taken",
+    "what agents have used",
     "usage",
     "usage",
     (
@@ -62,7 +62,7 @@ USAGE = Resource(
 
 SHOW = Verb(
     "usage",
-    "show what agents have taken, in tokens, dollars and time",
+    "show what agents have used, in tokens, dollars and time",
     ("Usage.List",),
     (
         OF_GROUP,

@@ -1,4 +1,4 @@
-"""Behind io.nanoclaw.Hooks: where other programs poke an agent."""
+"""Behind io.nanoclaw.Hooks: where other programs reach an agent."""
 
 from collections.abc import Sequence
 from typing import Protocol

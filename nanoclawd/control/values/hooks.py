@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """Where other programs poke an agent. See the interface for the fields."""
+    """Where other programs reach an agent. See the interface for the fields."""
 
     name: str
     group: str

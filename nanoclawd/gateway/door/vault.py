@@ -50,7 +50,7 @@ def load(directory: str | None = None) -> Vault:
             sealed = msgspec.json.decode(content, type=Sealed)
         except (OSError, msgspec.MsgspecError, UnicodeError):
             # Not the decoder's words, which may quote what it read.
-            log.error("the secret %s cannot be read; run: ncl secret set %s", name, name)  # noqa: TRY400
+            log.error("the secret %s cannot be read; run: ncl secret rotate %s", name, name)  # noqa: TRY400
             continue
         if not _USABLE.fullmatch(sealed.value):
             log.error("the secret %s has spaces around it, or a line break or another control character in it", name)

@@ -1,6 +1,8 @@
 """Channels that are added by command come and go while the daemon runs, beside those of the configuration file."""
 
 import asyncio
+import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -26,7 +28,7 @@ from nanoclawd.channels.keeper import Pace
 from nanoclawd.channels.manager import ChannelManager
 from nanoclawd.channels.options import read_options
 from nanoclawd.channels.registry import find_setup, known_types
-from nanoclawd.channels.setup import ChannelSetup, Question
+from nanoclawd.channels.setup import ChannelSetup, Question, library_of
 from nanoclawd.config import load
 from nanoclawd.errors import AlreadyExists, InvalidName, NanoclawError, NotFound, Refused, Unavailable
 from nanoclawd.sessions.ports import Delivered, Outgoing, Undelivered
@@ -97,6 +99,8 @@ class Stage:
     def find(self, kind: str) -> AdapterFactory:
         if kind == "broken":
             raise ImportError("no module named carrier")
+        if kind == "lacking":
+            return self.factory_without_its_library
         if kind != "carrier":
             raise InvalidOption("type", f"no installed package provides the type {kind!r}")
         return self.factory
@@ -106,6 +110,11 @@ class Stage:
         self.prepare(adapter)
         self.made.setdefault(name, []).append(adapter)
         return adapter
+
+    def factory_without_its_library(self, *_given: object) -> ChannelAdapter:
+        with library_of("python3-carrier"):
+            import a_library_that_nobody_has  # noqa: F401
+        raise AssertionError
 
     async def settled(self, name: str, state: HealthState) -> str:
         """Wait for the outcome of an attempt; return what is said about it."""
@@ -147,6 +156,9 @@ async def test_what_is_wrong_is_told_with_the_option_and_the_command_and_leaves_
     assert unknown.value.hint == "ncl channels types"
     with pytest.raises(NanoclawError, match="channel home cannot be made: ImportError: no module named carrier"):
         await stage.added.add("home", "broken", [], enabled=True)
+    with pytest.raises(Unavailable, match="its library cannot be used: No module named") as lacking:
+        await stage.added.add("home", "lacking", [], enabled=True)
+    assert lacking.value.hint == "sudo apt install python3-carrier"
     for name in ("", "-", "Home", "a/b", "x" * 32, "terminal", "agent"):
         with pytest.raises((InvalidName, AlreadyExists)):
             await stage.added.add(name, "carrier", [], enabled=True)
@@ -323,3 +335,26 @@ def test_a_type_declares_what_it_asks_beside_its_factory(tmp_path: Path, monkeyp
     assert {"carrier", "plain"} <= set(known_types())
     with pytest.raises(InvalidOption, match="no installed package provides the type 'telegraph'"):
         find_setup("telegraph")
+
+
+def test_a_platform_whose_library_is_not_installed_names_its_package():
+    """As where somebody has installed the package without what it recommends."""
+    program = """
+import sys
+sys.modules.update(telegram=None, nio=None, discord=None)
+from nanoclawd.channels import discord, matrix, telegram
+from nanoclawd.errors import Unavailable
+for channel, options in ((telegram, {}), (matrix, {"homeserver": "https://x", "user": "bot"}), (discord, {})):
+    try:
+        channel.create("mine", options, None)
+    except Unavailable as error:
+        print(error.hint)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", program]
+    found = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    assert found.stdout.splitlines() == [
+        "sudo apt install python3-python-telegram-bot",
+        "sudo apt install python3-matrix-nio python3-olm",
+        "sudo apt install python3-discord",
+    ]

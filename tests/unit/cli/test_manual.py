@@ -31,6 +31,14 @@ def read(page: str) -> str:
     return " ".join(re.sub(".\b", "", shown).split())
 
 
+def test_the_daemons_page_is_sound():
+    path = ROOT / "packaging" / "man" / "nanoclawd.8"
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", path], capture_output=True, text=True, check=False)
+    # What it refers to need not be installed here.
+    assert [line for line in done.stdout.splitlines() if "manual not found" not in line] == []
+    assert not done.stderr
+
+
 def test_the_page_is_sound_and_the_same_sources_make_the_same(page: str):
     done = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "warning"], input=page, capture_output=True, text=True, check=False

@@ -177,3 +177,21 @@ def test_explain_a_message_that_came(daemon: Daemon):
     words = ("--channel", "telegram", "--chat", "-5", "--sender", "", "--text", "x", "--in-group")
     assert "access.unknown_chats=strict" in _said(daemon, "explain", *words)
     assert daemon.json("explain", *words)["sender"] is None
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "named"),
+    [
+        ("https://a.example/find?q=1&r=2", "a.example", 443, "a.example"),
+        ("http://a.example:8080/", "a.example", 8080, "a.example:8080"),
+        ("[2001:db8::1]:8443", "2001:db8::1", 8443, "[2001:db8::1]:8443"),
+    ],
+)
+def test_the_rule_that_egress_test_suggests_can_be_written(
+    stub: Stub, capsys: pytest.CaptureFixture[str], url: str, host: str, port: int, named: str
+):
+    """An address may have what no rule has: a query."""
+    tried = {"group": "main", "host": host, "port": port, "method": None, "path": None, "allowed": False, "asks": False}
+    stub.replies["Egress.Test"] = {"test": {**tried, "rule": None, "reason": "no rule allows it", "note": None}}
+    assert main(["--socket", stub.path, "egress", "test", "main", url]) == 0
+    assert f"Try: ncl egress allow main {named}\n" in capsys.readouterr().out

@@ -50,7 +50,7 @@ def test_the_passed_socket_is_taken_and_not_handed_on(tmp_path: Path):
 
 
 def test_no_socket_or_one_of_another_kind_is_unavailable(tmp_path: Path):
-    expected = "Unavailable systemctl start nanoclawd.socket"
+    expected = "Unavailable sudo systemctl start nanoclawd.socket"
     assert _run(tmp_path) == expected
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         assert _run(tmp_path, os.dup2(other.fileno(), 50)) == expected
@@ -68,7 +68,7 @@ def test_sockets_are_told_apart_by_their_names_and_never_taken_for_one_another(t
             both = f"{tmp_path}/control.sock {tmp_path}/http.sock None"
             assert _run(tmp_path, first, second, names=("nanoclawd.socket", "http")) == both
             assert _run(tmp_path, second, first, names=("http", "control")) == both
-            assert _run(tmp_path, second, names=("http",)) == "Unavailable systemctl start nanoclawd.socket"
+            assert _run(tmp_path, second, names=("http",)) == "Unavailable sudo systemctl start nanoclawd.socket"
         finally:
             os.close(first)
             os.close(second)
@@ -84,7 +84,7 @@ def test_the_gateways_socket_is_nobody_elses(tmp_path: Path):
         try:
             both = f"{tmp_path}/control.sock {tmp_path}/requests.sock None"
             assert _run(tmp_path, second, first, names=("requests", "control")) == both
-            assert _run(tmp_path, second, names=("requests",)) == "Unavailable systemctl start nanoclawd.socket"
+            assert _run(tmp_path, second, names=("requests",)) == "Unavailable sudo systemctl start nanoclawd.socket"
         finally:
             for one in (first, second):
                 os.close(one)

@@ -2,7 +2,9 @@
 
 import os
 import pwd
+import re
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -131,7 +133,16 @@ def test_cgroups(host: Host):
     _write(host, "/sys/fs/cgroup/cgroup.controllers", "cpu memory io pids\n")
     assert _severity(Cgroups, host) is Severity.OK
     _write(host, f"{SLICE}/cgroup.controllers", "pids\n")
-    assert "memory not delegated" in Cgroups(host).run().detail
+    finding = Cgroups(host).run()
+    assert "memory not delegated" in finding.detail
+    # A template can't be changed by `systemctl set-property`: the fix writes a drop-in, by a shell.
+    assert finding.fix is not None
+    assert "sudo tee /etc/systemd/system/user@.service.d/90-nanoclaw.conf" in finding.fix
+    (printf,) = re.findall("printf '[^']*'", finding.fix)
+    written = subprocess.run(["sh", "-c", printf], capture_output=True, text=True, check=True).stdout
+    section, delegate = written.splitlines()
+    assert section == "[Service]"
+    assert {"memory", "pids"} <= set(delegate.removeprefix("Delegate=").split())
     _write(host, f"{SLICE}/cgroup.controllers", "memory pids\n")
     assert _severity(Cgroups, host) is Severity.OK
 

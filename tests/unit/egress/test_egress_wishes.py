@@ -133,8 +133,17 @@ def test_how_much_not(text: str):
 
 
 def test_what_denies_has_no_bounds():
-    with pytest.raises(InvalidName, match="bounds"):
+    with pytest.raises(InvalidName, match="are for rules that allow, or ask"):
         read(Wish("a.example", rate="1/s"), "deny")
+
+
+@pytest.mark.parametrize(
+    ("wish", "option"),
+    [({"lasting": "soon"}, "--for"), ({"rate": "often"}, "--rate"), ({"max_download": "much"}, "--max-download")],
+)
+def test_what_can_not_be_read_is_told_by_its_option(wish: dict[str, str], option: str):
+    with pytest.raises(InvalidName, match=rf"{option} takes? "):
+        read(Wish("a.example", **wish), "allow")
 
 
 def test_requests_to_try():

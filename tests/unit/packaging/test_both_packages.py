@@ -42,3 +42,10 @@ def test_it_is_known_which_package_of_fedora_has_each_library():
     text = (ROOT / "packaging" / "rpm" / "libraries").read_text()
     known = {line.split()[0] for line in text.splitlines() if line and line[0] != "#"}
     assert known == wanted, "say in packaging/rpm/libraries which package of Fedora it is"
+
+
+def test_both_packages_have_the_documents():
+    """What README.md and config.yaml name is on the machine, and not only in the sources."""
+    spec = (ROOT / "packaging" / "rpm" / "nanoclawd.spec").read_text()
+    debian = (ROOT / "packaging" / "debian" / "nanoclawd.docs").read_text().split()
+    assert debian == re.search(r"^%doc (.*)$", spec, re.MULTILINE)[1].split() == ["README.md", "docs"]
