@@ -354,6 +354,35 @@ async def test_who_asks_and_hangs_up_buries_nobody_in_cards(
     assert (await denied(asking.ask())).status == 429
 
 
+async def test_so_many_of_a_group_wait_for_somebody(asking: Asking, group: AgentGroup, monkeypatch: pytest.MonkeyPatch):
+    """Whatever the gateway holds, which may be another one by now."""
+    monkeypatch.setattr(held, "MAX_WAITING", 1)
+    task = asking.ask()
+    card = await asking.card()
+    denial = await denied(asking.ask())
+    assert (denial.status, denial.kind) == (429, "too_many_held")
+    await asking.press(OWNER, card, "once")
+    assert (await task).allowed
+    again = asking.ask()
+    await asking.card(number=2)
+    again.cancel()
+
+
+@pytest.mark.parametrize("what", ["it allows by now", "it is another group's"])
+async def test_nobody_is_asked_about_what_no_rule_asks_about(asking: Asking, group: AgentGroup, what: str):
+    """The gateway may have read the rules before they were changed."""
+    if what == "it allows by now":
+        row, _ = await asking.database.run(egress.put, NewRule(group.id, "allow", HOST), "root")
+    else:
+        other = await asking.group("other")
+        row, _ = await asking.database.run(egress.put, NewRule(other.id, "ask", HOST), "root")
+    asking.publish("main", row.rule.id)
+    denial = await denied(asking.ask())
+    assert denial.kind == "no_approver"
+    assert "does not ask about requests of main any more" in denial.message
+    assert await asking.every_approval() == []
+
+
 async def test_a_rule_that_has_changed_meanwhile_decides(asking: Asking, group: AgentGroup):
     """What somebody has allowed goes no further than the rules: the rule is gone by the time it is allowed."""
     task = asking.ask()
