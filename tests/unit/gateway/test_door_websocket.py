@@ -154,6 +154,13 @@ def test_frames_are_walked_over_however_they_come(frames: list[tuple[bytes, int,
     assert found == expected
 
 
+def test_a_frame_that_ends_as_a_secret_begins_is_whole():
+    """Somebody may wait for it, so a secret that is spread over frames is not found."""
+    walked = Frames([b"secret"])
+    assert walked.feed(b"\x82\x05a sec") == b"\x82\x05a sec"
+    assert walked.feed(b"\x82\x03ret") == b"\x82\x03ret"
+
+
 def _head_of(length: int, form: int) -> bytes:
     if form == 127:
         return b"\x82\x7f" + length.to_bytes(8)
