@@ -1,12 +1,14 @@
 """What the journal keeps of requests: one record each, nothing secret, and no more than its rate."""
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
 import pytest
 from egress_stage import Out, answers
 
+from eventually import eventually
 from nanoclawd.gateway import audit
 from nanoclawd.gateway.audit import Audit, Record
 
@@ -64,6 +66,35 @@ async def test_a_tunnel_is_counted_when_it_ends(patient_way_out: Out, caplog: py
         "closed",
     )
     assert found["PATH"] == ""
+
+
+async def test_what_is_on_its_way_when_its_permission_ends_goes_no_further(
+    way_out: Out, caplog: pytest.LogCaptureFixture
+):
+    """What the gateway has taken for a caller that does not read is thrown away."""
+
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(bytes(65_536))
+            await writer.drain()
+
+    way_out.allow(way_out.host.rule())
+    way_out.host.serving = flood
+    reader, writer = await way_out.connect()
+    writer.transport.pause_reading()
+    await asyncio.sleep(0.2)  # for all that can be filled to be full: nothing tells when it is
+    way_out.allow()
+    writer.write(b"one more byte")
+    await eventually(lambda: records(caplog))
+    (found,) = records(caplog)
+    assert found["OUTCOME"] == "withdrawn"
+    writer.transport.resume_reading()
+    heard = 0
+    with contextlib.suppress(ConnectionError):
+        while data := await asyncio.wait_for(reader.read(1_000_000), 10):
+            heard += len(data)
+    assert heard < int(found["RECEIVED"])
+    writer.close()
 
 
 async def test_refusals_are_in_it_too(way_out: Out, caplog: pytest.LogCaptureFixture):
