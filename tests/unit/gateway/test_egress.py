@@ -18,7 +18,7 @@ from egress_stage import IDLE_SECONDS, Out, Serving, answers, status
 from gateway_stage import AGENTS, call_as
 
 from nanoclawd.egress.targets import parse_authority
-from nanoclawd.gateway import reaching, wire
+from nanoclawd.gateway import reaching, tunnel
 from nanoclawd.gateway.reaching import LOOK_UPS_AT_ONCE
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
@@ -441,7 +441,7 @@ async def test_an_unknown_name_and_a_dead_host_are_told_apart(way_out: Out):
 
 async def test_a_caller_that_reads_nothing_keeps_nothing_open(way_out: Out, monkeypatch: pytest.MonkeyPatch):
     """What is written for somebody who never reads is thrown away after a while, with the connection."""
-    monkeypatch.setattr(wire, "FLUSH_SECONDS", 0.3)
+    monkeypatch.setattr(tunnel, "FLUSH_SECONDS", 0.3)
 
     async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(200):
