@@ -156,13 +156,14 @@ async def test_a_denial_is_a_streams_and_the_connection_goes_on(door: Inside):
     assert got[second] == (200, b"hello")
 
 
-async def test_what_nobody_reads_is_given_back_to_the_connection(door: Inside):
+@pytest.mark.parametrize("size", [4000, http2.FRAME_BYTES], ids=["with the head", "behind the refusal"])
+async def test_what_nobody_reads_is_given_back_to_the_connection(door: Inside, size: int):
     """Bodies of requests that are refused: more of them than the connection's window holds."""
     door.bind(door.secret(), rules=[door.rule(path="/a")])
     door.host.serving = answers(OK, b"hello")
-    piece = bytes(http2.FRAME_BYTES)
+    piece = bytes(size)
     async with client(door) as found:
-        for _ in range(2 * http2.CONNECTION_WINDOW_BYTES // http2.FRAME_BYTES):
+        for _ in range(2 * http2.CONNECTION_WINDOW_BYTES // size):
             number = found.request(found.head("POST", "/b"), piece)
             assert (await found.answers(number))[number][0] == 403
         number = found.request(found.head("POST", "/a"), piece)

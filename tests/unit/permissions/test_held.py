@@ -187,6 +187,17 @@ async def test_the_row_says_whose_and_where_and_a_click_is_of_its_own_approval(a
     assert (await denied(task)).kind == "approval_denied"
 
 
+async def test_a_session_that_was_deleted_since_then_is_not_shown(asking: Asking, group: AgentGroup):
+    permit = asking.permit()
+    permit.session = "abcdefghijkl"
+    task = asking.ask(permit)
+    card = await asking.card()
+    assert "abcdefghijkl" not in card.card.text
+    assert [one.session_id for one in await asking.pending()] == [None]
+    await asking.press(OWNER, card, "once")
+    assert (await task).allowed
+
+
 async def test_no_is_no(asking: Asking, group: AgentGroup):
     """F-110: any other choice denies; the words name no person."""
     task = asking.ask()
