@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from gateway_stage import KEY, MAX_BODY, Running, Upstream, config_for, error_of, running
 
+from nanoclawd.gateway import front
 from nanoclawd.gateway import proxy as proxy_module
 from nanoclawd.gateway.policy import SubordinateRange
 from nanoclawd.gateway.refusals import MAX_LOGGED_PER_MINUTE
@@ -365,6 +366,16 @@ async def test_cookies_of_an_endpoint_are_not_kept(gateway: Running, upstream: U
             async with client.get("plain/models"):
                 pass
     assert "Cookie" not in upstream.headers[1]
+
+
+async def test_who_connects_and_says_nothing_is_not_waited_for(gateway: Running, monkeypatch: pytest.MonkeyPatch):
+    """Nor who says too little for anybody to know where it wants to."""
+    monkeypatch.setattr(front, "KNOCK_SECONDS", 0.1)
+    for begun in (b"", b"GET "):
+        reader, writer = await asyncio.open_unix_connection(str(gateway.socket))
+        writer.write(begun)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
 
 
 async def test_connections_over_the_bound_are_turned_away_and_come_back(gateway: Running):
