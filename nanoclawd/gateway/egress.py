@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 import traceback
-from functools import partial
 from typing import Final
 
 import h11
@@ -39,7 +38,7 @@ from nanoclawd.journal import about
 _PREVIEW_SECONDS: Final = 2.0
 """The beginning of a body that is to be shown has so long to come."""
 
-_SETTLING_SECONDS: Final = 0.003
+_SETTLING_SECONDS: Final = 0.02
 
 type Answering = Caller | StreamCaller
 
@@ -169,7 +168,8 @@ class Way:
             permit.session = exchange.session
         self._limits.enter(permit)
         check_sent(permit, announced(exchange.request))
-        # Only the audit wants to know who it is, and who leaves at once is seen to leave a moment later, too.
+        # Only the audit wants to know who it is, and who leaves at once is seen to leave a moment later, too: that is
+        # not for the time in which connections begin.
         settling = asyncio.get_running_loop().call_later(_SETTLING_SECONDS, _settle, caller, exchange)
         try:
             if decision.asks:
@@ -355,8 +355,12 @@ class Way:
         if isinstance(caller.wire, BareWire):
             caller.wire.hung_up = tunnel.hung_up
         exchange.carried = tunnel.carried
-        await tunnel.run(partial(_know, caller, exchange))
-        exchange.outcome = tunnel.carried.outcome
+        try:
+            await tunnel.run()
+            exchange.outcome = tunnel.carried.outcome
+        finally:
+            _know(caller, exchange)
+            tunnel.close()
 
 
 def _settle(caller: Answering, exchange: Exchange) -> None:

@@ -6,7 +6,6 @@ the caller has already been told that it is open.
 
 import asyncio
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -31,7 +30,7 @@ class Carried:
 
 
 class Tunnel:
-    """Two connections that are one for those at their ends. They are closed with it."""
+    """Two connections that are one for those at their ends."""
 
     def __init__(self, permit: Permit, idle: float, agent: Side, host: Side) -> None:
         """Prepare.
@@ -50,18 +49,12 @@ class Tunnel:
         self._ends = _End(self, agent.connection, sends=True), _End(self, host.connection, sends=False)
         self._ends[0].other, self._ends[1].other = self._ends[1], self._ends[0]
         self._early = agent.early, host.early
-        self._answered: Callable[[], None] | None = None
         self._is_cut = False
         self._last = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def run(self, answered: Callable[[], None]) -> None:
-        """Carry until the end.
-
-        Args:
-            answered: called once, when the host's first words have gone on.
-        """
-        self._answered = answered
+    async def run(self) -> None:
+        """Carry until the end; then it has to be closed."""
         self._timer = self._loop.call_later(self._idle, self._look)
         try:
             for end, early in zip(self._ends, self._early, strict=True):
@@ -71,8 +64,11 @@ class Tunnel:
             await self._over
         finally:
             self._timer.cancel()
-            for end in self._ends:
-                end.close(at_once=self._is_cut)
+
+    def close(self) -> None:
+        """Close both connections, after what is on its way to them."""
+        for end in self._ends:
+            end.close(at_once=self._is_cut)
 
     def pass_on(self, source: "_End", data: memoryview) -> None:
         """Hand on what one side has said, unless that is not allowed any more."""
@@ -90,9 +86,6 @@ class Tunnel:
             return
         self._last = self._loop.time()
         source.other.send(data)
-        if not source.sends and self._answered is not None:
-            answered, self._answered = self._answered, None
-            answered()
 
     def hung_up(self) -> None:
         """The agent has gone; what it has sent may still be on its way."""

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import apsw
@@ -133,7 +134,7 @@ class HeldRequests(ActionHandler):
         log.info(
             "%s asks for %s, approval %s",
             request.group,
-            held_cards.what(request),
+            held_cards.what(replace(request, path=(request.path or "").partition("?")[0])),
             approval.id,
             extra=about(group=request.group, session=request.session),
         )

@@ -82,7 +82,7 @@ def test_a_package_is_asked_for_allowed_built_and_there(loop: Account, group: st
     asks(loop, chat, "install_packages", apt=[GREETER], reason="to greet people")
     card = loop.gets_card(f"dm-{admin}")
     assert f"ncl packages install {group} --reason 'to greet people' --apt {GREETER}\n" in card.text
-    assert f'apt: ["{GREETER}"]' in card.text
+    assert f'apt: `["{GREETER}"]`' in card.text
     assert "The session that asks is restarted, and no other." in card.text
     assert packages(group) == []
     before = len(loop.deliveries)

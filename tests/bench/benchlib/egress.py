@@ -6,13 +6,14 @@ They speak to the relay's in the same way: what the gateway takes beyond that is
 
 import contextlib
 import json
+import random
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,8 @@ _SMALL: Final = 100
 _MIB: Final = 1024 * 1024
 _FILLED_SECONDS: Final = 2.0
 """In which everything that can be filled is full: nothing tells when it is."""
+
+_order = random.Random(1)
 
 type Reach = Callable[[], socket.socket]
 """Connects: to the host itself, or to a proxy."""
@@ -95,7 +98,7 @@ def _latency(ways: _Ways) -> list[Result]:
     for name, (port, by_proxy, what) in kinds.items():
         took: dict[str, list[float]] = {name: [] for name in ("direct", *ways.proxies)}
         for number in range(REQUESTS + 10):
-            for proxy, times in took.items():
+            for proxy, times in _shuffled(took):
                 # All begin after the same: who comes after tinyproxy's long waits would find a machine that dozes.
                 _directly(ways, port)
                 reach = ways.proxies.get(proxy)
@@ -138,7 +141,7 @@ def _on_open_tunnels(ways: _Ways) -> list[Result]:
             connections[proxy] = open_ones.enter_context(_tunnel(reach(), ways.plain))
         took: dict[str, list[float]] = {name: [] for name in connections}
         for number in range(REQUESTS + 10):
-            for name, connection in connections.items():
+            for name, connection in _shuffled(connections):
                 _get(connections["direct"], f"/{_SMALL}", keep=True)  # so that all begin after the same
                 one = _timed(lambda: _get(connection, f"/{_SMALL}", keep=True))  # noqa: B023  # called at once
                 if number >= 10:  # the first ones warm up
@@ -271,6 +274,13 @@ def _secured(ways: _Ways, connection: socket.socket) -> ssl.SSLSocket:
 def _get_through(ways: _Ways) -> None:
     with _tunnel(ways.proxies["gateway"](), ways.plain) as connection:
         _get(connection, f"/{_SMALL}")
+
+
+def _shuffled[T](ways: Mapping[str, T]) -> list[tuple[str, T]]:
+    """Return them in another order each time: who comes behind whom is a part of what each takes."""
+    found = list(ways.items())
+    _order.shuffle(found)
+    return found
 
 
 def _timed(work: Callable[[], None]) -> float:

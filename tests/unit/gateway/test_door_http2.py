@@ -230,8 +230,9 @@ async def _flooded(door: Inside, flood: bytes, *, most: int = 400) -> int:
         b"\x00\x00\x05\x02\x00\x00\x00\x00\x01" + b"\x00\x00\x00\x00\x01",  # PRIORITY
         b"\x00\x00\x04\x08\x00\x00\x00\x00\x00" + b"\x00\x00\x00\x01",  # WINDOW_UPDATE
         b"\x00\x00\x00\xfa\x00\x00\x00\x00\x00",  # of no known kind
+        b"\x00\x00\x02\x0a\x00\x00\x00\x00\x00" + b"\x00\x00",  # ALTSVC, which is not for servers
     ],
-    ids=["ping", "settings", "priority", "window", "unknown"],
+    ids=["ping", "settings", "priority", "window", "unknown", "altsvc"],
 )
 async def test_a_flood_of_frames_that_carry_nothing_ends_the_connection(door: Inside, frame: bytes):
     assert await _flooded(door, frame * 100) < 400
@@ -296,6 +297,45 @@ async def test_streams_at_once_are_bounded(door: Inside, monkeypatch: pytest.Mon
         assert [got[number][0] for number in numbers[:3]] == [200, 200, 200]
 
 
+async def test_the_letters_of_an_answer_s_head_are_sent_as_they_are(door: Inside):
+    """Packed by the library, a large one would hold everybody up: the time for it grows by its square."""
+    value = b"y" * 60_000
+    door.host.serving = answers(f"HTTP/1.1 200 OK\nX-Large: {value.decode()}\nContent-Length: 0")
+    async with client(door) as found:
+        found.http.decoder.max_header_list_size = 2**20
+        found.request(found.head())
+        await found.flush()
+        size, heads = 0, []
+        while not heads:
+            data = await asyncio.wait_for(found.reader.read(65_536), 10)
+            size += len(data)
+            heads = [one for one in found.http.receive_data(data) if isinstance(one, h2.events.ResponseReceived)]
+        assert dict(heads[0].headers or ())[b"x-large"] == value
+        assert size > len(value)
+
+
+async def test_a_setting_of_no_known_meaning_may_come_twice(door: Inside, caplog: pytest.LogCaptureFixture):
+    door.host.serving = answers(OK, b"hello")
+    async with client(door) as found:
+        await found.flush()
+        found.writer.write(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x7a\x7a\x00\x00\x00\x01" * 2)
+        number = found.request(found.head())
+        assert (await found.answers(number))[number] == (200, b"hello")
+    assert "failed inside" not in caplog.text
+
+
+async def test_who_begins_too_many_streams_before_it_was_told_has_some_refused(door: Inside):
+    """RFC 9113, 5.1.2: the others go on, and the connection does."""
+    door.host.serving = answers(OK, b"hello")
+    async with client(door) as found:
+        numbers = [found.request(found.head()) for _ in range(http2.MAX_STREAMS + 20)]
+        got = await found.answers(*numbers)
+        assert [got[number] for number in numbers[: http2.MAX_STREAMS]] == [(200, b"hello")] * http2.MAX_STREAMS
+        assert {got[number][0] for number in numbers[http2.MAX_STREAMS :]} <= {0, 200}
+        number = found.request(found.head())
+        assert (await found.answers(number))[number] == (200, b"hello")
+
+
 async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
     """Uploads that nobody reads cost a window, however many streams there are."""
 
@@ -324,6 +364,85 @@ async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
         assert sent >= http2.CONNECTION_WINDOW_BYTES
         assert _memory() - before < 48 * 1024 * 1024
         assert (await asyncio.wait_for(call_as(101_000, door.gateway, "http://example.org/"), 5))[0] == 403
+
+
+@pytest.mark.parametrize("way", ["no body", "trailers"])
+async def test_a_body_that_is_shorter_than_announced_is_refused_at_once(door: Inside, way: str):
+    """No host is left waiting for the rest, and nothing that comes later is taken for it."""
+
+    async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        door.host.heard.append(await reader.read())
+
+    door.host.serving = serve
+    async with client(door) as found:
+        head = found.head("POST", "/", (b"content-length", b"10"))
+        if way == "no body":
+            number = found.request(head)
+        else:
+            number = found.http.get_next_available_stream_id()
+            found.http.send_headers(number, head)
+            found.http.send_data(number, b"abc")
+            found.http.send_headers(number, [(b"x-checksum", b"1")], end_stream=True)
+        assert (await found.answers(number))[number][0] == 400
+
+
+async def test_a_large_head_is_refused_in_either_version(door: Inside):
+    """What is too large for HTTP/1.1 gets no further by HTTP/2."""
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        number = found.request(found.head("GET", "/", *((b"x-%d" % one, b"y" * 1000) for one in range(40))))
+        assert (await found.answers(number))[number][0] in (-1, 0, 431)
+    assert not door.host.heard
+
+
+async def test_a_frame_for_each_byte_costs_no_more_than_the_window(door: Inside):
+    """Of the body of a request that is held there waits what the window lets in, and not a hundred times that."""
+    door.bind(door.secret(), rules=[door.rule(action="ask")])
+    async with client(door) as found:
+        numbers: list[int] = []
+        for _ in range(4):
+            numbers.append(found.http.get_next_available_stream_id())
+            found.http.send_headers(numbers[-1], found.head("POST"))
+        await found.flush()
+        before = _memory()
+        for number in numbers:
+            found.writer.write((b"\x00\x00\x01\x00\x00" + number.to_bytes(4) + b"x") * 65_000)
+        found.writer.write(b"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + b"12345678")
+        async with asyncio.timeout(60):
+            async for event in found.events():
+                if isinstance(event, h2.events.PingAckReceived):
+                    break
+            else:
+                pytest.fail("the connection was ended")
+        assert _memory() - before < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize("kind", ["table", "unknown"])
+async def test_what_settings_offer_is_not_kept(door: Inside, kind: str):
+    """A table of 4 GiB to compress answers' heads by is not filled, and settings of no known meaning are forgotten."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                more = b"".join(b"X-%d-%d: %s\r\n" % (len(door.host.heard), n, b"y" * 1000) for n in range(50))
+                door.host.heard.append(b"")
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + more + b"\r\n")
+                await writer.drain()
+
+    door.host.serving = serve
+    async with client(door) as found:
+        pairs = [(1, 2**32 - 1)] if kind == "table" else [(code, 1) for code in range(0x100, 0x10000)]
+        found.http.decoder.max_allowed_table_size = 2**32
+        await found.answers(found.request(found.head()))
+        before = _memory()
+        for begin in range(0, len(pairs), 2000):
+            some = b"".join(code.to_bytes(2) + value.to_bytes(4) for code, value in pairs[begin : begin + 2000])
+            found.writer.write(len(some).to_bytes(3) + b"\x04\x00\x00\x00\x00\x00" + some)
+        for _ in range(300 if kind == "table" else 1):
+            number = found.request(found.head())
+            assert (await found.answers(number))[number][0] == 200
+        # The client keeps no more than the other side tells it to.
+        assert _memory() - before < 10 * 1024 * 1024
 
 
 async def test_garbage_after_the_handshake_is_no_harm(door: Inside):

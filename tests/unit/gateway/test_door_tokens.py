@@ -143,6 +143,28 @@ async def test_a_token_that_the_host_takes_no_more_is_renewed_once(place: Path, 
         assert found.bodies[-2:] == [b"body", b"body"]
 
 
+async def test_a_token_that_one_request_was_refused_with_is_not_lost_to_others(place: Path):
+    """Agents can have hosts refuse what they like, also while the token server is away."""
+    async with town(place) as (door, found):
+        assert status(await door.fetch()) == 200
+        found.accepted.clear()
+        found.status, found.raw = 503, b"away"
+        assert status(await door.fetch()) == 401
+        found.accepted.add("access-token-number-1")
+        assert status(await door.fetch()) == 200
+        assert len(found.forms) == 2
+
+
+async def test_a_token_of_an_account_that_is_void_is_used_no_more(place: Path):
+    async with town(place) as (door, found):
+        assert status(await door.fetch()) == 200
+        found.accepted.clear()
+        found.status, found.raw = 400, b'{"error": "invalid_grant"}'
+        answer = await door.fetch()
+        assert status(answer) == 502
+        assert b"has to be entered anew" in answer
+
+
 async def test_a_new_refresh_token_is_sealed_before_it_counts_and_outlives_the_gateway(place: Path):
     async with town(place) as (door, found):
         found.given["refresh_token"] = "second-refresh-token"
@@ -157,6 +179,22 @@ async def test_a_new_refresh_token_is_sealed_before_it_counts_and_outlives_the_g
     async with town(place, "entered-anew-by-the-owner") as (door, found):
         assert status(await door.fetch()) == 200
         assert found.forms[0]["refresh_token"] == "entered-anew-by-the-owner"
+
+
+async def test_a_token_that_is_asked_for_when_the_gateway_stops_is_kept(place: Path):
+    """Whoever asked is gone; what the server gives is the only good token from then on."""
+    async with town(place) as (door, found):
+        found.given["refresh_token"] = "refresh-token-number-2"
+        found.release.clear()
+        asking = asyncio.create_task(door.fetch())
+        await asyncio.wait_for(found.asked.wait(), 5)
+        asking.cancel()
+        settling = asyncio.create_task(door.gateway.door.injection.settle(5))
+        await asyncio.sleep(0)
+        found.release.set()
+        await settling
+        kept = KeptTokens(place / "state" / "tokens")
+        assert kept.load("key", FIRST) == "refresh-token-number-2"
 
 
 async def test_a_file_that_was_changed_counts_for_nothing(place: Path):

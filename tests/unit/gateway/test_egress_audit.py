@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,8 +152,40 @@ async def test_a_flood_is_summed_up_and_hides_nothing(caplog: pytest.LogCaptureF
     assert before[-1]["NANOCLAW_GROUP"] == "quiet"
     book.close()
     sums = records(caplog)[len(before) :]
-    assert len(sums) == audit.MAX_SUMS + 1
+    assert len(sums) == audit.MAX_SUMS + 2
     assert sum(int(one["COUNT"]) for one in sums) == 1501
     (secret,) = [one for one in sums if one["HOST"] == "secret.example"]
     assert (secret["SENT"], secret["RULE"], secret["OUTCOME"]) == ("77", "4", "closed")
     assert [one["HOST"] for one in sums][-1] == "…"
+
+
+async def test_what_is_refused_hides_nothing_that_went_out(caplog: pytest.LogCaptureFixture):
+    """Whatever an agent has refused first; who allowed a request, and whose it was, is in the sums, too."""
+    book = Audit()
+    for number in range(audit.BURST + 500):
+        book.write(Record("noisy", f"junk{number}.example", 443, "CONNECT", "", 0, "refused"))
+        book.write(Record("noisy", f"no{number}.example", 443, "CONNECT", "", 3, "refused"))
+    for number in range(100):
+        book.write(Record("noisy", f"thief{number}.example", 443, "CONNECT", "", 4, "closed", sent=77))
+    allowed = Record("noisy", "api.example", 443, "POST", "/pay", 5, "answered", session="s1", approval="a7")
+    book.write(allowed)
+    book.write(allowed)
+    book.write(replace(allowed, approval="a8"))
+    before = len(records(caplog))
+    book.close()
+    sums = records(caplog)[before:]
+    assert {one["HOST"] for one in sums} >= {f"thief{number}.example" for number in range(100)}
+    told = {(one["APPROVAL"], one["NANOCLAW_SESSION"], one["COUNT"]) for one in sums if one["HOST"] == "api.example"}
+    assert told == {("a7", "s1", "2"), ("a8", "s1", "1")}
+    assert len(sums) <= audit.MAX_SUMS + audit.MAX_SUMS_OF_HOSTS + 1
+
+
+async def test_what_went_out_is_bounded_too(caplog: pytest.LogCaptureFixture):
+    book = Audit()
+    for number in range(audit.BURST + 1000):
+        book.write(Record("noisy", f"host{number}.example", 443, "CONNECT", "", 4, "closed", sent=1))
+    before = len(records(caplog))
+    book.close()
+    sums = records(caplog)[before:]
+    assert len(sums) == audit.MAX_SUMS_OF_HOSTS + 1
+    assert sum(int(one["SENT"]) for one in sums) == 1000

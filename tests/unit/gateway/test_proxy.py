@@ -1,6 +1,8 @@
 """The way out: what is forwarded, what is added, what ends here."""
 
 import asyncio
+import base64
+import gzip
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -88,6 +90,42 @@ async def test_an_echoed_credential_never_comes_back(
     assert text.startswith("Bearer [api-key] xxx")
     assert KEY[:8] not in text
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_credential_that_an_answer_echoes_never_comes_back(gateway: Running, upstream: Upstream, packed: bool):
+    """However it is cut into pieces, and in common spellings: a server of tools may say back what it was sent."""
+
+    async def echo(request: web.Request) -> web.StreamResponse:
+        key = request.headers["Authorization"].removeprefix("Bearer ")
+        text = f"data: {key}\n\n{base64.b64encode(b'x' + key.encode()).decode()}\n\nand {key}".encode()
+        packing = {"Content-Encoding": "gzip"} if packed else {}
+        response = web.StreamResponse(headers={"X-Request-Id": f"of {key}", **packing})
+        await response.prepare(request)
+        for letter in gzip.compress(text) if packed else text:
+            await response.write(bytes([letter]))
+        return response
+
+    upstream.answer = echo
+    async with gateway.client() as client, client.post("keyed/chat/completions", data=b"{}") as answer:
+        text = await answer.text()
+        assert answer.status == 200
+        assert answer.headers["X-Request-Id"] == "of " + "*" * len(KEY)
+    stars = "*" * len(KEY)
+    assert text.startswith(f"data: {stars}\n\n")
+    assert text.endswith(f"and {stars}")
+    assert KEY[4:12] not in text
+    assert base64.b64encode(b"x" + KEY.encode()).decode()[4:-4] not in text
+
+
+async def test_what_an_endpoint_packs_in_another_way_is_refused(gateway: Running, upstream: Upstream):
+    async def pack(_: web.Request) -> web.Response:
+        return web.Response(body=b"???", headers={"Content-Encoding": "br"})
+
+    upstream.answer = pack
+    async with gateway.client() as client, client.post("keyed/chat/completions", data=b"{}") as answer:
+        assert answer.status == 502
+        assert "packs its answer" in error_of(await answer.read())["message"]
 
 
 async def test_a_refused_credential_is_said_in_our_words(gateway: Running, upstream: Upstream):

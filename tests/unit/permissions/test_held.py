@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from nanoclawd.channels.markup.parsing import parse
+from nanoclawd.channels.markup.plain import to_plain
 from nanoclawd.control.requests import RequestsServer
 from nanoclawd.egress.rules import Asked, Decision
 from nanoclawd.egress.targets import Target
@@ -134,7 +136,7 @@ async def test_a_card_says_what_is_asked_for_and_once_is_once(asking: Asking, gr
     card = await asking.card()
     assert card.card.title == f"main asks: POST {HOST}"
     assert f"POST https://{HOST}/v1/send?to=all" in card.card.text
-    assert '> {"to": "all"}\n> \\x1b[31m' in card.card.text
+    assert '> {"to": "all"}\n> `\\x1b[31m' in card.card.text
     assert [one.value for one in card.card.options] == ["once", "hour", "deny"]
     assert len(f"{card.card_id}:{max(one.value for one in card.card.options)}".encode()) <= 64
     assert not task.done()
@@ -147,6 +149,60 @@ async def test_a_card_says_what_is_asked_for_and_once_is_once(asking: Asking, gr
     again = asking.ask()
     assert (await asking.card(number=2)).card_id != card.card_id
     again.cancel()
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        *(
+            "[friend](https://foe.example/)",
+            "![friend](https://foe.example/)",
+            "<!--foe-->",
+            "||foe||",
+            "~~foe~~",
+            "**foe**",
+        ),
+        *("&#x66;oe", "`foe`", "``foe", "`", "a_b_", "\\*", "<https://foe.example/>", "[a]:foe"),
+    ],
+)
+async def test_nothing_of_a_request_is_hidden_by_markup(asking: Asking, group: AgentGroup, hidden: str):
+    """F-118: a link's target, a spoiler, an escaped character: whoever decides sees every one, path and body."""
+    task = asking.ask(asking.permit(path=f"/a?to={hidden}"), f"# {hidden}\n- to {hidden}".encode())
+    card = await asking.card()
+    seen = to_plain(parse(card.card.text)).replace("\n", " ")
+    assert f"POST https://{HOST}/a?to={hidden}" in seen
+    assert f"# {hidden}" in seen
+    assert f"- to {hidden}" in seen
+    task.cancel()
+
+
+async def test_the_journal_has_no_query(asking: Asking, group: AgentGroup, caplog: pytest.LogCaptureFixture):
+    """Whoever decides sees it; it is not for everybody who may read the journal, as in the audit."""
+    caplog.set_level("INFO")
+    task = asking.ask(asking.permit(path="/v1/send?token=its-own-one"), b"and a body")
+    assert "token=its-own-one" in (await asking.card()).card.text
+    assert f"main asks for POST https://{HOST}/v1/send, approval" in caplog.text
+    assert "its-own-one" not in caplog.text
+    assert "and a body" not in caplog.text
+    task.cancel()
+
+
+@pytest.mark.parametrize(("method", "said"), [("POST", True), ("DELETE", True), ("GET", False)])
+async def test_a_body_that_was_not_seen_is_said_not_to_have_been(
+    asking: Asking, group: AgentGroup, method: str, said: bool
+):
+    """F-118: who sends the body late, or asks first whether it is wanted, does not hide that there may be one."""
+    task = asking.ask(asking.permit(method))
+    assert ("goes on unseen" in (await asking.card()).card.text) is said
+    task.cancel()
+
+
+async def test_no_letter_of_a_body_is_blank(asking: Asking, group: AgentGroup):
+    """F-118: also letters that show nothing, and marks that choose how others look."""
+    task = asking.ask(preview="a\u3164b\u2800c\u00a0d\ufe0fe\u200df\u202eg".encode())
+    text = (await asking.card()).card.text
+    assert r"a\u3164b\u2800c\xa0d\ufe0fe\u200df\u202eg" in text
+    task.cancel()
 
 
 async def test_an_hour_is_for_what_the_rule_asks_of_this_host_and_method(asking: Asking, group: AgentGroup):
