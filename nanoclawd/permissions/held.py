@@ -183,6 +183,7 @@ class HeldRequests(ActionHandler):
             await self._service.withdraw(approval.id, _GONE)
 
     async def _withdraw_forgotten(self) -> None:
+        # That nobody comes back for something tells nobody.
         await asyncio.sleep(_GRACE_SECONDS)
         for approval in await self._database.run(approvals.pending):
             if approval.action == ACTION and approval.subject not in self._waiting:

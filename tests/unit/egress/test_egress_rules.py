@@ -90,6 +90,23 @@ def test_the_more_specific_rule_decides():
     assert decider(rules, tunnel("x.a.example.org")) == (False, 6)
 
 
+@pytest.mark.parametrize(
+    ("closer", "wider"),
+    [
+        ({"port": 443}, {}),
+        ({"path": "/a/b"}, {"path": "/a"}),
+        ({"path": "/a"}, {"methods": ("GET",)}),
+        ({"methods": ("GET",)}, {}),
+        ({"group": "main"}, {"port": 443, "path": "/a/b", "methods": ("GET",)}),
+        ({"port": 443}, {"path": "/a/b", "methods": ("GET",)}),
+    ],
+)
+def test_a_closer_rule_allows_what_a_wider_one_denies(closer: dict[str, object], wider: dict[str, object]):
+    rules = [rule(1, "deny", "a.example", **wider), rule(2, "allow", "a.example", **closer)]
+    assert decider(rules, https("a.example", "/a/b")) == (True, 2)
+    assert decider(rules[::-1], https("a.example", "/a/b")) == (True, 2)
+
+
 def test_among_equals_deny_wins():
     rules = [rule(1, "allow", "a.example"), rule(2, "deny", "a.example"), rule(3, "allow", "a.example")]
     assert decider(rules, tunnel("a.example")) == (False, 2)

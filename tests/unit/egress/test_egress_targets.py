@@ -57,6 +57,13 @@ def test_what_has_no_one_form_is_refused(text: str):
         parse_host(text)
 
 
+@pytest.mark.parametrize("hidden", ["a\u200bb", "\u202ea", "a\u00adb"])
+def test_an_international_name_has_nothing_invisible_in_it(hidden: str):
+    assert parse_host("xn--" + "b\u00fccher".encode("punycode").decode())
+    with pytest.raises(BadTarget):
+        parse_host("xn--" + hidden.encode("punycode").decode())
+
+
 @given(st.text(max_size=60) | st.text("0123456789abcdefxX.:[]%-_", max_size=40))
 @example("0")
 @example("xn--a")

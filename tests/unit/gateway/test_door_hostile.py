@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from door_stage import NAME, VALUE, Inside, entered, inside
 from egress_stage import answers, status
-from test_door_http2 import client
+from http2_stage import client
 
+from eventually import eventually
 from nanoclawd.gateway import secure
 from nanoclawd.gateway.door import http2, injection
 
@@ -270,13 +271,13 @@ async def test_a_handshake_that_does_not_come_leaves_its_place(
                     pass
             writer.close()
     door.host.serving = answers(OK, b"hello")
-    for _ in range(200):
+
+    async def is_served() -> bool:
         with contextlib.suppress(AssertionError, ConnectionError):
-            if status(await door.fetch()) == 200:
-                break
-        await asyncio.sleep(0.01)
-    else:
-        pytest.fail("its places are not free")
+            return status(await door.fetch()) == 200
+        return False
+
+    await eventually(is_served, "its places are free")
 
 
 async def test_a_greeting_without_an_end_is_cut_off(door: Inside):
@@ -325,19 +326,17 @@ async def test_streams_with_no_window_cost_a_bounded_piece(door: Inside):
 
     door.host.serving = talk
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    streams = 60
     for window in (0, 2**31 - 1):
         async with client(door) as found:
             await found.flush()
             found.http.update_settings({4: window})
-            numbers = [found.request(found.head()) for _ in range(60)]
+            for _ in range(streams):
+                found.request(found.head())
             await found.flush()
             found.writer.transport.pause_reading()
-            for _ in range(200):
-                if door.host.connections == len(numbers):
-                    break
-                await asyncio.sleep(0.05)
-            await asyncio.sleep(0.5)  # for all that can be filled to be full
-        assert door.host.connections == len(numbers)
+            await eventually(lambda: door.host.connections == streams)
+            await asyncio.sleep(0.5)  # for all that can be filled to be full: nothing tells when it is
         door.host.connections = 0
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(f"{grown >> 10} MiB")

@@ -4,10 +4,7 @@ import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import h2.config
 import h2.connection
@@ -17,85 +14,12 @@ import httpx
 import pytest
 from door_stage import NAME, VALUE, Inside, forwarder
 from egress_stage import answers, status
-from test_peers import call_as
+from gateway_stage import call_as
+from http2_stage import Headers, client
 
 from nanoclawd.gateway.door import http2
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
-type Headers = list[tuple[bytes, bytes]]
-
-
-class Client:
-    """Speaks HTTP/2 as badly as a test likes."""
-
-    def __init__(self, door: Inside, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.door, self.reader, self.writer = door, reader, writer
-        # Nothing is checked on the way out.
-        self.http = h2.connection.H2Connection(
-            h2.config.H2Configuration(
-                client_side=True,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-                header_encoding=None,
-            )
-        )
-        self.http.initiate_connection()
-
-    def head(self, method: str = "GET", path: str = "/", *more: tuple[bytes, bytes]) -> Headers:
-        authority = f"{NAME}:{self.door.host.port}".encode()
-        return [
-            *((b":method", method.encode()), (b":path", path.encode()), (b":scheme", b"https")),
-            *((b":authority", authority), *more),
-        ]
-
-    def request(self, headers: Headers, body: bytes | None = None) -> int:
-        number = self.http.get_next_available_stream_id()
-        self.http.send_headers(number, headers, end_stream=body is None)
-        if body is not None:
-            self.http.send_data(number, body, end_stream=True)
-        return number
-
-    async def flush(self) -> None:
-        self.writer.write(self.http.data_to_send())
-        await self.writer.drain()
-
-    async def events(self) -> AsyncIterator[Any]:
-        await self.flush()
-        while data := await self.reader.read(65_536):
-            for event in self.http.receive_data(data):
-                if isinstance(event, h2.events.DataReceived):
-                    self.http.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
-                yield event
-            await self.flush()
-
-    async def answers(self, *numbers: int) -> dict[int, tuple[int, bytes]]:
-        """Status and body of some streams; 0 where it was reset, -1 where the connection was ended."""
-        found: dict[int, tuple[int, bytes]] = dict.fromkeys(numbers, (-1, b""))
-        over: set[int] = set()
-        async with asyncio.timeout(10):
-            with contextlib.suppress(ConnectionError, h2.exceptions.ProtocolError):
-                async for event in self.events():
-                    number = getattr(event, "stream_id", 0)
-                    if isinstance(event, h2.events.ResponseReceived):
-                        found[number] = (int(dict(event.headers or ())[b":status"]), b"")
-                    elif isinstance(event, h2.events.DataReceived):
-                        found[number] = (found[number][0], found[number][1] + bytes(event.data or b""))
-                    elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
-                        if isinstance(event, h2.events.StreamReset) and number not in over:
-                            found[number] = (0, b"")
-                        over.add(number)
-                    elif isinstance(event, h2.events.ConnectionTerminated):
-                        return found
-                    if over >= set(numbers):
-                        return found
-        return found
-
-
-@asynccontextmanager
-async def client(door: Inside) -> AsyncIterator[Client]:
-    reader, writer = await door.open_tls(context=await door.trust("h2"))
-    yield Client(door, reader, writer)
-    writer.close()
 
 
 async def test_each_stream_is_a_request_with_the_secret(door: Inside, caplog: pytest.LogCaptureFixture):
@@ -114,7 +38,7 @@ async def test_each_stream_is_a_request_with_the_secret(door: Inside, caplog: py
 
 
 async def test_a_real_client_uploads_and_downloads(door: Inside):
-    """httpx over the way out, with cookies in pieces and a body larger than any window."""
+    """httpx over the way out, with a body larger than any window."""
     body = bytes(range(256)) * 8192
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -169,8 +93,9 @@ async def test_a_body_without_a_length_is_framed_anew(door: Inside):
         (b":method", b"POST"),
         (b":authority", b"other.test"),
         (b":strange", b"x"),
+        (b"transfer_encoding", b"chunked"),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 async def test_a_head_that_could_be_read_in_two_ways_is_refused(door: Inside, more: tuple[bytes, bytes]):
     """Smuggling by downgrade: what HTTP/1.1 would take for something else reaches no host."""
@@ -231,6 +156,31 @@ async def test_a_denial_is_a_streams_and_the_connection_goes_on(door: Inside):
     assert got[second] == (200, b"hello")
 
 
+@pytest.mark.parametrize("size", [4000, http2.FRAME_BYTES], ids=["with the head", "behind the refusal"])
+async def test_what_nobody_reads_is_given_back_to_the_connection(door: Inside, size: int):
+    """Bodies of requests that are refused: more of them than the connection's window holds."""
+    door.bind(door.secret(), rules=[door.rule(path="/a")])
+    door.host.serving = answers(OK, b"hello")
+    piece = bytes(size)
+    async with client(door) as found:
+        for _ in range(2 * http2.CONNECTION_WINDOW_BYTES // size):
+            number = found.request(found.head("POST", "/b"), piece)
+            assert (await found.answers(number))[number][0] == 403
+        number = found.request(found.head("POST", "/a"), piece)
+        assert await found.answers(number) == {number: (200, b"hello")}
+
+
+async def test_cookies_in_pieces_are_one_header(door: Inside):
+    """RFC 9113, 8.2.3: HTTP/1.1 knows one only."""
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        number = found.request(found.head("GET", "/", (b"cookie", b"a=1"), (b"cookie", b"b=2")))
+        assert await found.answers(number) == {number: (200, b"hello")}
+    (heard,) = door.host.heard
+    assert b"cookie: a=1; b=2\r\n" in heard
+    assert heard.lower().count(b"cookie:") == 1
+
+
 async def test_an_answer_that_breaks_off_is_not_a_whole_one(door: Inside):
     door.host.serving = answers("HTTP/1.1 200 OK\nContent-Length: 500", b"hello")
     async with client(door) as found:
@@ -238,21 +188,21 @@ async def test_an_answer_that_breaks_off_is_not_a_whole_one(door: Inside):
         assert (await found.answers(number))[number][0] == 0
 
 
-async def test_a_reset_stream_ends_its_request(door: Inside):
+async def test_a_reset_stream_ends_its_request(patient_door: Inside):
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         begun.set()
         await reader.read()
 
     begun = asyncio.Event()
-    door.host.serving = serve
-    async with client(door) as found:
+    patient_door.host.serving = serve
+    async with client(patient_door) as found:
         number = found.request(found.head())
         await found.flush()
         await asyncio.wait_for(begun.wait(), 5)
         found.http.reset_stream(number)
         await found.flush()
-        await asyncio.wait_for(door.host.gone.wait(), 5)
+        await asyncio.wait_for(patient_door.host.gone.wait(), 5)
 
 
 async def _flooded(door: Inside, flood: bytes, *, most: int = 400) -> int:
@@ -391,7 +341,7 @@ async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
 
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     door.host.serving = serve
     before = _memory()
@@ -411,6 +361,7 @@ async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
                             found.http.send_data(number, b"\0" * room)
                             sent += room
                     await found.flush()
+        assert sent >= http2.CONNECTION_WINDOW_BYTES
         assert _memory() - before < 48 * 1024 * 1024
         assert (await asyncio.wait_for(call_as(101_000, door.gateway, "http://example.org/"), 5))[0] == 403
 

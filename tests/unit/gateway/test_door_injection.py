@@ -41,6 +41,7 @@ async def _nobody(_url: str, _form: bytes) -> tuple[int, bytes]:
 async def charged(
     headers: list[tuple[bytes, bytes]], path: str, *secrets: Secret, sealed: dict[str, Sealed] | None = None
 ) -> Charged:
+    """A request of a group's to the host, as it goes on; by default every secret has been entered for it."""
     entered = sealed or {secret.name: Sealed(VALUE, PLACES) for secret in secrets}
     injection = Injection(Vault(entered), AccessTokens(_nobody, KeptTokens(None)))  # type: ignore[arg-type]  # unused
     return await injection.charge("main", secrets, Asked(HOST, "GET", path, "https"), headers)
@@ -137,6 +138,33 @@ async def test_no_representation_shows_a_secret():
 async def test_a_semicolon_ends_no_cookie():
     with pytest.raises(Denial, match="cookie"):
         await charged([], "/", Secret("one", PLACES, None, "cookie", "a"), sealed={"one": Sealed("a;b", PLACES)})
+
+
+@pytest.mark.parametrize(
+    ("style", "parameter"), [("bearer", ""), ("header", "X-Key"), ("cookie", "a"), ("placeholder", "")]
+)
+async def test_what_ends_a_line_ends_no_header(style: Style, parameter: str):
+    """Also a host that gives tokens could send more than one line."""
+    headers = [(b"X", b"nanoclaw-secret-one")] if style == "placeholder" else []
+    secret = Secret("one", PLACES, None, style, parameter)
+    for value in ("a\r\nX-More: 1", "a\nb", " a", "a\0"):
+        with pytest.raises(Denial, match="characters in it that a header can't have"):
+            await charged(headers, "/", secret, sealed={"one": Sealed(value, PLACES)})
+
+
+async def test_no_part_of_an_answer_is_asked_for_and_nothing_packed():
+    """In a part of an answer could be a part of a secret, which nobody would find."""
+    sent = [(b"Range", b"bytes=0-9"), (b"if-range", b'"x"'), (b"Accept-Encoding", b"br"), (b"X-Other", b"1")]
+    found = await charged(sent, "/", Secret("one", PLACES, None, "header", "X-Key"))
+    assert found.headers == [(b"X-Other", b"1"), (b"X-Key", VALUE.encode()), (b"Accept-Encoding", b"identity")]
+
+
+async def test_what_another_request_has_brought_to_the_host_is_looked_for_too():
+    """A secret of another path of the host: the host knows it, and may say it here."""
+    bound = Secret("one", (Place("api.test", path="/v1/"),))
+    found = await charged([], "/other", bound, sealed={"one": Sealed(VALUE, PLACES)})
+    assert named(found, b"authorization") == []
+    assert VALUE.encode() in found.needles
 
 
 @pytest.mark.parametrize("user", [b"joe", b"\xff\xfe", b"\xc3"])

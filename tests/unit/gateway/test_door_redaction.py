@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nanoclawd.gateway.door.decoding import Undecodable, decoding_of
 from nanoclawd.gateway.door.redaction import Redactor, redacted, spellings
+from nanoclawd.gateway.door.searching import Searching
 
 LETTERS = st.sampled_from("ab")
 FEW = st.text(LETTERS, min_size=1, max_size=40)
@@ -63,6 +64,8 @@ def test_an_address_that_is_said_back_inside_of_another_one_is_no_hiding_place(s
         assert core not in found
         for shift in range(3):
             told = base64.b64encode(b"x" * shift + asked.encode())
+            assert core not in base64.b64decode(redacted(told, needles).replace(b"*", b"A"))
+            told = base64.b64encode(b"x" * shift + f"a secret: {secret}, and more".encode())
             assert core not in base64.b64decode(redacted(told, needles).replace(b"*", b"A"))
             told = base64.b64encode(b"x" * shift + f"Authorization: Basic {pair}".encode())
             assert pair[8:-8].encode() not in base64.b64decode(redacted(told, needles).replace(b"*", b"A"))
@@ -152,6 +155,23 @@ def test_garbage_is_refused_or_unpacked(garbage: bytes):
             decoding.end()
         except Undecodable:
             continue
+
+
+def test_endless_empty_members_end():
+    decoding = decoding_of([b"gzip"])
+    empty = gzip.compress(b"") * 10_002
+
+    def unpack() -> None:
+        assert list(decoding.feed(empty)) == []
+
+    with pytest.raises(Undecodable, match="more behind"):
+        unpack()
+
+
+def test_names_of_headers_are_searched_and_what_frames_a_body_is_left():
+    searching = Searching([b"needle"])
+    told = [(b"X-needle", b"a needle"), (b"Content-Length", b"6")]
+    assert searching.headers(told) == [(b"X-******", b"a ******"), (b"Content-Length", b"6")]
 
 
 @pytest.mark.parametrize("kind", ["gzip", "deflate"])

@@ -16,6 +16,7 @@ from egress_stage import status
 from nanoclawd.egress.secrets import OAuth, Sealed
 from nanoclawd.gateway.door import tokens
 from nanoclawd.gateway.door.kept_tokens import KeptTokens
+from nanoclawd.gateway.door.tokens import AccessTokens
 
 FIRST = "refresh-token-that-was-entered"
 
@@ -262,6 +263,46 @@ async def test_what_a_host_repeats_of_tokens_is_cut_out(place: Path):
         assert b"access-token" not in answer
         assert FIRST.encode() not in answer
         assert b"Bearer ***" in answer
+
+
+async def test_former_tokens_and_the_clients_secret_are_cut_out_too(place: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those that were given up by time, or in exchange, may be good for something yet."""
+    async with town(place, client_secret="secret-of-the-client") as (door, found):
+        now = 1000.0
+        monkeypatch.setattr(tokens.time, "monotonic", lambda: now)
+        for word in ("second", "third"):
+            found.given["refresh_token"] = f"{word}-refresh-token"
+            assert status(await door.fetch()) == 200
+            now += 3600
+        found.given.clear()
+        found.echoes = True
+        answer = await door.fetch("/?a=access-token-number-1&b=second-refresh-token&c=secret-of-the-client&d=plain")
+        assert status(answer) == 200
+        assert b"&d=plain" in answer
+        for former in (b"access-token-number-1", b"second-refresh-token", b"secret-of-the-client"):
+            assert former not in answer
+
+
+async def test_who_leaves_in_the_middle_of_an_exchange_loses_nothing(tmp_path: Path):
+    """The server has given a new refresh token by then, and takes the old one no more."""
+    asked, release, forms = asyncio.Event(), asyncio.Event(), []
+
+    async def ask(_url: str, form: bytes) -> tuple[int, bytes]:
+        forms.append(form)
+        asked.set()
+        await release.wait()
+        return 200, b'{"access_token": "an-access-token"}'
+
+    found = AccessTokens(ask, KeptTokens(tmp_path))
+    sealed = entered(443, FIRST, oauth=OAuth("https://tokens.test/token", "the-client"))
+    first = asyncio.create_task(found.access("key", sealed))
+    await asked.wait()
+    first.cancel()
+    await asyncio.wait({first})
+    second = asyncio.create_task(found.access("key", sealed))
+    release.set()
+    assert await second == "an-access-token"
+    assert len(forms) == 1
 
 
 @pytest.mark.parametrize("told", [None, "1800", "soon", 0, -5, 1e300, "NaN"])

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from gateway_stage import KEY, MAX_BODY, Running, Upstream, config_for, error_of, running
 
+from nanoclawd.gateway import front
 from nanoclawd.gateway import proxy as proxy_module
 from nanoclawd.gateway.policy import SubordinateRange
 from nanoclawd.gateway.refusals import MAX_LOGGED_PER_MINUTE
@@ -386,9 +387,7 @@ async def test_an_answer_that_breaks_off_is_never_taken_for_whole(gateway: Runni
     assert error_of(content.split(b"data: ")[2].strip())["type"] == "endpoint_broke_off"
 
 
-async def test_the_environments_proxies_are_not_used(
-    gateway: Running, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-):
+async def test_the_environments_proxies_are_not_used(gateway: Running, monkeypatch: pytest.MonkeyPatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with gateway.client() as client, client.get("plain/models") as answer:
@@ -405,6 +404,16 @@ async def test_cookies_of_an_endpoint_are_not_kept(gateway: Running, upstream: U
             async with client.get("plain/models"):
                 pass
     assert "Cookie" not in upstream.headers[1]
+
+
+async def test_who_connects_and_says_nothing_is_not_waited_for(gateway: Running, monkeypatch: pytest.MonkeyPatch):
+    """Nor who says too little for anybody to know where it wants to."""
+    monkeypatch.setattr(front, "KNOCK_SECONDS", 0.1)
+    for begun in (b"", b"GET "):
+        reader, writer = await asyncio.open_unix_connection(str(gateway.socket))
+        writer.write(begun)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
 
 
 async def test_connections_over_the_bound_are_turned_away_and_come_back(gateway: Running):

@@ -243,6 +243,17 @@ async def test_the_row_says_whose_and_where_and_a_click_is_of_its_own_approval(a
     assert (await denied(task)).kind == "approval_denied"
 
 
+async def test_a_session_that_was_deleted_since_then_is_not_shown(asking: Asking, group: AgentGroup):
+    permit = asking.permit()
+    permit.session = "abcdefghijkl"
+    task = asking.ask(permit)
+    card = await asking.card()
+    assert "abcdefghijkl" not in card.card.text
+    assert [one.session_id for one in await asking.pending()] == [None]
+    await asking.press(OWNER, card, "once")
+    assert (await task).allowed
+
+
 async def test_no_is_no(asking: Asking, group: AgentGroup):
     """F-110: any other choice denies; the words name no person."""
     task = asking.ask()
@@ -409,6 +420,35 @@ async def test_who_asks_and_hangs_up_buries_nobody_in_cards(
     await asking.card()
     task.cancel()
     assert (await denied(asking.ask())).status == 429
+
+
+async def test_so_many_of_a_group_wait_for_somebody(asking: Asking, group: AgentGroup, monkeypatch: pytest.MonkeyPatch):
+    """Whatever the gateway holds, which may be another one by now."""
+    monkeypatch.setattr(held, "MAX_WAITING", 1)
+    task = asking.ask()
+    card = await asking.card()
+    denial = await denied(asking.ask())
+    assert (denial.status, denial.kind) == (429, "too_many_held")
+    await asking.press(OWNER, card, "once")
+    assert (await task).allowed
+    again = asking.ask()
+    await asking.card(number=2)
+    again.cancel()
+
+
+@pytest.mark.parametrize("what", ["it allows by now", "it is another group's"])
+async def test_nobody_is_asked_about_what_no_rule_asks_about(asking: Asking, group: AgentGroup, what: str):
+    """The gateway may have read the rules before they were changed."""
+    if what == "it allows by now":
+        row, _ = await asking.database.run(egress.put, NewRule(group.id, "allow", HOST), "root")
+    else:
+        other = await asking.group("other")
+        row, _ = await asking.database.run(egress.put, NewRule(other.id, "ask", HOST), "root")
+    asking.publish("main", row.rule.id)
+    denial = await denied(asking.ask())
+    assert denial.kind == "no_approver"
+    assert "does not ask about requests of main any more" in denial.message
+    assert await asking.every_approval() == []
 
 
 async def test_a_rule_that_has_changed_meanwhile_decides(asking: Asking, group: AgentGroup):
