@@ -29,7 +29,7 @@ async def eventually[Found](
         if inspect.isawaitable(found):
             found = await found
         if found:
-            return found  # type: ignore[return-value]
+            return found
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         await asyncio.sleep(_LOOK_SECONDS)
 

@@ -3,6 +3,7 @@
 import secrets
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -57,7 +58,7 @@ class Matrix(Platform):
         """Wait until the channel is up, and the account in all rooms."""
         super().connected()
         for chat in self.chats:
-            wait_until(lambda room=chat: self._is_in(room), f"the account is in {chat}", _JOIN_SECONDS)
+            wait_until(partial(self._is_in, chat), f"the account is in {chat}", _JOIN_SECONDS)
 
     def _is_in(self, chat: str) -> bool:
         joined = self._control(f"rooms/{quote(chat)}/joined_members")["joined"]
