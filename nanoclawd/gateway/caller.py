@@ -120,9 +120,12 @@ class Caller:
         head = bytearray(begun)
         if not head:
             head += await self._read(KEEP_ALIVE_SECONDS)
-        async with asyncio.timeout(HEAD_SECONDS):
-            while (event := self._next()) is h11.NEED_DATA:
-                head += await self._read()
+        event = self._next()
+        if event is h11.NEED_DATA:
+            async with asyncio.timeout(HEAD_SECONDS):
+                while event is h11.NEED_DATA:
+                    head += await self._read()
+                    event = self._next()
         if not isinstance(event, h11.Request):
             return None
         _check(event, bytes(head))

@@ -284,8 +284,9 @@ async def test_a_library_that_is_not_there_is_said_with_the_next_step(stage: Sta
     for name in [one for one in sys.modules if one.startswith(("discord.", "nanoclawd.channels.discord."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "discord", None)
-    with pytest.raises(Unavailable, match="apt install python3-discord"):
+    with pytest.raises(Unavailable) as lacking:
         create(NAME, {}, ChannelPlaces(stage.directory, stage.directory))
+    assert lacking.value.hint == "sudo apt install python3-discord"
 
 
 @pytest.mark.parametrize("options", [{"api": "https://host/with/a/path"}, {"api": 7}, {"token": "x"}, {"stream": "so"}])

@@ -76,7 +76,7 @@ async def test_messages_go_both_ways_and_the_secret_does_not_come_back(place: Pa
 async def test_the_head_of_a_socket_is_searched_too(door: Inside):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Said: {VALUE}\r\n\r\n"
+        head = AGREES.decode().removesuffix("\r\n") + f"X-Said: {VALUE}\r\n\r\n"
         writer.write(head.encode())
         await writer.drain()
         await reader.read()
@@ -119,7 +119,7 @@ async def test_a_rule_bounds_a_socket_each_way(door: Inside, bound: str):
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        writer.write(AGREES)
         while data := await reader.read(1000):
             door.host.heard.append(data)
             writer.write(b"\x82\x05first")
