@@ -202,9 +202,14 @@ def status_of(outcomes: Sequence[Outcome], total: int) -> int:
 def summary(outcomes: Sequence[Outcome], total: int, beds: int, seconds: float) -> str:
     """The last line of a run."""
     counts = str(sum((one.counts for one in outcomes if one.counts is not None), Counts()))
-    crashed = sum(one.counts is None and one.status != NOTHING_SELECTED for one in outcomes)
-    said = [counts, *([f"pytest crashed {crashed} times"] if crashed else [])]
+    crashed = sum(one.counts is None and not one.good for one in outcomes)
     left = total - len(outcomes)
-    said += [f"{left} files not run"] if left else []
-    where = f"{total} files, {beds} bed{'s' if beds != 1 else ''}"
+    said = [counts]
+    said += [f"{_files(crashed)} whose pytest crashed"] if crashed else []
+    said += [f"{_files(left)} not run"] if left else []
+    where = f"{_files(total)}, {beds} bed{'s' if beds != 1 else ''}"
     return f"{', '.join(said)} in {seconds:.0f} s ({where}; exit status {status_of(outcomes, total)})"
+
+
+def _files(number: int) -> str:
+    return f"{number} file{'s' if number != 1 else ''}"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import machine, parts
+from . import parts
 from .parts import INSIDE, NOTHING_SELECTED, Outcome, Part
 from .settings import BED_SOURCES, REPOSITORY, BedError, Settings, from_environment
 
@@ -46,6 +46,7 @@ class Run:
         options: more words for pytest.
         keep: leaves the beds up.
         durations: the file that says how long each file took.
+        repository: what the beds have at /src.
     """
 
     beds: Sequence[Settings]
@@ -105,7 +106,8 @@ class Run:
         return parts.in_order(found, parts.read_durations(self.durations), self.repository)
 
     async def _join(self, bed: Settings, waiting: deque[Part], total: int, width: int) -> None:
-        await self._up(bed, quiet=True)
+        if waiting:
+            await self._up(bed, quiet=True)
         await self._work(bed, waiting, total, width)
 
     async def _work(self, bed: Settings, waiting: deque[Part], total: int, width: int) -> None:
@@ -117,7 +119,7 @@ class Run:
             if outcome.good:
                 continue
             print(outcome.output.rstrip(), flush=True)
-            if outcome.counts is None and machine.leader(bed) is None:
+            if outcome.counts is None and (await self._in_bed(bed, "alive", ["true"]))[0] != 0:
                 raise BedError(f"the bed {bed.name!r} ended while {outcome.part.file} was running")
             if {"-x", "--exitfirst"} & set(self.options):
                 waiting.clear()
@@ -207,11 +209,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         paths, options = parts.split(arguments.words, REPOSITORY)
         paths = paths or [arguments.directory]
-        beds = _beds(os.environ.get("BEDS") or "2", os.environ.get("BED_NAME") or "test")
+        beds = beds_named(os.environ.get("BEDS") or "2", os.environ.get("BED_NAME") or "test")
         if len(beds) == 1:
             _in_one_bed(beds[0], [*options, *(INSIDE + path for path in paths)])
         run = Run(beds, BED_SOURCES / "bed", paths, options, keep=bool(os.environ.get("KEEP")))
-        return asyncio.run(_until_told(run))
+        return asyncio.run(until_told(run))
     except BedError as error:
         print(f"in-beds: {error}", file=sys.stderr)
         return 1
@@ -220,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _beds(number: str, name: str) -> list[Settings]:
+def beds_named(number: str, name: str) -> list[Settings]:
     """Settings of the beds that the environment asks for.
 
     Raises:
@@ -239,7 +241,7 @@ def _in_one_bed(bed: Settings, words: Sequence[str]) -> None:
     os.execve(program, [program, *PYTEST, *words], {**os.environ, "BED_NAME": bed.name})
 
 
-async def _until_told(run: Run) -> int:
+async def until_told(run: Run) -> int:
     """Run it; SIGTERM ends it as Ctrl-C does."""
     task = asyncio.create_task(run.run())
     told = False
