@@ -13,7 +13,9 @@ help:            ## list these targets
 run: ## boot the appliance and chat with it; MSG='…' asks one question
 	@BED_NAME=$${BED_NAME:-run} tests/bed/run '$(subst ','\'',$(MSG))'
 
-test: lint test-unit test-system test-package ## all checks and tests, the system tests in a fresh bed
+test: lint ## all checks and tests: system tests in two fresh beds, unit tests and those of the packages beside them
+	@tests/bed/in-beds --beside 'nice make --no-print-directory test-unit' --beside 'make --no-print-directory test-package' \
+		tests/system $(TESTS)
 
 lint: ## ruff and mypy
 	@$(BED) builder -- tests/bed/lint

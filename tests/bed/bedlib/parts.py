@@ -20,6 +20,7 @@ _WITH_VALUE = frozenset(("-k", "-m", "-p", "-o", "-c", "-W", "--deselect", "--ig
 _COLLECTED = re.compile(r"^(\S+\.py)(?:: (\d+)|::.*)$")
 _HEADING = re.compile(r"^=+ (warnings summary|short test summary info) .*=$")
 _BAR = re.compile(r"^=.*=$|^-- Docs: ")
+_COUNTS = re.compile(r"^=+ .* in [0-9.]+s.* =+$")
 _NOTE = "not checked here: "
 
 
@@ -53,6 +54,7 @@ class Counts:
 
     def __str__(self) -> str:
         said = [f"{number} {word}" for word, number in vars(self).items() if number]
+        said = [one if one != "1 errors" else "1 error" for one in said]
         return ", ".join(said) or "no tests"
 
 
@@ -83,6 +85,29 @@ class Outcome:
         status = "" if self.good else f" (exit status {self.status})"
         place = f"{number:>{len(str(total))}}/{total}"
         return f"{place}  {self.bed}  {word}  {self.part.file:<{width}}  {self.seconds:>6.1f} s  {counts}{status}"
+
+
+@dataclass(frozen=True)
+class Aside:
+    """How a command ended that ran beside the beds."""
+
+    command: str
+    status: int
+    seconds: float
+    output: str
+
+    @property
+    def good(self) -> bool:
+        """True if nothing failed."""
+        return self.status == 0
+
+    def line(self) -> str:
+        """Say it in one line, with pytest's last one or the last of all."""
+        lines = [line for line in self.output.splitlines() if line.strip()]
+        said = [line.strip("= ") for line in [line for line in lines if _COUNTS.match(line)] or lines]
+        word = "ok    " if self.good else "FAILED"
+        status = "" if self.good else f" (exit status {self.status})"
+        return f"beside  {word}  {self.command}  {self.seconds:.1f} s  {said[-1] if said else ''}".rstrip() + status
 
 
 def split(words: Sequence[str], repository: Path) -> tuple[list[str], list[str]]:
@@ -174,8 +199,8 @@ def read_report(path: Path) -> Counts | None:
     return total if suites else None
 
 
-def remarks(outcomes: Iterable[Outcome]) -> list[str]:
-    """What pytest said at the end of the good parts besides its counts, each line once."""
+def remarks(outcomes: Iterable[Outcome | Aside]) -> list[str]:
+    """What pytest said at the end of what went well besides its counts, each line once."""
     said: dict[str, None] = {}
     for outcome in outcomes:
         if not outcome.good:
@@ -192,14 +217,14 @@ def remarks(outcomes: Iterable[Outcome]) -> list[str]:
     return list(said)
 
 
-def status_of(outcomes: Sequence[Outcome], total: int) -> int:
+def status_of(outcomes: Sequence[Outcome], total: int, asides: Sequence[Aside] = ()) -> int:
     """The exit status of a run of so many parts: 0, 1, or pytest's own for an empty selection."""
-    if any(not one.good for one in outcomes) or len(outcomes) < total:
+    if not all(one.good for one in outcomes) or not all(one.good for one in asides) or len(outcomes) < total:
         return 1
     return NOTHING_SELECTED if all(one.status == NOTHING_SELECTED for one in outcomes) else 0
 
 
-def summary(outcomes: Sequence[Outcome], total: int, beds: int, seconds: float) -> str:
+def summary(outcomes: Sequence[Outcome], total: int, beds: int, seconds: float, asides: Sequence[Aside] = ()) -> str:
     """The last line of a run."""
     counts = str(sum((one.counts for one in outcomes if one.counts is not None), Counts()))
     crashed = sum(one.counts is None and not one.good for one in outcomes)
@@ -207,8 +232,9 @@ def summary(outcomes: Sequence[Outcome], total: int, beds: int, seconds: float) 
     said = [counts]
     said += [f"{_files(crashed)} whose pytest crashed"] if crashed else []
     said += [f"{_files(left)} not run"] if left else []
+    said += [f"failed beside them: {one.command}" for one in asides if not one.good]
     where = f"{_files(total)}, {beds} bed{'s' if beds != 1 else ''}"
-    return f"{', '.join(said)} in {seconds:.0f} s ({where}; exit status {status_of(outcomes, total)})"
+    return f"{', '.join(said)} in {seconds:.0f} s ({where}; exit status {status_of(outcomes, total, asides)})"
 
 
 def _files(number: int) -> str:

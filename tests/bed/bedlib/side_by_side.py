@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import parts
-from .parts import INSIDE, NOTHING_SELECTED, Outcome, Part
+from .parts import INSIDE, NOTHING_SELECTED, Aside, Outcome, Part
 from .settings import BED_SOURCES, REPOSITORY, BedError, Settings, from_environment
 
 DURATIONS = REPOSITORY / "build" / "test-durations.json"
@@ -32,7 +32,7 @@ by which the next run begins with the longest.
 exit status: 0; 1 if a test or a bed failed or pytest crashed; 5 if no test was selected; 130 if interrupted
 """
 PYTEST = ("python3", "-m", "pytest", "-p", "no:cacheprovider")
-STOP_LIMIT = 10.0
+STOP_LIMIT = 20.0
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Run:
         bed: the program that boots and removes beds.
         paths: files or directories of tests, relative to the repository.
         options: more words for pytest.
+        asides: commands for a shell that run one after another beside the beds.
         keep: leaves the beds up.
         durations: the file that says how long each file took.
         repository: what the beds have at /src.
@@ -53,10 +54,12 @@ class Run:
     bed: Path
     paths: Sequence[str]
     options: Sequence[str] = ()
+    asides: Sequence[str] = ()
     keep: bool = False
     durations: Path = DURATIONS
     repository: Path = REPOSITORY
     _outcomes: list[Outcome] = field(default_factory=list)
+    _ended: list[Aside] = field(default_factory=list)
     _begun: list[Settings] = field(default_factory=list)
 
     async def run(self) -> int:
@@ -77,21 +80,22 @@ class Run:
                     group.create_task(self._work(first, waiting, total, width))
                     for other in others[: beds - 1]:
                         group.create_task(self._join(other, waiting, total, width))
+                    group.create_task(self._beside())
             except* BedError as errors:
                 # one bed's end ends the others; what they say then is no news
                 raise BedError(str(errors.exceptions[0])) from None
             finally:
-                if not self.options:
+                if not self.options and not any("::" in path for path in self.paths):
                     parts.write_durations(self.durations, self._outcomes)
         finally:
             await self._end()
         if not total:
             print("no test was selected", flush=True)
             return NOTHING_SELECTED
-        for line in parts.remarks(self._outcomes):
+        for line in parts.remarks([*self._outcomes, *self._ended]):
             print(line)
-        print(parts.summary(self._outcomes, total, beds, time.monotonic() - start), flush=True)
-        return parts.status_of(self._outcomes, total)
+        print(parts.summary(self._outcomes, total, beds, time.monotonic() - start, self._ended), flush=True)
+        return parts.status_of(self._outcomes, total, self._ended)
 
     async def _parts(self, bed: Settings) -> list[Part]:
         """Ask pytest which files have tests that are selected, and put them in order."""
@@ -123,6 +127,19 @@ class Run:
                 raise BedError(f"the bed {bed.name!r} ended while {outcome.part.file} was running")
             if {"-x", "--exitfirst"} & set(self.options):
                 waiting.clear()
+
+    async def _beside(self) -> None:
+        """Run the commands that need no bed of ours."""
+        for number, command in enumerate(self.asides, start=1):
+            log = self._results(self.beds[0]) / f"beside-{number}.log"
+            start = time.monotonic()
+            with log.open("wb") as file:
+                status = await _run(["sh", "-c", command], file.fileno())
+            ended = Aside(command, status, time.monotonic() - start, log.read_text(errors="replace"))
+            self._ended.append(ended)
+            print(ended.line(), flush=True)
+            if not ended.good:
+                print(ended.output.rstrip(), flush=True)
 
     async def _run_part(self, bed: Settings, part: Part) -> Outcome:
         name = Path(part.file).stem
@@ -167,32 +184,36 @@ class Run:
             raise BedError("".join(failed).rstrip())
 
     async def _bed(self, bed: Settings, words: Sequence[str], output: int) -> int:
-        """Run the bed's program; if this task is cancelled, it and all that it started are ended."""
-        process = await asyncio.create_subprocess_exec(
-            self.bed,
-            *words,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "BED_NAME": bed.name, "BED_HOME": str(bed.home)},
-            # Ctrl-C is for us, who tell the others
-            start_new_session=True,
-        )
-        try:
-            return await process.wait()
-        except asyncio.CancelledError:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), STOP_LIMIT)
-            raise
+        """Run the bed's program and return its exit status."""
+        return await _run([str(self.bed), *words], output, BED_NAME=bed.name, BED_HOME=str(bed.home))
 
     @staticmethod
     def _results(bed: Settings) -> Path:
         directory = bed.out / "results"
         directory.mkdir(parents=True, exist_ok=True)
         return directory
+
+
+async def _run(words: Sequence[str], output: int, **variables: str) -> int:
+    """Run a program and return its exit status; if this task is cancelled, it and all that it started are ended."""
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env={**os.environ, **variables},
+        # Ctrl-C is for us, who tell the others
+        start_new_session=True,
+    )
+    try:
+        return await process.wait()
+    except asyncio.CancelledError:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), STOP_LIMIT)
+        raise
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -203,6 +224,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="CMD",
+        help="a shell's command to run meanwhile; several: in turn",
+    )
     parser.add_argument("directory", help="of tests, relative to the repository: tests/system")
     parser.add_argument("words", nargs=argparse.REMAINDER, help="paths that narrow it, and options of pytest")
     arguments = parser.parse_args(argv)
@@ -210,9 +238,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         paths, options = parts.split(arguments.words, REPOSITORY)
         paths = paths or [arguments.directory]
         beds = beds_named(os.environ.get("BEDS") or "2", os.environ.get("BED_NAME") or "test")
-        if len(beds) == 1:
+        if len(beds) == 1 and not arguments.beside:
             _in_one_bed(beds[0], [*options, *(INSIDE + path for path in paths)])
-        run = Run(beds, BED_SOURCES / "bed", paths, options, keep=bool(os.environ.get("KEEP")))
+        run = Run(beds, BED_SOURCES / "bed", paths, options, arguments.beside, keep=bool(os.environ.get("KEEP")))
         return asyncio.run(until_told(run))
     except BedError as error:
         print(f"in-beds: {error}", file=sys.stderr)

@@ -54,6 +54,7 @@ class Stage:
     home: Path
     names: tuple[str, ...] = ("t-1", "t-2")
     options: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
     keep: bool = False
     sources: Path = field(init=False)
 
@@ -74,11 +75,16 @@ class Stage:
         return self.home / "durations.json"
 
     def plan(self) -> Run:
-        beds = [Settings(name, self.home) for name in self.names]
         return Run(
-            beds, self.home / "bed", ["tests"], self.options, keep=self.keep, durations=self.durations,
+            [Settings(name, self.home) for name in self.names],
+            self.home / "bed",
+            ["tests"],
+            self.options,
+            self.asides,
+            keep=self.keep,
+            durations=self.durations,
             repository=self.sources,
-        )  # fmt: skip
+        )
 
     def run(self) -> int:
         return asyncio.run(self.plan().run())
@@ -145,7 +151,7 @@ def test_a_file_that_cannot_be_imported_is_a_failure_of_its_own(stage: Stage, ca
     assert stage.run() == 1
     said = "\n".join(lines(capfd))
     assert "No module named 'no_such_module'" in said
-    assert "1 passed, 1 errors in" in said
+    assert "1 passed, 1 error in" in said
 
 
 def test_the_first_failure_ends_the_run_if_that_was_asked_for(stage: Stage, capfd: pytest.CaptureFixture[str]):
@@ -223,6 +229,36 @@ def test_beds_are_left_up_if_wished(stage: Stage, capfd: pytest.CaptureFixture[s
     assert "BED_NAME=t-1 tests/bed/bed shell" in capfd.readouterr().err
 
 
+def test_commands_run_beside_the_beds_in_turn(stage: Stage, capfd: pytest.CaptureFixture[str]):
+    pipe = stage.home / "pipe"
+    os.mkfifo(pipe)
+    stage.names = ("t-1",)
+    stage.write("test_meets.py", meeting(pipe, "r"))
+    stage.asides = (
+        f"echo first; : >{pipe}",
+        "echo 'not checked here: the tide'; echo; echo '== 3 passed in 1.00s (0:00:01) =='; echo done",
+    )
+    assert stage.run() == 0
+    said = lines(capfd)
+    told = [line for line in said if line.startswith("beside")]
+    assert [line.split()[1] for line in told] == ["ok", "ok"]
+    assert told[0].endswith(" s  first")
+    assert told[1].endswith(" s  3 passed in 1.00s (0:00:01)")
+    assert "not checked here: the tide" in said
+
+
+def test_a_failure_beside_the_beds_is_shown_whole_and_is_one_of_the_run(
+    stage: Stage, capfd: pytest.CaptureFixture[str]
+):
+    stage.write("test_a.py", "def test_a(): pass\n")
+    stage.asides = ("echo why it failed; echo at last; exit 3",)
+    assert stage.run() == 1
+    said = lines(capfd)
+    assert any(line.startswith("beside  FAILED") and line.endswith("(exit status 3)") for line in said)
+    assert "why it failed" in said
+    assert "1 passed, failed beside them: echo why" in said[-1]
+
+
 DRIVER = """\
 import asyncio, sys
 from pathlib import Path
@@ -230,17 +266,18 @@ from bed.bedlib import side_by_side
 from bed.bedlib.settings import Settings
 home = Path(sys.argv[1])
 beds = [Settings(name, home) for name in ("t-1", "t-2")]
-run = side_by_side.Run(
-    beds, home / "bed", ["tests"], durations=home / "durations.json", repository=home / "repository"
-)
+aside = f"trap 'rm {home}/aside; exit 1' TERM; touch {home}/aside; : >{home}/begun; sleep 600 & wait"
+where = {"durations": home / "durations.json", "repository": home / "repository"}
+run = side_by_side.Run(beds, home / "bed", ["tests"], asides=[aside], **where)
 sys.exit(asyncio.run(side_by_side.until_told(run)))
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_its_tests_and_removes_its_beds(stage: Stage, number: signal.Signals):
-    pipe = stage.home / "pipe"
+    pipe, begun, aside = (stage.home / name for name in ("pipe", "begun", "aside"))
     os.mkfifo(pipe)
+    os.mkfifo(begun)
     stage.write(
         "test_a.py",
         f"def test_tells_and_waits():\n    open({str(pipe)!r}, 'w').close()\n    input = open({str(pipe)!r}).read()\n",
@@ -249,12 +286,15 @@ def test_an_interrupted_run_ends_its_tests_and_removes_its_beds(stage: Stage, nu
         [sys.executable, "-c", DRIVER, stage.home], env=os.environ | {"PYTHONPATH": str(TESTS)}, stderr=subprocess.PIPE
     ) as process:
         pipe.open().close()  # the test runs
+        begun.open().close()  # so does what is beside it
+        assert aside.exists()
         assert stage.left_up() == ["t-1"]
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode != 0
     assert b"KeyboardInterrupt" in said
     assert stage.left_up() == []
+    assert not aside.exists(), "what ran beside the beds could clean up"
     # the test that waited for a writer is gone: nobody has the pipe open
     with pytest.raises(OSError, match="No such device or address"):
         os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
