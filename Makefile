@@ -13,9 +13,8 @@ help:            ## list these targets
 run: ## boot the appliance and chat with it; MSG='…' asks one question
 	@BED_NAME=$${BED_NAME:-run} tests/bed/run '$(subst ','\'',$(MSG))'
 
-test: lint ## all checks and tests: system tests in two fresh beds, unit tests and those of the packages beside them
-	@tests/bed/in-beds --beside 'nice make --no-print-directory test-unit' --beside 'make --no-print-directory test-package' \
-		tests/system $(TESTS)
+test: lint test-unit ## all checks and tests; the packages are tried beside the system tests
+	@tests/bed/in-beds --beside 'make --no-print-directory test-package' tests/system $(TESTS)
 
 lint: ## ruff and mypy
 	@$(BED) builder -- tests/bed/lint
@@ -26,7 +25,7 @@ format: ## let ruff lay out the sources
 test-unit: ## unit and property tests, without a bed (TESTS='-k name' narrows them)
 	@$(BED) builder -- python3 -m pytest -n 4 --dist loadfile tests/unit $(TESTS)
 
-test-system: ## system tests, shared out over BEDS=2 fresh beds (TESTS='-k name' or a path; KEEP=1 leaves the beds up)
+test-system: ## system tests, shared out over two fresh beds (BEDS=1: in one; TESTS='-k name' or a path; KEEP=1 leaves them up)
 	@tests/bed/in-beds tests/system $(TESTS)
 
 soak: ## kill everything at random for a long time, and wait for every back-off (NANOCLAW_SOAK_TURNS, NANOCLAW_SOAK_TOOL_TURNS, NANOCLAW_SOAK_MATRIX, NANOCLAW_SOAK_HOURS, NANOCLAW_SOAK_SEED)

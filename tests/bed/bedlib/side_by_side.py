@@ -129,12 +129,12 @@ class Run:
                 waiting.clear()
 
     async def _beside(self) -> None:
-        """Run the commands that need no bed of ours."""
+        """Run the commands, which have a bed of their own by its name if they want one."""
         for number, command in enumerate(self.asides, start=1):
             log = self._results(self.beds[0]) / f"beside-{number}.log"
             start = time.monotonic()
             with log.open("wb") as file:
-                status = await _run(["sh", "-c", command], file.fileno())
+                status = await _run(["sh", "-c", command], file.fileno(), BED_NAME=f"{self.beds[0].name}-b")
             ended = Aside(command, status, time.monotonic() - start, log.read_text(errors="replace"))
             self._ended.append(ended)
             print(ended.line(), flush=True)

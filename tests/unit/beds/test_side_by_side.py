@@ -242,7 +242,7 @@ def test_commands_run_beside_the_beds_in_turn(stage: Stage, capfd: pytest.Captur
     said = lines(capfd)
     told = [line for line in said if line.startswith("beside")]
     assert [line.split()[1] for line in told] == ["ok", "ok"]
-    assert told[0].endswith(" s  first")
+    assert told[0].endswith(" s  in t-1-b"), "a bed that is nobody else's"
     assert told[1].endswith(" s  3 passed in 1.00s (0:00:01)")
     assert "not checked here: the tide" in said
 
