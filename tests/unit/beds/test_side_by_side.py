@@ -235,7 +235,7 @@ def test_commands_run_beside_the_beds_in_turn(stage: Stage, capfd: pytest.Captur
     stage.names = ("t-1",)
     stage.write("test_meets.py", meeting(pipe, "r"))
     stage.asides = (
-        f"echo first; : >{pipe}",
+        f": >{pipe}; echo in $BED_NAME",
         "echo 'not checked here: the tide'; echo; echo '== 3 passed in 1.00s (0:00:01) =='; echo done",
     )
     assert stage.run() == 0
