@@ -82,6 +82,7 @@ def is_address(host: str) -> bool:
     return ":" in host or host.rpartition(".")[2].isdecimal()
 
 
+@lru_cache(_REMEMBERED)
 def parse_authority(text: str, default_port: int | None = None) -> Target:
     """Return what ``HOST:PORT`` names.
 

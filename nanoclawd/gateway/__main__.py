@@ -86,15 +86,14 @@ async def serve(config: Config, agents: AgentDirectory, listening: socket.socket
         watch = Watch((options.agents, trust.system_bundle().resolve()), door.look_again)
         way = Way(agents, bounds.egress_idle, reaching, door, approver, outside.through if outside else None)
         server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
-        # Not create_unix_server: it would remove the socket, which belongs to systemd, from the file system at the end.
-        listener = await loop.create_server(server, sock=listening, backlog=socket.SOMAXCONN)
+        accepting = server.listen(listening)
         daemon.notify("READY=1")
         async with asyncio.TaskGroup() as tasks:
             feeding = tasks.create_task(_feed_watchdog())
             await stop.wait()
             drain = bounds.drain
             daemon.notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((drain + _STOP_MARGIN_SECONDS) * 1_000_000)}")
-            listener.close()
+            accepting.close()
             if outside is not None:
                 outside.link.end()
             await asyncio.sleep(0)  # what was accepted in this turn of the loop begins its request

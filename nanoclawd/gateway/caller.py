@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import re
 from collections import deque
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import h11
@@ -27,8 +29,45 @@ _MAX_LENGTH_DIGITS: Final = 18
 _VERSIONS: Final = frozenset({b"1.0", b"1.1"})
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+# One form of CONNECT, in which most programs write it: nothing in it can be read in two ways, and no more than this.
+_PLAIN_CONNECT: Final = re.compile(
+    rb"CONNECT ([!-~]{1,300}) HTTP/1\.1\r\n((?:[A-Za-z][A-Za-z-]{0,63}: [!-~](?:[ -~]{0,998}[!-~])?\r\n){1,20})\r\n"
+)
+_PLAIN_HEADER: Final = re.compile(rb"([A-Za-z-]+): ([ -~]+)\r\n")
 
 type Event = type[h11.NEED_DATA | h11.PAUSED] | h11.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """The head of a CONNECT, as h11 would tell it."""
+
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    method: bytes = b"CONNECT"
+
+
+def plain_connect(data: bytes) -> tuple[Connect, int] | None:
+    """Read a CONNECT that is written in the usual form; h11 reads all others, and says what is wrong with them.
+
+    A new connection to a host begins with this, and nothing of HTTP comes behind it: a state machine of requests,
+    bodies and answers would take longer than all else that is done before the tunnel is open.
+
+    Args:
+        data: what a connection begins with.
+
+    Returns:
+        The head and its length, None where it is not in that form or not there as a whole.
+    """
+    found = _PLAIN_CONNECT.match(data)
+    if found is None:
+        return None
+    headers = [(name.lower(), value) for name, value in _PLAIN_HEADER.findall(found[2])]
+    names = [name for name, _ in headers]
+    if names.count(b"host") != 1 or not _FRAMING.isdisjoint(names):
+        return None
+    return Connect(found[1], headers), found.end()
 
 
 class Caller:
@@ -42,17 +81,42 @@ class Caller:
     def __init__(self, wire: Line, *, may_upgrade: bool = False) -> None:
         self.wire = wire
         self.may_upgrade = may_upgrade
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._ahead: deque[bytes] = deque()
+        self._connect = self._early = b""
+        self._is_new = True
+        self._held = b""
+        self._is_tunnel = False
 
-    async def request(self) -> h11.Request | None:
+    @cached_property
+    def http(self) -> h11.Connection:
+        """What was said on the connection, as h11 sees it."""
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        if self._connect:
+            http.receive_data(self._connect)
+            http.next_event()
+        return http
+
+    async def request(self) -> h11.Request | Connect | None:
         """Return the next request's head, None where there is none any more.
 
         Raises:
             Denial: it can't be read, or not in one way only.
             TimeoutError: it does not come.
         """
-        head = bytearray(self.http.trailing_data[0])
+        if not self._is_new:
+            return await self._request(self.http.trailing_data[0])
+        self._is_new = False
+        data = await self.wire.read(KEEP_ALIVE_SECONDS)
+        found = plain_connect(data)
+        if found is None:
+            self.http.receive_data(data)
+            return await self._request(data)
+        connect, length = found
+        self._connect, self._early = data[:length], data[length:]
+        return connect
+
+    async def _request(self, begun: bytes) -> h11.Request | None:
+        head = bytearray(begun)
         while True:
             event = self._next()
             if isinstance(event, h11.Request):
@@ -121,20 +185,44 @@ class Caller:
                 raise ConnectionResetError("the caller has gone")
             self.http.receive_data(data)
 
-    async def send(self, event: h11.Event, seconds: float | None = None) -> None:
+    async def send(self, event: h11.Event, seconds: float | None = None, *, more: bool = False) -> None:
         """Send a part of the answer.
+
+        Args:
+            event: the part.
+            seconds: within which the caller has to take it.
+            more: the next part takes this one along, unless :meth:`flush` comes before: who is woken once is
+                served sooner.
 
         Raises:
             ConnectionResetError: the caller is gone.
             TimeoutError: the caller does not read.
         """
-        data = self.http.send(event)
-        if data:
+        self._held += self.http.send(event) or b""
+        if not more:
+            await self.flush(seconds)
+
+    async def flush(self, seconds: float | None = None) -> None:
+        """Send what waits for the next part; the errors are those of :meth:`send`."""
+        if self._held:
+            data, self._held = self._held, b""
             await self.wire.write(data, seconds)
+
+    async def open_tunnel(self) -> bytes:
+        """Answer that the tunnel is open, and return what the caller has sent into it already.
+
+        Nothing of HTTP is read from the connection, or sent on it, any more.
+
+        Raises:
+            ConnectionResetError: the caller is gone.
+        """
+        self._is_tunnel = True
+        await self.wire.write(_ESTABLISHED)
+        return self._early if self._connect else bytes(self.http.trailing_data[0])
 
     async def deny(self, denial: Denial, accept: bytes) -> None:
         """Answer with a refusal, where no answer has begun, and be done with the connection."""
-        if self.http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        if self._is_tunnel or self.http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.wire.abort()
             return
         headers, reason, body = denial.head_and_body(accept)
@@ -152,6 +240,8 @@ class Caller:
     @property
     def is_unheard(self) -> bool:
         """Whether more of a request is on its way than was read."""
+        if self._is_tunnel:
+            return False
         if self.http.their_state is h11.SEND_BODY:
             with contextlib.suppress(h11.RemoteProtocolError):
                 self.http.next_event()  # of a request without a body: its end

@@ -21,6 +21,7 @@ from nanoclawd.gateway.door.injection import Charged
 from nanoclawd.gateway.door.inside import Door
 from nanoclawd.gateway.exchange import Exchange, Within
 from nanoclawd.gateway.forwarding import Forwarding, Onward, ProxyRefused, Refused, Stale, announced, cleaned
+from nanoclawd.gateway.judging import Judging
 from nanoclawd.gateway.leaving import leaving
 from nanoclawd.gateway.limits import Limits, check_sent
 from nanoclawd.gateway.onecli.through import Through, token_refused
@@ -31,13 +32,13 @@ from nanoclawd.gateway.refusals import Refusal, RefusalLog
 from nanoclawd.gateway.secure import Line, SecureWire
 from nanoclawd.gateway.sessions import session_of
 from nanoclawd.gateway.tunnel import Tunnel
-from nanoclawd.gateway.wire import Wire
+from nanoclawd.gateway.wire import BareWire, Side, Wire
 from nanoclawd.journal import about
 
 _PREVIEW_SECONDS: Final = 2.0
 """The beginning of a body that is to be shown has so long to come."""
 
-_KNOWING_SECONDS: Final = 0.003
+_SETTLING_SECONDS: Final = 0.02
 
 type Answering = Caller | StreamCaller
 
@@ -63,6 +64,7 @@ class Way:
         self._idle = idle
         self._reaching = reaching or Reaching()
         self._door = door
+        self._judging = Judging(agents, door)
         self._audit = Audit()
         self._refusals = RefusalLog()
         self._waiting: set[asyncio.Task[None]] = set()
@@ -149,10 +151,11 @@ class Way:
             agent = self._agents.find(exchange.uid)
             exchange.group = agent.group
             asked = exchange.read()
-            if isinstance(caller, Caller) and self._is_inside(agent, asked):
-                await self._look_inside(caller, exchange, asked)
+            judged = self._judging.tunnel(agent, asked) if asked.is_tunnel else None
+            if judged is not None and judged.is_inside and isinstance(caller, Caller):
+                await self._look_inside(caller, exchange, agent, asked)
                 return
-            permit = Permit(self._agents, exchange.uid, asked)
+            permit = Permit(self._agents, exchange.uid, agent, asked, judged.decision if judged is not None else None)
         except Refusal as refusal:
             self._refusals.write(exchange.uid, exchange.group or None, refusal)
             raise _as_denial(refusal) from None
@@ -165,15 +168,16 @@ class Way:
             permit.session = exchange.session
         self._limits.enter(permit)
         check_sent(permit, announced(exchange.request))
-        # Mostly only the audit wants to know who it is: not before the first words have gone through.
-        knowing = asyncio.get_running_loop().call_later(_KNOWING_SECONDS, _know, caller, exchange)
+        # Only the audit wants to know who it is, and who leaves at once is seen to leave a moment later, too: that is
+        # not for the time in which connections begin.
+        settling = asyncio.get_running_loop().call_later(_SETTLING_SECONDS, _settle, caller, exchange)
         try:
             if decision.asks:
                 exchange.approval = await self._decided(caller, permit)
-            if isinstance(caller, Caller) and asked.is_tunnel:
-                await self._tunnel(caller, exchange, permit)
+            if isinstance(exchange.request, h11.Request) and not asked.is_tunnel:
+                await self._forward(caller, exchange, exchange.request, permit)
             else:
-                await self._forward(caller, exchange, permit)
+                await self._tunnel(caller, exchange, permit)
         except Denial:
             raise
         except (ConnectionError, TimeoutError):
@@ -183,7 +187,7 @@ class Way:
             exchange.outcome = "left"
             raise
         finally:
-            knowing.cancel()
+            settling.cancel()
             _know(caller, exchange)
 
     async def _decided(self, caller: Answering, permit: Permit) -> str:
@@ -199,13 +203,9 @@ class Way:
         with leaving(caller.wire if isinstance(caller.wire, Wire) else caller.wire.wire):
             return (await self._approver.decide(permit, preview)).approval
 
-    def _is_inside(self, agent: Agent, asked: Asked) -> bool:
-        return asked.is_tunnel and self._door is not None and self._door.is_for(agent, asked.target)
-
-    async def _look_inside(self, caller: Caller, exchange: Exchange, asked: Asked) -> None:
+    async def _look_inside(self, caller: Caller, exchange: Exchange, agent: Agent, asked: Asked) -> None:
         """Be the host for an agent, and judge what it asks of it, request by request."""
-        agent, target = self._agents.find(exchange.uid), asked.target
-        rules = self._agents.rules_of(agent)
+        rules, target = self._agents.rules_of(agent), asked.target
         if not may_be_allowed(rules, agent.group, target, time.time()):
             raise denials.by_rule(agent.group, asked, decide(rules, agent.group, asked, time.time()))
         task = asyncio.current_task()
@@ -213,8 +213,8 @@ class Way:
             raise RuntimeError("it is served by a task, at a door")
         _know(caller, exchange)
         exchange.status = 200
-        await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
-        secure = await self._door.welcome(caller, target)
+        early = await caller.open_tunnel()
+        secure = await self._door.welcome(caller, early, target)
         exchange.was_inside = True  # from here on there is a record for each request
         within = Within(target, exchange.session)
         try:
@@ -269,8 +269,7 @@ class Way:
                 raise denials.by_address(exchange.group, target, error.message) from None
             status = 504 if error.kind.endswith("timeout") else 502
             raise Denial(status, error.kind, error.message, outcome=error.kind) from None
-        _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connection)
-        return wire, b""
+        return BareWire(connection), b""
 
     def _way_through(self, permit: Permit) -> Through | None:
         """Return OneCLI's way to a host, None where requests go there directly.
@@ -283,15 +282,15 @@ class Way:
         own = any(for_host(self._agents.secrets_of(agent), agent.group, asked.scheme, asked.target))
         return None if own else self._through
 
-    async def _forward(self, caller: Answering, exchange: Exchange, permit: Permit) -> None:
+    async def _forward(self, caller: Answering, exchange: Exchange, request: h11.Request, permit: Permit) -> None:
         """Carry a request and its answer."""
         through = self._way_through(permit)
-        names = {name for name, _ in exchange.request.headers}
+        names = {name for name, _ in request.headers}
         if not names & {b"content-length", b"transfer-encoding"}:
             await caller.body(self._idle)  # says that there is none
         kept = exchange.within.kept if exchange.within is not None else None
         while True:
-            charged = await self._charged(exchange, permit)
+            charged = await self._charged(exchange, request, permit)
             # What was connected to under another word of the rules, or by another way, is of no use now.
             kind = (permit.decision.may_be_private, through is not None)
             line = kept.take(kind) if kept is not None else None
@@ -301,7 +300,7 @@ class Way:
             onward = Onward(line, exchange.authority, permit, self._idle, authorization, kept is not None, was_kept)
             forwarding = Forwarding(caller, onward, charged, exchange)
             try:
-                await forwarding.run(exchange.request)
+                await forwarding.run(request)
             except (Refused, Stale):
                 continue
             except ProxyRefused:
@@ -333,34 +332,51 @@ class Way:
             wire.close()
             raise
 
-    async def _charged(self, exchange: Exchange, permit: Permit) -> Charged:
-        headers = cleaned(exchange.request)
+    async def _charged(self, exchange: Exchange, request: h11.Request, permit: Permit) -> Charged:
+        headers = cleaned(request)
         if self._door is None:
             return Charged(permit.asked.path or "/", headers)
         secrets = self._agents.secrets_of(permit.agent)
         return await self._door.injection.charge(exchange.group, secrets, permit.asked, headers)
 
-    async def _tunnel(self, caller: Caller, exchange: Exchange, permit: Permit) -> None:
-        if not isinstance(caller.wire, Wire):
+    async def _tunnel(self, caller: Answering, exchange: Exchange, permit: Permit) -> None:
+        if not isinstance(caller, Caller) or not isinstance(caller.wire, Wire):
             raise denials.malformed("there is no tunnel within a tunnel")
-        host, _ = await self._reached(exchange, permit)
+        reached, _ = await self._reached(exchange, permit)
+        host = await reached.detach()
         try:
             exchange.status = 200
-            await caller.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
-            tunnel = Tunnel(permit, self._idle)
-            exchange.carried = tunnel.carried
-            # What was sent before the answer belongs to the tunnel; no request is read from this connection any more.
-            await tunnel.run(caller.wire, host, caller.http.trailing_data[0])
+            early = await caller.open_tunnel()
+            agent = await caller.wire.detach()
+        except BaseException:
+            host.connection.close()
+            raise
+        tunnel = Tunnel(permit, self._idle, Side(agent.connection, early + agent.early), host)
+        if isinstance(caller.wire, BareWire):
+            caller.wire.hung_up = tunnel.hung_up
+        exchange.carried = tunnel.carried
+        try:
+            await tunnel.run()
             exchange.outcome = tunnel.carried.outcome
         finally:
-            host.close()
+            _know(caller, exchange)
+            tunnel.close()
+
+
+def _settle(caller: Answering, exchange: Exchange) -> None:
+    """Do what had time until now."""
+    _know(caller, exchange)
+    if isinstance(caller, Caller) and isinstance(caller.wire, BareWire):
+        caller.wire.watch()
 
 
 def _know(caller: Answering, exchange: Exchange) -> None:
     """Find out whose connection it is, where that can be told, while the one who made it is there."""
-    transport = caller.wire.transport if isinstance(caller, Caller) and isinstance(caller.wire, Wire) else None
-    if transport is not None and exchange.group and not exchange.session:
-        exchange.session = session_of(transport.get_extra_info("socket"), exchange.group)
+    if exchange.session or not exchange.group or not isinstance(caller, Caller) or not isinstance(caller.wire, Wire):
+        return
+    connection = caller.wire.find_socket()
+    if connection is not None:
+        exchange.session = session_of(connection, exchange.group)
 
 
 def _nobody_waits() -> None:

@@ -11,6 +11,7 @@ from nanoclawd.egress.rules import Asked
 from nanoclawd.egress.targets import HTTPS_PORT, BadTarget, Target, parse_authority, parse_url
 from nanoclawd.gateway import denials
 from nanoclawd.gateway.audit import Record
+from nanoclawd.gateway.caller import Connect
 from nanoclawd.gateway.door.kept import Kept
 
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,19}", re.ASCII)
@@ -43,7 +44,7 @@ class Exchange:
         was_inside: of a tunnel, whether the requests in it have records of their own.
     """
 
-    def __init__(self, request: h11.Request, uid: int, within: Within | None = None) -> None:
+    def __init__(self, request: h11.Request | Connect, uid: int, within: Within | None = None) -> None:
         self.request = request
         self.uid = uid
         self.within = within

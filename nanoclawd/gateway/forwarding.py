@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import h11
 
-from nanoclawd.gateway.caller import Caller
+from nanoclawd.gateway.caller import Caller, Connect
 from nanoclawd.gateway.denials import Denial
 from nanoclawd.gateway.door import websocket
 from nanoclawd.gateway.door.decoding import Undecodable
@@ -56,8 +56,12 @@ class Asking(Protocol):
         """Return the next piece of the request's body, nothing at its end."""
         ...
 
-    async def send(self, event: h11.Event, seconds: float | None = None) -> None:
-        """Send a part of the answer."""
+    async def send(self, event: h11.Event, seconds: float | None = None, *, more: bool = False) -> None:
+        """Send a part of the answer; with the next part where there is more."""
+        ...
+
+    async def flush(self, seconds: float | None = None) -> None:
+        """Send what waits for the next part."""
         ...
 
 
@@ -230,19 +234,32 @@ class Forwarding:
                 return
 
     async def _heard(self) -> object:
-        """Return what the host has said next."""
+        """Return what the host has said next; what the caller can have by then does not wait for it."""
+        while (event := self._next()) is h11.NEED_DATA:
+            await self._caller.flush(self._idle)
+            await self._read()
+        return event
+
+    def _next(self) -> object:
         try:
-            while (event := self._host.next_event()) is h11.NEED_DATA:
-                data = await self._wire.read(self._idle)
-                self._has_heard = self._has_heard or bool(data)
-                self._host.receive_data(data)
+            return self._host.next_event()
+        except h11.RemoteProtocolError:
+            raise self._broken_off() from None
+
+    async def _read(self) -> None:
+        try:
+            data = await self._wire.read(self._idle)
+            self._has_heard = self._has_heard or bool(data)
+            self._host.receive_data(data)
         except TimeoutError:
             raise Denial(504, "timeout", "the host does not answer", outcome="timeout") from None
         except (h11.RemoteProtocolError, ConnectionError):
-            self._raise_if_stale()
-            words = "the host closed the connection, or its answer is not HTTP"
-            raise Denial(502, "broke_off", words, outcome="broken") from None
-        return event
+            raise self._broken_off() from None
+
+    def _broken_off(self) -> Denial:
+        self._raise_if_stale()
+        words = "the host closed the connection, or its answer is not HTTP"
+        return Denial(502, "broke_off", words, outcome="broken")
 
     async def _pass_informational(self, event: h11.InformationalResponse) -> None:
         if event.status_code == _CONTINUE and self._caller.expects_continue:
@@ -298,11 +315,11 @@ class Forwarding:
             except Undecodable as error:
                 raise Denial(502, "encoded_answer", str(error), outcome="broken") from None
         head = h11.Response(status_code=event.status_code, headers=headers, reason=reason)
-        await self._caller.send(head, self._idle)
+        await self._caller.send(head, self._idle, more=True)
 
     async def _pass_body(self, data: bytes) -> None:
         if self._searching is None:
-            await self._caller.send(h11.Data(data=data), self._idle)
+            await self._caller.send(h11.Data(data=data), self._idle, more=True)
             return
         try:
             for piece in self._searching.body(data):
@@ -323,7 +340,7 @@ class Forwarding:
         self._counted.outcome = "answered"
 
 
-def announced(event: h11.Request | h11.Response) -> int:
+def announced(event: h11.Request | Connect | h11.Response) -> int:
     """Return the length that a head announces for its body; 0 where it has none."""
     return next((int(value) for name, value in event.headers if name == b"content-length"), 0)
 

@@ -7,18 +7,21 @@ good: each parser then reads everything from the first byte on, and refuses what
 import asyncio
 import contextlib
 import logging
+import socket
 from collections import Counter
+from collections.abc import Coroutine
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from nanoclawd.gateway.accepting import Accepting
 from nanoclawd.gateway.egress import Way
 from nanoclawd.gateway.guard import Guard
-from nanoclawd.gateway.hangups import Hangups
+from nanoclawd.gateway.hangups import Hangups, in_a_while
 from nanoclawd.gateway.proxy import Proxy, peer_uid
-from nanoclawd.gateway.refusals import Refusal
-from nanoclawd.gateway.wire import Wire
+from nanoclawd.gateway.wire import BareWire
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 """An idle connection of a container is closed after this; it counts against its group's bound."""
@@ -34,6 +37,7 @@ TUNNELS_DRAIN_SECONDS: Final = 5.0
 
 MAX_HEADER_LINE_BYTES: Final = 8 * 1024
 _LONGEST_METHOD: Final = 32
+_FIRST_BYTES: Final = 16 * 1024
 _OVER_BOUND: Final = (
     b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
     b'{"error": {"message": "too many connections of this agent group at once", "type": "too_many_connections"}}'
@@ -61,10 +65,10 @@ class _Endpoints(web.Server):
         self.of_handler: dict[RequestHandler, tuple[Counter[int], int]] = {}
         self._guards: dict[RequestHandler, Guard] = {}
 
-    def guarded(self) -> tuple[RequestHandler, Guard]:
-        """Return a new connection's handler, and the guard that stands before it."""
+    def guarded(self, begun: bytes) -> tuple[RequestHandler, Guard]:
+        """Return the handler of a connection that begins so, and the guard that stands before it."""
         handler = self()
-        guard = self._guards[handler] = Guard(handler)
+        guard = self._guards[handler] = Guard(handler, begun)
         return handler, guard
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -85,7 +89,7 @@ class _Endpoints(web.Server):
 
 
 class Front:
-    """Makes the protocol of each connection; call it as asyncio's servers call a factory."""
+    """Leads each connection to whom it is for."""
 
     def __init__(self, proxy: Proxy, way: Way, max_connections: int, max_egress: int) -> None:
         """Prepare.
@@ -103,9 +107,12 @@ class Front:
         self._tasks: set[asyncio.Task[None]] = set()
         self._hangups = Hangups()
 
-    def __call__(self) -> asyncio.Protocol:
-        """Return the protocol of a new connection."""
-        return _Knocking(self)
+    def listen(self, listening: socket.socket) -> Accepting:
+        """Serve who connects, until what is returned is closed."""
+        return Accepting(listening, self._accepted)
+
+    def _accepted(self, connection: socket.socket) -> None:
+        _Knocking(self, connection, peer_uid(connection)).read()
 
     def stop_idle(self) -> None:
         """End connections on which nothing is asked."""
@@ -133,36 +140,39 @@ class Front:
         counts[uid] += 1
         return counts
 
-    def lead(self, transport: asyncio.Transport, uid: int, begun: bytes, *, out: bool) -> None:
+    def lead(self, connection: socket.socket, uid: int, begun: bytes, *, out: bool) -> None:
         """Hand a connection over to whom its first request is for."""
         counts = self.enter("egress" if out else "endpoints", uid)
         if counts is None:
-            transport.write(_OVER_BOUND)
-            transport.close()
+            refuse(connection)
             return
-        self._hangups.watch(transport)
-        if not out:
-            handler, guard = self._endpoints.guarded()
-            self._endpoints.of_handler[handler] = (counts, uid)
-            transport.set_protocol(guard)
-            guard.connection_made(transport)
-            guard.data_received(begun)
+        if out:
+            wire = BareWire(connection, begun, self._hangups)
+            task = self._begin(self._way.serve(wire, uid))
+            task.add_done_callback(lambda _task: _leave(counts, uid))
+            wire.gone = task.cancel
             return
-        wire = Wire()
-        transport.set_protocol(wire)
-        wire.connection_made(transport)
-        wire.data_received(begun)
-        task = asyncio.get_running_loop().create_task(self._way.serve(wire, uid))
-        wire.gone = lambda: _end(task)
+        handler, guard = self._endpoints.guarded(begun)
+        self._endpoints.of_handler[handler] = (counts, uid)
+        self._begin(self._attach(connection, guard))
+
+    async def _attach(self, connection: socket.socket, guard: Guard) -> None:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_accepted_socket(lambda: guard, connection)
+        self._hangups.watch(connection.fileno(), partial(in_a_while, transport.abort))
+
+    def _begin(self, serving: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        # At once, not in the next turn of the loop: a tunnel is a few short steps.
+        task = asyncio.Task(serving, loop=asyncio.get_running_loop(), eager_start=True)
         self._tasks.add(task)
 
-        def ended(_task: asyncio.Task[None]) -> None:
+        def over(_task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            _leave(counts, uid)
             with contextlib.suppress(asyncio.CancelledError):
                 task.result()
 
-        task.add_done_callback(ended)
+        task.add_done_callback(over)
+        return task
 
 
 def leads_out(begun: bytes) -> bool | None:
@@ -177,57 +187,66 @@ def leads_out(begun: bytes) -> bool | None:
     return bool(space) and (method == b"CONNECT" or not rest.startswith(b"/"))
 
 
-class _Knocking(asyncio.Protocol):
+class _Knocking:
     """A connection of which nobody knows yet where it wants to."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, connection: socket.socket, uid: int) -> None:
         self._front = front
+        self._connection = connection
+        self._uid = uid
         self._begun = b""
-        self._uid = -1
         self._counts: Counter[int] | None = None
-        self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it, or answer it at once and close it."""
-        self._transport = transport  # type: ignore[assignment]  # a stream's
+    def read(self) -> None:
+        """Look for the first character of the target in what has come; mostly it has by the time of accept(2)."""
         try:
-            self._uid = peer_uid(transport)
-        except Refusal:
-            transport.close()
+            data = self._connection.recv(_FIRST_BYTES)
+        except (BlockingIOError, InterruptedError):
+            self._wait()
+            return
+        except OSError:
+            data = b""
+        self._begun += data
+        out = leads_out(self._begun)
+        if data and out is None:
+            self._wait()
+            return
+        self._stop()
+        if out is None:
+            self._connection.close()
+            return
+        self._front.lead(self._connection, self._uid, self._begun, out=out)
+
+    def _wait(self) -> None:
+        if self._counts is not None:
             return
         self._counts = self._front.enter("knocking", self._uid)
         if self._counts is None:
-            self._transport.write(_OVER_BOUND)  # type: ignore[union-attr]  # just set
-            transport.close()
+            refuse(self._connection)
             return
-        self._timer = asyncio.get_running_loop().call_later(KNOCK_SECONDS, transport.close)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._connection.fileno(), self.read)
+        self._timer = loop.call_later(KNOCK_SECONDS, self._give_up)
 
-    def data_received(self, data: bytes) -> None:
-        """Look for the first character of the target."""
-        if self._counts is None or self._transport is None:
+    def _give_up(self) -> None:
+        self._stop()
+        self._connection.close()
+
+    def _stop(self) -> None:
+        if self._counts is None or self._timer is None:
             return
-        self._begun += data
-        out = leads_out(self._begun)
-        if out is None:
-            return
-        self._leave()
-        self._front.lead(self._transport, self._uid, self._begun, out=out)
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """It never said."""
-        self._leave()
-
-    def _leave(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._counts is not None:
-            _leave(self._counts, self._uid)
-            self._counts = None
+        self._timer.cancel()
+        asyncio.get_running_loop().remove_reader(self._connection.fileno())
+        _leave(self._counts, self._uid)
+        self._counts = None
 
 
-def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
+def refuse(connection: socket.socket) -> None:
+    """Say that there are too many, and end it."""
+    with contextlib.suppress(OSError):
+        connection.send(_OVER_BOUND)
+    connection.close()
 
 
 def _leave(counts: Counter[int], uid: int) -> None:

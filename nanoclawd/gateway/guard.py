@@ -25,8 +25,15 @@ _TOO_LARGE: Final = (
 class Guard(asyncio.Protocol):
     """Hands everything on to another protocol, within the bounds."""
 
-    def __init__(self, inner: asyncio.Protocol) -> None:
+    def __init__(self, inner: asyncio.Protocol, begun: bytes = b"") -> None:
+        """Prepare.
+
+        Args:
+            inner: behind it.
+            begun: what was read of the connection before.
+        """
         self._inner = inner
+        self._begun = begun
         self._transport: asyncio.Transport | None = None
         self._head = bytearray()
         self._head_is_over = False
@@ -52,6 +59,9 @@ class Guard(asyncio.Protocol):
         """Begin."""
         self._transport = transport  # type: ignore[assignment]  # a stream's
         self._inner.connection_made(transport)
+        if self._begun:
+            self.data_received(self._begun)
+            self._begun = b""
 
     def data_received(self, data: bytes) -> None:
         """Count it, and hand it on where it is not too much."""

@@ -6,6 +6,7 @@ killed would keep its group's place for as long as the host says nothing. The ke
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import Final
 
 FLUSH_SECONDS: Final = 10.0
@@ -13,20 +14,32 @@ FLUSH_SECONDS: Final = 10.0
 
 
 class Hangups:
-    """Ends connections some time after their other side has closed both of its directions."""
+    """Tells when the other side of a connection has closed both of its directions."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
-        self._watched: dict[int, asyncio.Transport] = {}
+        self._watched: dict[int, Callable[[], None]] = {}
         self._loop.add_reader(self._epoll.fileno(), self._look)
 
-    def watch(self, transport: asyncio.Transport) -> None:
-        """Watch a connection until it is closed on this side."""
-        number = transport.get_extra_info("socket").fileno()
+    def watch(self, number: int, hung_up: Callable[[], None]) -> None:
+        """Watch a connection until it is closed on this side.
+
+        Args:
+            number: its descriptor's; whatever is watched under this number already is this connection.
+            hung_up: called once.
+        """
         # No event is asked for; a hang-up is told always. A closed descriptor leaves the set by itself.
-        self._epoll.register(number, 0)
-        self._watched[number] = transport
+        try:
+            self._epoll.register(number, 0)
+        except FileExistsError:
+            return
+        self._watched[number] = hung_up
+
+    def forget(self, number: int) -> None:
+        """Watch a connection no more, whose descriptor is about to be given another number."""
+        if self._watched.pop(number, None) is not None:
+            self._epoll.unregister(number)
 
     def close(self) -> None:
         """Watch no more."""
@@ -37,6 +50,9 @@ class Hangups:
     def _look(self) -> None:
         for number, _ in self._epoll.poll(0):
             self._epoll.unregister(number)
-            transport = self._watched.pop(number)
-            if not transport.is_closing():
-                self._loop.call_later(FLUSH_SECONDS, transport.abort)
+            self._watched.pop(number)()
+
+
+def in_a_while(end: Callable[[], None]) -> None:
+    """End a connection whose other side has hung up, after what may be on its way."""
+    asyncio.get_running_loop().call_later(FLUSH_SECONDS, end)

@@ -15,8 +15,8 @@ from nanoclawd.gateway.wire import Wire
 @contextmanager
 def leaving(wire: Wire) -> Iterator[None]:
     """Have the wire say that it is gone, within the block, also while it is not read."""
-    found = wire.transport.get_extra_info("socket") if wire.transport is not None else None
-    if found is None or found.fileno() < 0:
+    found = wire.find_socket()
+    if found is None:
         yield
         return
     loop = asyncio.get_running_loop()

@@ -17,19 +17,24 @@ class Permit:
         session: whose connection it is, as far as that can be told.
     """
 
-    def __init__(self, agents: AgentDirectory, host_uid: int, asked: Asked, session: str = "") -> None:
+    def __init__(
+        self, agents: AgentDirectory, host_uid: int, agent: Agent, asked: Asked, decision: Decision | None = None
+    ) -> None:
         """Decide.
 
-        Raises:
-            Refusal: the caller is unknown, or the daemon has published nothing.
+        Args:
+            agents: tells what agents may do.
+            host_uid: who asks.
+            agent: who that is, found a moment ago.
+            asked: for what.
+            decision: what the rules say about it, where that is known.
         """
         self._agents = agents
         self._host_uid = host_uid
         self.asked = asked
-        self.session = session
-        self.agent: Agent
-        self.decision: Decision
-        self._decide()
+        self.session = ""
+        self.agent = agent
+        self.decision = decision or self._decided()
 
     def holds(self) -> bool:
         """Tell whether it is allowed at this moment."""
@@ -37,7 +42,7 @@ class Permit:
         if self._agents.is_current and (until is None or time.time() < until):
             return self.decision.allowed
         try:
-            self._decide()
+            self._decide_again()
         except Refusal:
             # The group has gone, or nobody knows any more what it may do.
             return False
@@ -53,13 +58,15 @@ class Permit:
         if self.decision.asks:
             self.decision = self.decision.approved(approval, until)
 
-    def _decide(self) -> None:
-        before = getattr(self, "decision", None)
+    def _decide_again(self) -> None:
+        before = self.decision
         self.agent = self._agents.find(self._host_uid)
-        now = time.time()
-        self.decision = decide(self._agents.rules_of(self.agent), self.agent.group, self.asked, now)
-        if before is None or not before.approval or not self.decision.asks:
+        self.decision = self._decided()
+        if not before.approval or not self.decision.asks:
             return
         # What was allowed was what this rule asked about, for so long.
-        if before.rule == self.decision.rule and (before.approved_until is None or now < before.approved_until):
+        if before.rule == self.decision.rule and (before.approved_until is None or time.time() < before.approved_until):
             self.decision = self.decision.approved(before.approval, before.approved_until)
+
+    def _decided(self) -> Decision:
+        return decide(self._agents.rules_of(self.agent), self.agent.group, self.asked, time.time())

@@ -103,11 +103,16 @@ def container_uid(host_uid: int, ranges: list[SubordinateRange]) -> int | None:
 
 
 class AgentDirectory:
-    """The published agents by their uid on the host; read again whenever the daemon published a new file."""
+    """The published agents by their uid on the host; read again whenever the daemon published a new file.
+
+    Attributes:
+        edition: another number whenever what is known has changed.
+    """
 
     def __init__(self, path: Path, ranges: list[SubordinateRange]) -> None:
         self._path = path
         self._ranges = ranges
+        self.edition = 0
         self._seen: tuple[int, int, int] | None = None
         self._by_uid: Mapping[int, Agent] = {}
         self._rules: Mapping[str, tuple[Rule, ...]] = {}
@@ -208,6 +213,7 @@ class AgentDirectory:
 
     def _forget(self) -> None:
         # Fail closed: a group that was deleted must not live on in an old copy.
+        self.edition += 1
         self._by_uid, self._rules, self._secrets, self._seen = {}, {}, {}, None
         self._inside = frozenset()
 

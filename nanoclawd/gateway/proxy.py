@@ -37,15 +37,8 @@ _PEERCRED = struct.Struct("3i")  # pid, uid, gid
 log = logging.getLogger(__name__)
 
 
-def peer_uid(transport: asyncio.BaseTransport | None) -> int:
-    """Return the uid of the process that connected, as the kernel recorded it.
-
-    Raises:
-        Refusal: the connection is gone.
-    """
-    connection = transport.get_extra_info("socket") if transport is not None else None
-    if connection is None:
-        raise Refusal(400, "disconnected", "the caller is gone")
+def peer_uid(connection: socket.socket) -> int:
+    """Return the uid of the process that connected, as the kernel recorded it."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
     return int(_PEERCRED.unpack(credentials)[1])
 
@@ -123,7 +116,10 @@ class Proxy:
         """Answer one request; whatever goes wrong is an answer too."""
         uid, group = -1, None
         try:
-            uid = peer_uid(request.transport)
+            connection = request.transport.get_extra_info("socket") if request.transport is not None else None
+            if connection is None:
+                raise Refusal(400, "disconnected", "the caller is gone")
+            uid = peer_uid(connection)
             if self._host is not None and self._host.is_meant(request, uid):
                 return await self._host.answer(request)
             agent = self._agents.find(uid)

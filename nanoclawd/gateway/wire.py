@@ -1,7 +1,12 @@
 """One end of a connection that is read at its reader's pace: a bounded piece waits here, the rest in the kernel."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
+from dataclasses import dataclass
+
+from nanoclawd.gateway.hangups import Hangups, in_a_while
 
 MAX_WAITING_BYTES = 64 * 1024
 """What waits to be read; one piece more of that size can come on top of it."""
@@ -23,6 +28,14 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A socket, which does not block, and what was read of it already."""
+
+    connection: socket.socket
+    early: bytes = b""
+
+
 class Wire(asyncio.Protocol):
     """Reads and writes with back-pressure.
 
@@ -32,7 +45,7 @@ class Wire(asyncio.Protocol):
         ended: whether that has happened.
     """
 
-    def __init__(self, gone: Callable[[], None] = _nothing) -> None:
+    def __init__(self, gone: Callable[[], object] = _nothing) -> None:
         self.transport: asyncio.Transport | None = None
         self.gone = gone
         self.ended = False
@@ -46,6 +59,28 @@ class Wire(asyncio.Protocol):
     def is_quiet(self) -> bool:
         """Whether it is open, and nothing has come that was not read."""
         return not self.ended and not self._waiting and self.transport is not None and not self.transport.is_closing()
+
+    def find_socket(self) -> socket.socket | None:
+        """Return the socket, None where there is none any more."""
+        found: socket.socket | None = self.transport.get_extra_info("socket") if self.transport is not None else None
+        return found if found is not None and found.fileno() >= 0 else None
+
+    async def detach(self) -> Side:
+        """Give the socket away, with what was read of it; this is its end no more.
+
+        Raises:
+            ConnectionResetError: the other side is gone, or has not read what was sent to it.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
+            raise ConnectionResetError("the other side is gone, or does not read")
+        self.gone = _nothing
+        early = self.take()
+        connection: socket.socket = transport.get_extra_info("socket").dup()
+        connection.setblocking(False)
+        transport.abort()
+        self.transport = None
+        return Side(connection, early)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -135,3 +170,118 @@ class Wire(asyncio.Protocol):
         if not self.ended:
             self.ended = True
             self.gone()
+
+
+class BareWire(Wire):
+    """An end that is a bare socket until something has to be waited for.
+
+    A transport takes as long to begin as all that a tunnel needs before it is open, and a tunnel needs none. What is
+    sent meanwhile goes at once: who gets it works on it while the transport begins.
+
+    Attributes:
+        hung_up: called when the other side goes after the socket was given away.
+    """
+
+    def __init__(self, connection: socket.socket, begun: bytes = b"", hangups: Hangups | None = None) -> None:
+        """Begin.
+
+        Args:
+            connection: does not block.
+            begun: what was read of it.
+            hangups: tell when the other side goes while nothing is read of it.
+        """
+        super().__init__()
+        self.hung_up: Callable[[], None] = _nothing
+        self._waiting += begun
+        self._connection = connection
+        self._hangups = hangups
+        self._attaching: asyncio.Task[object] | None = None
+        self._is_bare = True
+        self._is_closed = False
+
+    def find_socket(self) -> socket.socket | None:
+        """Return the socket, whosever it is by now; None where it was closed."""
+        return self._connection if self._connection.fileno() >= 0 else None
+
+    def watch(self) -> None:
+        """Notice from now on that the other side goes, whatever is read of it."""
+        if self._hangups is not None and (connection := self.find_socket()) is not None:
+            self._hangups.watch(connection.fileno(), self._left)
+
+    async def attach(self) -> None:
+        """Have a transport read what comes.
+
+        Raises:
+            ConnectionResetError: there is no socket any more.
+        """
+        if self._attaching is None:
+            if not self._is_bare:
+                raise ConnectionResetError("it was closed, or given away")
+            self._is_bare = False
+            self.watch()
+            loop = asyncio.get_running_loop()
+            attaching = loop.connect_accepted_socket(lambda: self, self._connection)
+            self._attaching = asyncio.Task(attaching, loop=loop, eager_start=True)
+        if self.transport is None:
+            await self._attaching
+
+    async def detach(self) -> Side:
+        """Give the socket away; see :meth:`Wire.detach`."""
+        if self._is_bare:
+            self._is_bare = False
+            self.gone = _nothing
+            side = Side(self._connection, self.take())
+        else:
+            if self._hangups is not None:
+                self._hangups.forget(self._connection.fileno())
+            side = await super().detach()
+            self._connection = side.connection
+        self.watch()
+        return side
+
+    async def read(self, seconds: float | None = None) -> bytes:
+        """Return what has come; see :meth:`Wire.read`."""
+        if not self._waiting and self.transport is None:
+            await self.attach()
+        return await super().read(seconds)
+
+    async def write(self, data: bytes, seconds: float | None = None) -> None:
+        """Send something; see :meth:`Wire.write`."""
+        if self._is_bare:
+            with contextlib.suppress(BlockingIOError):
+                data = data[self._connection.send(data) :]
+            if not data:
+                return
+        if self.transport is None:
+            await self.attach()
+        await super().write(data, seconds)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to read, unless it has been closed meanwhile."""
+        super().connection_made(transport)
+        if self._is_closed:
+            super().close()
+
+    def close(self) -> None:
+        """End, after what is on its way."""
+        self._end_bare()
+        super().close()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._end_bare()
+        super().abort()
+
+    def _end_bare(self) -> None:
+        self._is_closed = True
+        if self._is_bare:
+            self._is_bare = False
+            self._connection.close()
+
+    def _left(self) -> None:
+        if self._is_bare:
+            self.leave()
+        elif self.transport is None:
+            self.hung_up()
+        else:
+            in_a_while(self.transport.abort)

@@ -211,6 +211,7 @@ def test_the_audit_tells_each_request_and_no_secret(allowed: Stage) -> None:
     since = time.time()
     url = f"http://{NAME}:{allowed.plain.port}/hello?token={CANARY}"
     assert allowed.run(f"curl -sS -H 'Authorization: Bearer {CANARY}' {url}") == HELLO
+    assert allowed.run(f"curl -sS --proxytunnel -H 'Authorization: Bearer {CANARY}' {url}") == HELLO
     allowed.run(f"curl -sS -u someone:{CANARY} http://denied.example/path?token={CANARY}")
     allowed.run(f"curl -sS -x http://{CANARY}:{CANARY}@${{HTTP_PROXY#http://}} http://denied.example/again")
     log = appliance.run("ncl", "--json", "egress", "log", "--group", allowed.group, "--lines", "20")
@@ -221,9 +222,11 @@ def test_the_audit_tells_each_request_and_no_secret(allowed: Stage) -> None:
     ]
     assert found == [
         (NAME, "/hello", "answered"),
+        (NAME, "", "closed"),
         ("denied.example", "/path", "refused"),
         ("denied.example", "/again", "refused"),
     ]
+    assert {one["NANOCLAW_SESSION"] for one in fresh} == {appliance.session_of(allowed.group).id}
     assert fresh[0]["NANOCLAW_EGRESS_RECEIVED"] == str(len(HELLO))
     assert f"GET {NAME}:{allowed.plain.port}/hello, answered 200" in appliance.run("ncl", "egress", "log")
     assert CANARY not in appliance.journal("_SYSTEMD_UNIT=nanoclaw-gateway.service", since=since)

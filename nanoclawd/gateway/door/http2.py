@@ -130,8 +130,13 @@ class StreamCaller:
                     await self.news.wait()
         return b"".join(data for data, _ in self.arrived)[:most]
 
-    async def send(self, event: h11.Event, seconds: float | None = None) -> None:
+    async def send(self, event: h11.Event, seconds: float | None = None, *, more: bool = False) -> None:
         """Send a part of the answer.
+
+        Args:
+            event: the part.
+            seconds: within which the caller has to take it.
+            more: the next part takes this one along, unless :meth:`flush` comes before.
 
         Raises:
             ConnectionResetError: the caller is gone.
@@ -149,6 +154,11 @@ class StreamCaller:
             elif isinstance(event, h11.EndOfMessage):
                 self._is_over = True
                 http.end_stream(self._number)
+        if not more:
+            await self.flush(seconds)
+
+    async def flush(self, seconds: float | None = None) -> None:
+        """Send what waits for the next part; the errors are those of :meth:`send`."""
         await self._streams.flush(seconds)
 
     async def deny(self, denial: Denial, accept: bytes) -> None:

@@ -62,8 +62,13 @@ class Door:
             return True
         return needs_inside(self._agents.rules_of(agent), agent.group, target, time.time())
 
-    async def welcome(self, caller: Caller, target: Target) -> SecureWire:
+    async def welcome(self, caller: Caller, early: bytes, target: Target) -> SecureWire:
         """Be the host for an agent that was told that its tunnel is open.
+
+        Args:
+            caller: the agent.
+            early: what it has sent before it was told.
+            target: the host.
 
         Raises:
             Denial: the agent does not want to speak with whoever this is.
@@ -79,7 +84,7 @@ class Door:
         except (OSError, ValueError):
             log.exception("certificates cannot be made")
             raise Denial(500, "gateway_error", "the gateway failed; its journal says why") from None
-        secure = SecureWire(caller.wire, context, early=caller.http.trailing_data[0] + caller.wire.take())
+        secure = SecureWire(caller.wire, context, early=early + caller.wire.take())
         # Who leaves in anger says why first: that is read before anything ends.
         gone, caller.wire.gone = caller.wire.gone, _nobody_waits
         try:

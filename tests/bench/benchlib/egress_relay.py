@@ -1,7 +1,7 @@
 """A bare relay in a process of its own: the way of a request through the gateway, with nothing that the gateway is for.
 
 ``python3 egress_relay.py SOCKET`` listens there and prints a line. It reads where the first line wants to, connects,
-and passes bytes on, by protocols of asyncio as the gateway does: no rule, no check, no bound, no record.
+and passes bytes on, by asyncio's transports: no rule, no check, no bound, no record.
 """
 
 import asyncio

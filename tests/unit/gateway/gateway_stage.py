@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -157,14 +158,17 @@ async def running(
             through=served.through if served else None,
         )
         server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
-        listener = await asyncio.get_running_loop().create_unix_server(server, str(path))
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        path.unlink(missing_ok=True)
+        listening.bind(str(path))
+        accepting = server.listen(listening)
         path.chmod(0o666)
         found = Running(path, agents_file, upstream, door)
         found.publish(AGENTS)
         try:
             yield found
         finally:
-            listener.close()
+            accepting.close()
             if served:
                 served.link.end()
             await server.shutdown(0.1)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from functools import partial
 from pathlib import Path
 
 import egress_stage
@@ -73,7 +74,7 @@ async def test_a_caller_that_only_stops_sending_is_left_alone(place: Path, monke
     transport, _ = await loop.create_connection(Ear, sock=here)
     transport.pause_reading()
     watching = hangups.Hangups()
-    watching.watch(transport)
+    watching.watch(here.fileno(), partial(hangups.in_a_while, transport.abort))
     there.sendall(b"words")
     there.shutdown(socket.SHUT_WR)
     with pytest.raises(TimeoutError):

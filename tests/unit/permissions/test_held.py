@@ -83,7 +83,8 @@ class Asking(Stage):
         (self.path / "new.json").rename(self.path / "agents.json")
 
     def permit(self, method: str | None = "POST", path: str | None = "/v1/send?to=all", port: int = 443) -> Permit:
-        return Permit(self.directory, 1001, Asked(Target(HOST, port), method, path, "https"), "")
+        asked = Asked(Target(HOST, port), method, path, "https")
+        return Permit(self.directory, 1001, self.directory.find(1001), asked)
 
     def ask(self, permit: Permit | None = None, preview: bytes = b"") -> "asyncio.Task[Decision]":
         return asyncio.create_task(self.approver.decide(permit or self.permit(), preview))
