@@ -157,13 +157,30 @@ def _targets(file: str, paths: Iterable[str]) -> tuple[str, ...]:
 def in_order(parts: Iterable[Part], durations: Mapping[str, float], repository: Path) -> list[Part]:
     """The longest first, so that the beds end at about the same time.
 
-    A file that was never timed goes before those that were; several such, the larger first.
+    A file that was never timed goes before those that were; several such, the one first that has the most sources, with
+    those that it imports from beside it.
     """
 
     def weight(part: Part) -> tuple[float, int]:
-        return durations.get(part.file, float("inf")), (repository / part.file).stat().st_size
+        return durations.get(part.file, float("inf")), _extent(repository / part.file)
 
     return sorted(parts, key=weight, reverse=True)
+
+
+def _extent(file: Path) -> int:
+    """How many bytes of sources are run with a file, of those in its own directory."""
+    seen: dict[Path, int] = {}
+    waiting = [file]
+    while waiting:
+        path = waiting.pop()
+        if path in seen or not path.is_file():
+            continue
+        text = path.read_text(errors="replace")
+        seen[path] = len(text)
+        for module, names in re.findall(rf"^from {file.parent.name}(?:\.(\w+))? import (.*)$", text, re.MULTILINE):
+            found = [module] if module else re.findall(r"\w+", names)
+            waiting += [file.parent / f"{name}.py" for name in found]
+    return sum(seen.values())
 
 
 def read_durations(path: Path) -> dict[str, float]:

@@ -81,6 +81,18 @@ def test_the_longest_is_first_and_one_that_was_never_timed_before_it(repository:
     ]
 
 
+def test_what_a_file_imports_from_beside_it_counts_if_nothing_is_timed(repository: Path):
+    system = repository / "tests" / "system"
+    (system / "stage.py").write_text("from system.test_short import x\n" + "#\n" * 20)
+    (system / "tools.py").write_text("#\n" * 30)
+    (system / "test_short.py").write_text("from system.stage import x\nfrom system.absent import y\n")
+    (system / "test_middle.py").write_text("from system import stage, tools\n")
+    order = [
+        Path(one.file).stem for one in parts.in_order(parts.uncollected(["tests/system"], repository), {}, repository)
+    ]
+    assert order == ["test_middle", "test_short", "test_long"]
+
+
 def test_durations_are_kept_of_what_went_well(tmp_path: Path):
     path = tmp_path / "build" / "durations.json"
     parts.write_durations(path, [outcome(name="test_a.py"), outcome(status=1, name="test_b.py")])
