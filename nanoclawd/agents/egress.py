@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Final
@@ -11,7 +12,7 @@ import apsw
 from nanoclaw_runner.contract.clock import now_text
 from nanoclawd.agents.service import AgentService
 from nanoclawd.egress.addresses import special
-from nanoclawd.egress.rules import ANY, Asked, Decision, Rate, decide, needs_inside, parse_pattern
+from nanoclawd.egress.rules import ANY, Asked, Decision, Rate, Rule, decide, needs_inside, overridden, parse_pattern
 from nanoclawd.egress.targets import (
     HTTP_PORT,
     HTTPS_PORT,
@@ -20,7 +21,7 @@ from nanoclawd.egress.targets import (
     is_address,
     parse_authority,
     parse_url,
-    settled_path,
+    path_readings,
 )
 from nanoclawd.errors import InvalidName, Refused
 from nanoclawd.store import egress as rows
@@ -115,7 +116,7 @@ class EgressRules:
             Refused: the rules say something about it already.
         """
         target = _wanted(host)
-        await self._database.run(_check_undecided, group, target)
+        await self._database.run(_check_undecided, group, target, _port_of(host, target))
         return target
 
     async def grant(self, group: str, host: str, lasting: str, by: str) -> EgressRow:
@@ -281,10 +282,12 @@ def _read_host(text: str) -> tuple[str, int | None, str]:
         rest, port = named[1], int(named[2])
         if not 0 < port <= 65_535:  # noqa: PLR2004  # of 16 bits
             raise InvalidName(f"{port} is no port")
-    if path and (len(path) > MAX_PATH_CHARACTERS or settled_path(path) != path or not path.isascii() or "?" in path):
+    if path and (
+        len(path) > MAX_PATH_CHARACTERS or path_readings(path) != (path,) or not path.isascii() or "?" in path
+    ):
         raise InvalidName(
-            f"a rule's path is a plain prefix of at most {MAX_PATH_CHARACTERS} characters: no query, no dot segments,"
-            " nothing encoded"
+            f"a rule's path is a plain prefix of at most {MAX_PATH_CHARACTERS} characters: no query, no semicolon, no"
+            " dot segments, nothing encoded"
         )
     try:
         return parse_pattern(rest), port, path
@@ -330,12 +333,12 @@ def _put(connection: apsw.Connection, group: str, wanted: NewRule, by: str) -> t
 
 
 def _grant(connection: apsw.Connection, group: str, target: Target, wanted: NewRule, by: str) -> EgressRow:
-    group_id = _check_undecided(connection, group, target)
+    group_id = _check_undecided(connection, group, target, wanted.port)
     return rows.put(connection, replace(wanted, agent_group_id=group_id), by)[0]
 
 
-def _check_undecided(connection: apsw.Connection, group: str, target: Target) -> str:
-    """See to it that no rule speaks of a host already, and return the group's id.
+def _check_undecided(connection: apsw.Connection, group: str, target: Target, port: int | None) -> str:
+    """See to it that no rule speaks of a host already, or of a part of it, and return the group's id.
 
     Raises:
         Refused: one does. What denies is the owner's word, and what asks needs no other permission.
@@ -349,6 +352,11 @@ def _check_undecided(connection: apsw.Connection, group: str, target: Target) ->
         raise Refused(f"nobody has to be asked beforehand: {decision.reason}")
     if decision.rule is not None:
         raise Refused(f"{decision.reason}: that is the owner's word, which a request does not change")
+    # A rule for the very host would come before one of a pattern, which denies a method or one of the ports.
+    wanted = Rule(sys.maxsize, "allow", target.host, found.folder, port)
+    if (other := overridden(rules, wanted, time.time())) is not None:
+        verb = "denies" if other.action == "deny" else "asks about"
+        raise Refused(f"{other} {verb} a part of it: that is the owner's word, which a request does not change")
     return found.id
 
 

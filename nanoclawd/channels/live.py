@@ -314,6 +314,7 @@ class LiveAnswers:
                 continue
             # Behind the others: this one may be in a chat of its own that can't be reached.
             self._unwanted = [*(one for one in self._unwanted if one is not left), left]
+            # The platform tells nobody when it is back; the pause grows and is bounded.
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._tidy.longest)
 

@@ -50,6 +50,7 @@ class _Pause:
     seconds: float = _FIRST_PAUSE_SECONDS
 
     async def wait(self) -> None:
+        # The daemon is being started: its socket may be away, and nothing tells when it is back.
         await asyncio.sleep(self.seconds)
         self.seconds = min(2 * self.seconds, _LONGEST_PAUSE_SECONDS)
 

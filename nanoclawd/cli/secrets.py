@@ -5,7 +5,7 @@ Neither half is of use without the other, ``list`` shows where one is missing, a
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nanoclawd.cli import credentials, forms, outcome, show
@@ -53,8 +53,10 @@ def set_value(given: argparse.Namespace) -> int:
     wish = _wish(given)
     with Client(socket_path(given.socket)) as client:
         # What is wrong is said before anything is asked for.
-        planned = client.call("Secrets.Check", **wish)
-    content = _content(planned["secret"], given.hosts)
+        client.call("Secrets.Check", **wish)
+    # As it was typed, and not as the daemon says: in wrong hands it would name hosts and a token server of its own.
+    typed = {name: getattr(given, name) for name in ("style", "token_url", "client_id", "scope", "client_secret")}
+    content = _content(typed, given.hosts)
     name, reply = _put(given, given.name, content)
     try:
         with Client(socket_path(given.socket)) as client:
@@ -76,9 +78,8 @@ def rotate(given: argparse.Namespace) -> int:
     """Ask for another value of a secret and store it."""
     with Client(socket_path(given.socket)) as client:
         found = client.call("Secrets.Get", name=given.name)["secret"]
-    if not given.json:
-        # Before the value is given: it is sealed for these hosts.
-        _say(f"{found['name']} goes", found)
+    # Before the value is given: it is sealed for these hosts.
+    _say(f"{given.name} goes", found, show.complain if given.json else show.say)
     content = _content(found, found["hosts"])
     name, reply = _put(given, given.name, content)
     with Client(socket_path(given.socket)) as client:
@@ -175,7 +176,7 @@ def _content(secret: Mapping[str, Any], hosts: Sequence[str]) -> str:
 
     if secret["token_url"] is None:
         value = credentials.ask_secret("secret")
-        sealing.check_value(value, secret["style"])
+        sealing.check_value(value, secret["style"] or "bearer")
         if len(value) < _SHORT:
             show.complain("A short secret is cut out of answers wherever they happen to have the same letters.")
         return sealing.sealed(hosts, value)
@@ -229,9 +230,10 @@ def _groups(secret: Mapping[str, Any]) -> list[str]:
     return ["all"] if secret["groups"] is None else secret["groups"] or ["none"]
 
 
-def _say(begin: str, secret: Mapping[str, Any]) -> None:
+def _say(begin: str, secret: Mapping[str, Any], say: Callable[[str], None] = show.say) -> None:
     where, whose = ", ".join(secret["hosts"]), ", ".join(_groups(secret))
-    show.say(f"{begin} to {where} ({secret['style']}), in requests of: {whose}")
+    exchanged = f"; {secret['token_url']} is given it for access tokens" if secret["token_url"] is not None else ""
+    say(f"{begin} to {where} ({secret['style']}), in requests of: {whose}{exchanged}")
 
 
 def _tell_closed(bound: Sequence[Mapping[str, Any]]) -> None:

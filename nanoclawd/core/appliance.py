@@ -201,8 +201,7 @@ class Appliance:
         await self.outbox.start()
         await self.permissions.start()
         self.held.start()
-        # Somebody may be reachable now whom a card could not reach.
-        self.channels.came_up = lambda _name: self.permissions.repost()
+        self.channels.came_up = self._channel_came_up
         await self.added_channels.start()
         self.channels.start(
             ChannelInbound(
@@ -252,6 +251,10 @@ class Appliance:
         await self.manager.stop()
         self._jobs.close()
         await self.database.close()
+
+    def _channel_came_up(self, name: str) -> None:
+        self.permissions.repost()  # somebody may be reachable now whom a card could not reach
+        self.delivery.came_up(name)
 
     async def _replay(self, event: InboundEvent) -> bool:
         """Route a message that was kept while somebody was asked about it; tell whether anything came of it."""

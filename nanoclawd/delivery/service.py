@@ -135,6 +135,10 @@ class DeliveryService:
         """Show that a session works no more."""
         self._typing.rested(session.id)
 
+    def came_up(self, name: str) -> None:
+        """Show in a channel that has come up who is at work for its chats."""
+        self._typing.came_up(name)
+
     def close(self) -> None:
         """End all signs of work; the daemon stops."""
         self._typing.close()

@@ -16,7 +16,6 @@ REFRESHED_AT: Final = 0.8
 
 _SHORTEST_SECONDS: Final = 0.25
 _CALL_SECONDS: Final = 10.0
-_DOWN_SECONDS: Final = 5.0
 
 
 class Channels(Protocol):
@@ -47,8 +46,13 @@ class TypingService:
             self.rested(session_id)
         self._works_for[session_id] = address
         self._workers.setdefault(address, set()).add(session_id)
-        if address not in self._refreshers and self._channels.capabilities(address.channel_type).typing_seconds:
-            self._refreshers[address] = asyncio.create_task(self._refresh(address), name="typing")
+        self._begin(address)
+
+    def came_up(self, name: str) -> None:
+        """Show, now that a channel is up, the signs of those who are at work for its chats already."""
+        for address in self._workers:
+            if address.channel_type == name:
+                self._begin(address)
 
     def rested(self, session_id: str) -> None:
         """End the sign of a session; that of a chat ends with its last worker."""
@@ -69,7 +73,12 @@ class TypingService:
         for session_id in list(self._works_for):
             self.rested(session_id)
 
+    def _begin(self, address: Address) -> None:
+        if address not in self._refreshers and self._channels.capabilities(address.channel_type).typing_seconds:
+            self._refreshers[address] = asyncio.create_task(self._refresh(address), name="typing")
+
     async def _refresh(self, address: Address) -> None:
+        """Give the sign again and again, for as long as the channel is up."""
         loop = asyncio.get_running_loop()
         failing = False
         while True:
@@ -77,8 +86,8 @@ class TypingService:
             adapter = self._channels.adapter(address.channel_type)
             lasts = adapter.capabilities.typing_seconds if adapter is not None else None
             if adapter is None or not lasts:
-                await asyncio.sleep(_DOWN_SECONDS)
-                continue
+                del self._refreshers[address]  # another one begins when the channel comes up
+                return
             try:
                 await bounded(adapter.set_typing(address), _CALL_SECONDS, f"typing on {adapter.name}")
                 failing = False
@@ -92,4 +101,5 @@ class TypingService:
                     extra=about(channel=adapter.name),
                 )
                 failing = True
+            # The next one is due before this one fades; rest and a stop cancel this.
             await asyncio.sleep(max(_SHORTEST_SECONDS, lasts * REFRESHED_AT - (loop.time() - began)))

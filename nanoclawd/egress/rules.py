@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from nanoclawd.egress.targets import HTTP_PORT, HTTPS_PORT, BadTarget, Target, is_address, parse_host, settled_path
+from nanoclawd.egress.targets import HTTP_PORT, HTTPS_PORT, BadTarget, Target, is_address, parse_host, path_readings
 
 ANY: Final = "*"
 """The pattern of every name; no address fits it."""
@@ -99,12 +99,14 @@ class Asked:
         method: None in a tunnel, which hides it.
         path: with or without its query; None in a tunnel.
         scheme: what is spoken with the host; of a tunnel it says nothing.
+        override: the method that a host may take it for because of a header: it is judged as both.
     """
 
     target: Target
     method: str | None = None
     path: str | None = None
     scheme: Scheme = "http"
+    override: str | None = None
 
     @property
     def is_tunnel(self) -> bool:
@@ -226,6 +228,22 @@ def may_be_allowed(rules: Iterable[Rule], group: str, target: Target, now: float
     return any(rule.action != "deny" and _concerns(rule, group, target, now) for rule in rules)
 
 
+def overridden(rules: Iterable[Rule], wanted: Rule, now: float) -> Rule | None:
+    """Return a rule that denies or asks, and that would not any more if there were another one; None: there is none.
+
+    Args:
+        rules: those that there are.
+        wanted: the other one: of one group, for one host.
+        now: seconds since 1970.
+    """
+    ports = DEFAULT_PORTS if wanted.port is None else {wanted.port}
+    for rule in rules:
+        concerned = any(_concerns(rule, wanted.group or "", Target(wanted.host, port), now) for port in ports)
+        if rule.action != "allow" and concerned and _rank(rule) < _rank(wanted):
+            return rule
+    return None
+
+
 def _concerns(rule: Rule, group: str, target: Target, now: float) -> bool:
     """Tell whether a rule can fit a request to a host, whatever its method and path."""
     if rule.group not in (None, group) or (rule.until is not None and rule.until <= now):
@@ -244,10 +262,21 @@ def _fits(rule: Rule, group: str, asked: Asked, now: float) -> bool:
     denies = rule.action != "allow"
     if asked.method is None or asked.path is None:
         return denies
-    if rule.methods and asked.method not in rule.methods:
+    methods = {asked.method, asked.override or asked.method}
+    if rule.methods and not (methods & set(rule.methods) if denies else methods <= set(rule.methods)):
         return False
-    path = settled_path(asked.path)
-    return denies if rule.path and path is None else (path or "").startswith(rule.path)
+    return not rule.path or _begins(asked.path, rule.path, denies=denies)
+
+
+def _begins(path: str, prefix: str, *, denies: bool) -> bool:
+    """Tell whether a path begins with a rule's: in every reading where that allows, in any where it does not.
+
+    Some servers do not tell large letters from small ones; so neither does what denies.
+    """
+    readings = path_readings(path)
+    if denies:
+        return not readings or any(one.lower().startswith(prefix.lower()) for one in readings)
+    return bool(readings) and all(one.startswith(prefix) for one in readings)
 
 
 def _rank(rule: Rule) -> tuple[int, bool, bool, int, bool, int, int]:

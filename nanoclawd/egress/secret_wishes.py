@@ -10,7 +10,7 @@ import msgspec
 
 from nanoclawd.egress.rules import parse_pattern
 from nanoclawd.egress.secrets import Name, OAuth, Place, Scheme, Style
-from nanoclawd.egress.targets import HTTP_PORT, HTTPS_PORT, BadTarget, settled_path
+from nanoclawd.egress.targets import HTTP_PORT, HTTPS_PORT, BadTarget, path_readings
 
 MAX_PLACES: Final = 20
 MAX_PATH_CHARACTERS: Final = 200
@@ -144,9 +144,9 @@ def read_oauth(token_url: str, client_id: str, client_secret: str = "", scope: s
 def _read_path(path: str) -> str:
     if path in ("", "/"):
         return ""
-    if len(path) > MAX_PATH_CHARACTERS or not _PATH.fullmatch(path) or settled_path(path) != path:
+    if len(path) > MAX_PATH_CHARACTERS or not _PATH.fullmatch(path) or path_readings(path) != (path,):
         raise BadTarget(
-            f"a path is a plain prefix of at most {MAX_PATH_CHARACTERS} characters: no query, no dot segments, nothing"
-            " encoded"
+            f"a path is a plain prefix of at most {MAX_PATH_CHARACTERS} characters: no query, no semicolon, no dot"
+            " segments, nothing encoded"
         )
     return path

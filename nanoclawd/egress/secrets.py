@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from nanoclawd.egress.rules import fits_host
-from nanoclawd.egress.targets import Target, settled_path
+from nanoclawd.egress.targets import Target, path_readings
 
 CREDENTIAL_PREFIX: Final = "nanoclaw-gateway.secret-"
 """Before a secret's name in the credential store."""
@@ -47,7 +47,10 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def fits_path(self, path: str) -> bool:
         """Tell whether a path is meant; one that could be read in two ways is not, unless every path is."""
-        return not self.path or (settled_path(path) or "").startswith(self.path)
+        if not self.path:
+            return True
+        readings = path_readings(path)
+        return bool(readings) and all(one.startswith(self.path) for one in readings)
 
 
 class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

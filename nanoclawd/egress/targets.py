@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 HTTP_PORT: Final = 80
 HTTPS_PORT: Final = 443
@@ -21,6 +21,10 @@ _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _PRINTABLE: Final = re.compile(r"[!-~]+", re.ASCII)
 _ENCODED: Final = re.compile(r"%([0-9a-fA-F]{2})", re.ASCII)
+# Slashes, what is encoded twice, control characters, and UTF-8 that is longer than it has to be.
+_UNCLEAR: Final = re.compile(r"%(?:2f|5c|25[0-9a-f]{2}|[01][0-9a-f]|7f|c[01]|e0%[89]|f0%8)|\\\\", re.IGNORECASE)
+_PARAMETERS: Final = re.compile(r";[^/]*")
+_DOTS: Final = re.compile(r"/\.{1,2}(?:/|\Z)")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -120,15 +124,19 @@ def parse_url(text: str, scheme: str = "http") -> tuple[Target, str]:
     return target, (parts.path or "/") + (f"?{parts.query}" if "?" in text else "")
 
 
-def settled_path(path: str) -> str | None:
-    """Return a path without its query as a rule's prefix is compared with it.
+def path_readings(path: str) -> tuple[str, ...]:
+    """Return a path without its query in each of the ways in which servers read it, as rules' prefixes are compared.
 
-    None: a server may take it for another one than it seems to be (dot segments, encoded slashes).
+    They are one and the same for most. Some servers unpack what others leave encoded, and some (those of Java) take
+    what is behind a semicolon away before they look for dots. None at all: a server may take it for quite another path
+    (dot segments, slashes that are encoded, what is encoded twice or as no UTF-8 is).
     """
     plain = _ENCODED.sub(_decoded, path.partition("?")[0])
-    if re.search(r"%2f|%5c|%00", plain, re.IGNORECASE) or "//" in plain:
-        return None
-    return None if any(segment in (".", "..") for segment in plain.split("/")) else plain
+    opened = unquote(plain, errors="replace")
+    found = dict.fromkeys((plain, opened, _PARAMETERS.sub("", plain), _PARAMETERS.sub("", opened)))
+    if _UNCLEAR.search(plain) or any("//" in one or _DOTS.search(one) for one in found):
+        return ()
+    return tuple(found)
 
 
 def _decoded(found: re.Match[str]) -> str:

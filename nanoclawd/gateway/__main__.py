@@ -35,6 +35,7 @@ from nanoclawd.undumpable import be_undumpable
 
 IDENTIFIER = "nanoclaw-gateway"
 _STOP_MARGIN_SECONDS = 15.0
+_SETTLE_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ async def serve(config: Config, agents: AgentDirectory, listening: socket.socket
                 outside.link.end()
             await asyncio.sleep(0)  # what was accepted in this turn of the loop begins its request
             server.stop_idle()
-            await server.shutdown(drain)
+            # A token that is being renewed is lost if nobody hears it, whoever it was asked for.
+            await asyncio.gather(server.shutdown(drain), door.injection.settle(max(drain, _SETTLE_SECONDS)))
             way.close()
             watch.close()
             feeding.cancel()

@@ -87,6 +87,10 @@ class Approver:
         """
         if not permit.decision.asks:
             return permit.decision
+        if permit.asked.override is not None:
+            raise denials.malformed(
+                "a header names another method than the request does: use that method, to be asked for"
+            )
         async with self._room(permit.agent.group):
             answer = await self._ask(permit, preview)
         if answer.outcome != "allowed":

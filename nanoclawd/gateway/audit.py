@@ -6,7 +6,7 @@ that floods can neither drown the journal nor hide where it has been. Headers, q
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from nanoclawd.journal import MAX_FIELD_CHARACTERS, about, printable
@@ -16,7 +16,14 @@ BURST: Final = 200
 PER_SECOND: Final = 5.0
 SUMMARY_SECONDS: Final = 10.0
 MAX_SUMS: Final = 32
-"""Different ones of a group in one summary; what is beyond is one more."""
+"""Different ones of a group in one summary, of what went nowhere; what is beyond is one more."""
+
+MAX_SUMS_OF_HOSTS: Final = 256
+"""Likewise, of what went somewhere: what is refused must not crowd it out."""
+
+_WENT_NOWHERE: Final = frozenset(
+    {"refused", "malformed", "limited", "denied", "expired", "unasked", "crowded", "no secret"}
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +64,16 @@ class _Sum:
     received: int = 0
 
 
+type _Kind = tuple[str, int, int, str, str, str]
+"""Host, port, rule, outcome, session and approval."""
+
+
 @dataclass(slots=True)
 class _Account:
     tokens: float
     at: float
-    sums: dict[tuple[str, int, int, str], _Sum]
+    sums: dict[_Kind, _Sum]
+    went: int = 0
     timer: asyncio.TimerHandle | None = None
 
 
@@ -82,10 +94,7 @@ class Audit:
             account.tokens -= 1
             _write(record, 1)
             return
-        key = (record.host, record.port, record.rule, record.outcome)
-        if key not in account.sums and len(account.sums) >= MAX_SUMS:
-            key = ("…", 0, 0, "others")
-        one = account.sums.setdefault(key, _Sum())
+        one = account.sums.setdefault(_kind(account, record), _Sum())
         one.count += 1
         one.sent += record.sent
         one.received += record.received
@@ -101,10 +110,22 @@ class Audit:
 
     def _sum_up(self, group: str) -> None:
         account = self._accounts[group]
-        sums, account.sums, account.timer = account.sums, {}, None
-        for (host, port, rule, outcome), one in sums.items():
+        sums, account.sums, account.timer, account.went = account.sums, {}, None, 0
+        for (host, port, rule, outcome, session, approval), one in sums.items():
             record = Record(group, host, port, "", "", rule, outcome, one.sent, one.received)
-            _write(record, one.count)
+            _write(replace(record, session=session, approval=approval), one.count)
+
+
+def _kind(account: _Account, record: Record) -> _Kind:
+    """Return what a record is added up with."""
+    key = (record.host, record.port, record.rule, record.outcome, record.session, record.approval)
+    if key in account.sums:
+        return key
+    went = record.rule != 0 and record.outcome not in _WENT_NOWHERE
+    if account.went >= MAX_SUMS_OF_HOSTS if went else len(account.sums) - account.went >= MAX_SUMS:
+        return ("…", 0, 0, "others", "", "")
+    account.went += went
+    return key
 
 
 def _write(record: Record, count: int) -> None:

@@ -21,6 +21,7 @@ HEAD_SECONDS: Final = 30.0
 KEEP_ALIVE_SECONDS: Final = 15.0
 LINGERING_SECONDS: Final = 1.0
 _MAX_LINGERING_BYTES: Final = 1024 * 1024
+_MAX_LINGERING_SECONDS: Final = 10.0
 # A line that ends in LF alone, or a CR within one, is read in different ways by different programs.
 _ODD_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _FOLDED_LINE: Final = re.compile(rb"\n[ \t]")
@@ -117,16 +118,20 @@ class Caller:
 
     async def _request(self, begun: bytes) -> h11.Request | None:
         head = bytearray(begun)
-        while True:
-            event = self._next()
-            if isinstance(event, h11.Request):
-                _check(event, bytes(head))
-                return event
-            if event is not h11.NEED_DATA:
-                return None
-            data = await self.wire.read(HEAD_SECONDS if head else KEEP_ALIVE_SECONDS)
-            head += data
-            self.http.receive_data(data)
+        if not head:
+            head += await self._read(KEEP_ALIVE_SECONDS)
+        async with asyncio.timeout(HEAD_SECONDS):
+            while (event := self._next()) is h11.NEED_DATA:
+                head += await self._read()
+        if not isinstance(event, h11.Request):
+            return None
+        _check(event, bytes(head))
+        return event
+
+    async def _read(self, seconds: float | None = None) -> bytes:
+        data = await self.wire.read(seconds)
+        self.http.receive_data(data)
+        return data
 
     @property
     def expects_continue(self) -> bool:
@@ -250,11 +255,10 @@ class Caller:
     async def linger(self) -> None:
         """Read away what still comes, for a moment: closing at once could take the answer back."""
         read = 0
-        try:
-            while read < _MAX_LINGERING_BYTES and (data := await self.wire.read(LINGERING_SECONDS)):
-                read += len(data)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_MAX_LINGERING_SECONDS):
+                while read < _MAX_LINGERING_BYTES and (data := await self.wire.read(LINGERING_SECONDS)):
+                    read += len(data)
 
     def _next(self) -> Event:
         try:

@@ -81,10 +81,11 @@ class Way:
             task.cancel()
 
     async def serve(self, wire: Wire, uid: int) -> None:
-        """Serve one connection until its end."""
+        """Serve one connection until its end, or until its caller goes."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("it is served by a task")
+        wire.gone = task.cancel
         caller = Caller(wire)
         try:
             while await self._serve_one(caller, uid, task):

@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import h11
@@ -15,6 +15,8 @@ from nanoclawd.gateway.caller import Connect
 from nanoclawd.gateway.door.kept import Kept
 
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,19}", re.ASCII)
+_OTHER_PATHS: Final = frozenset({b"x-original-url", b"x-rewrite-url"})
+_OTHER_METHODS: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 _UNKNOWN: Final = Target("-", 0)
 
 
@@ -100,7 +102,29 @@ class Exchange:
         if text.startswith("https://"):
             raise denials.malformed("https is reached by CONNECT: HTTPS_PROXY is an http:// address, too")
         target, path = parse_url(text)
-        return Asked(target, method, path)
+        self._asked = Asked(target, method, path)
+        return replace(self._asked, override=self._override(method))
+
+    def _override(self, method: str) -> str | None:
+        """Return the method that some hosts take in place of the request's own, as a header says; None: no other one.
+
+        Raises:
+            Denial: it can't be read, or a header names another path, too.
+        """
+        found = None
+        for name, value in self.request.headers:
+            if not name.startswith((b"x-", b"x_")):
+                continue
+            # Behind CGI, and in what learned from it, an underscore is a dash.
+            plain = name.replace(b"_", b"-")
+            if plain in _OTHER_PATHS:
+                raise denials.malformed(f"{plain.decode()} names another path than the request does: ask for that path")
+            if plain in _OTHER_METHODS:
+                other = value.decode("latin-1").strip().upper()
+                if found not in (None, other) or not _METHOD.fullmatch(other):
+                    raise denials.malformed(f"{plain.decode()} names no method, or there are two of them")
+                found = other
+        return None if found == method else found
 
     def _read_inside(self, inside: Target, method: str, text: str) -> Asked:
         """Return what is asked of the host that the tunnel was opened for, and of no other one."""
@@ -111,7 +135,7 @@ class Exchange:
         if not text.startswith("/"):
             raise denials.malformed("within a tunnel a request names a path")
         _, path = parse_url(f"https://{inside.authority_by(HTTPS_PORT)}{text}", "https")
-        return Asked(inside, method, path, "https")
+        return Asked(inside, method, path, "https", self._override(method))
 
     def record(self) -> Record:
         """Return what the audit writes."""

@@ -1,7 +1,6 @@
 """A request goes on with a head that was written anew, and its answer comes back, piece by piece."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -126,7 +125,7 @@ class Forwarding:
         self._searching = Searching(charged.needles) if charged.needles else None
         self._method = b""
         self._has_body = False
-        self._upgrading: Caller | None = None
+        self._upgrading: tuple[Caller, bytes] | None = None
         self._failure: Denial | None = None
 
     async def run(self, request: h11.Request) -> None:
@@ -144,8 +143,9 @@ class Forwarding:
         self._method = request.method
         self._has_body = chunked or any(name == b"content-length" for name, _ in request.headers)
         headers = [(b"Host", self._authority), *self._charged.headers]
-        if isinstance(self._caller, Caller) and self._caller.may_upgrade and websocket.is_asked_for(request):
-            self._upgrading = self._caller
+        key = websocket.asked_key(request)
+        if isinstance(self._caller, Caller) and self._caller.may_upgrade and key is not None:
+            self._upgrading = self._caller, key
             headers = websocket.headers_of_request(headers)
         elif not self._onward.may_keep:
             headers.append((b"Connection", b"close"))
@@ -175,8 +175,7 @@ class Forwarding:
             raise
         finally:
             uploading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await uploading
+            await asyncio.wait({uploading})  # not itself: its end by this is no cancellation of ours
 
     @property
     def can_go_on(self) -> bool:
@@ -266,9 +265,9 @@ class Forwarding:
             await self._caller.send(h11.InformationalResponse(status_code=_CONTINUE, headers=[]), self._idle)
 
     async def _switch(self, event: h11.InformationalResponse) -> None:
-        if self._upgrading is None or not websocket.is_agreed(event):
+        if self._upgrading is None or not websocket.is_agreed(event, self._upgrading[1]):
             raise Denial(502, "broke_off", "the host changes to another protocol unasked", outcome="broken")
-        caller = self._upgrading
+        caller, _ = self._upgrading
         headers = [*self._seen(event), (b"Connection", b"Upgrade"), (b"Upgrade", websocket.WEBSOCKET)]
         if self._searching is not None:
             headers = self._searching.headers(headers)

@@ -150,7 +150,6 @@ class Front:
             wire = BareWire(connection, begun, self._hangups)
             task = self._begin(self._way.serve(wire, uid))
             task.add_done_callback(lambda _task: _leave(counts, uid))
-            wire.gone = task.cancel
             return
         handler, guard = self._endpoints.guarded(begun)
         self._endpoints.of_handler[handler] = (counts, uid)

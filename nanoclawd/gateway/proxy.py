@@ -14,6 +14,9 @@ from aiohttp import web
 from nanoclawd.config import Config, Endpoint
 from nanoclawd.gateway import head, refusals
 from nanoclawd.gateway.credentials import MAX_CREDENTIAL_BYTES, Credentials
+from nanoclawd.gateway.door.decoding import Undecodable
+from nanoclawd.gateway.door.redaction import redacted, spellings
+from nanoclawd.gateway.door.searching import Searching
 from nanoclawd.gateway.policy import AgentDirectory, Route, route
 from nanoclawd.gateway.refusals import Refusal
 from nanoclawd.journal import about
@@ -102,6 +105,7 @@ class Proxy:
         self._credentials = credentials
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._refusals = refusals.RefusalLog()
+        self._needles: dict[str, tuple[bytes, ...]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -162,24 +166,39 @@ class Proxy:
             )
         if answer.status == 401:  # noqa: PLR2004  # its body may quote a part of the key
             raise refusals.credential_refused(to.name, to.endpoint)
-        headers = head.of_answer(answer.headers, to.endpoint)
+        needles = self._sought(to)
+        headers = {
+            name: redacted(value.encode("utf-8", "surrogateescape"), needles).decode("utf-8", "surrogateescape")
+            for name, value in head.of_answer(answer.headers, to.endpoint).items()
+        }
         if answer.status >= 400:  # noqa: PLR2004
             # Read beyond the bound by a key's length, so that the cut cannot save a part of one from redaction.
             text = await _read_bounded(answer.content, MAX_ERROR_BODY_BYTES + MAX_CREDENTIAL_BYTES)
-            body = self._credentials.redact(text)[:MAX_ERROR_BODY_BYTES]
+            body = redacted(self._credentials.redact(text), needles)[:MAX_ERROR_BODY_BYTES]
             return web.Response(status=answer.status, headers=headers, body=body)
+        searching = Searching(needles) if needles else None
+        if searching is not None and _is_packed(searching, to, answer):
+            headers.pop("Content-Encoding", None)
         response = web.StreamResponse(status=answer.status, headers=headers)
-        if answer.content_length is not None:
+        if answer.content_length is not None and "Content-Encoding" not in answer.headers:
             response.content_length = answer.content_length
         try:
             await response.prepare(request)
-            await self._stream(request, response, to, answer.content)
+            await self._stream(request, response, to, _searched(answer.content, searching))
         except ConnectionResetError:
             log.debug("the caller left in the middle of an answer of endpoint %s", to.name)
         return response
 
+    def _sought(self, to: Route) -> tuple[bytes, ...]:
+        """Return what is cut out of an endpoint's answers: its key, if it is given one."""
+        if to.endpoint.credential is None:
+            return ()
+        if to.name not in self._needles:
+            self._needles[to.name] = spellings([self._credentials.key(to.endpoint.credential)])
+        return self._needles[to.name]
+
     async def _stream(
-        self, request: web.BaseRequest, response: web.StreamResponse, to: Route, content: aiohttp.StreamReader
+        self, request: web.BaseRequest, response: web.StreamResponse, to: Route, content: AsyncIterator[bytes]
     ) -> None:
         """Send the answer's body as it comes.
 
@@ -188,8 +207,8 @@ class Proxy:
         """
         while True:
             try:
-                chunk = await content.readany()
-            except (aiohttp.ClientError, TimeoutError) as error:
+                chunk = await anext(content, b"")
+            except (aiohttp.ClientError, TimeoutError, Undecodable) as error:
                 refusal = refusals.broke_off(to.name, to.endpoint, error)
                 break
             if not chunk:
@@ -220,6 +239,30 @@ class Proxy:
                 ),
             )
         return session
+
+
+def _is_packed(searching: Searching, to: Route, answer: aiohttp.ClientResponse) -> bool:
+    """Tell whether an answer is packed.
+
+    Raises:
+        Refusal: in a way that nobody can search.
+    """
+    try:
+        return searching.unpack([value.encode("latin-1") for value in answer.headers.getall("Content-Encoding", ())])
+    except Undecodable as error:
+        raise Refusal(502, "endpoint_packs", f"endpoint {to.name}: {error}") from None
+
+
+async def _searched(content: aiohttp.StreamReader, searching: Searching | None) -> AsyncIterator[bytes]:
+    """Yield an answer's body as it comes, without the key that the endpoint was given."""
+    while chunk := await content.readany():
+        if searching is None:
+            yield chunk
+            continue
+        for piece in searching.body(chunk):
+            yield piece
+    if searching is not None and (rest := searching.end()):
+        yield rest
 
 
 def _connector(endpoint: Endpoint) -> aiohttp.BaseConnector:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import apsw
@@ -133,7 +134,7 @@ class HeldRequests(ActionHandler):
         log.info(
             "%s asks for %s, approval %s",
             request.group,
-            held_cards.what(request),
+            held_cards.what(replace(request, path=(request.path or "").partition("?")[0])),
             approval.id,
             extra=about(group=request.group, session=request.session),
         )
@@ -182,6 +183,7 @@ class HeldRequests(ActionHandler):
             await self._service.withdraw(approval.id, _GONE)
 
     async def _withdraw_forgotten(self) -> None:
+        # That nobody comes back for something tells nobody.
         await asyncio.sleep(_GRACE_SECONDS)
         for approval in await self._database.run(approvals.pending):
             if approval.action == ACTION and approval.subject not in self._waiting:

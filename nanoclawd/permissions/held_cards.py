@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from nanoclaw_runner.contract.cards import Option
+from nanoclaw_runner.contract.cards import Option, literal
 from nanoclawd.control.values import HeldRequest
 from nanoclawd.permissions import wording
 from nanoclawd.permissions.actions import REJECT
@@ -19,6 +19,7 @@ OUTSIDE: Final = "OneCLI"
 _MAX_PATH_CHARACTERS: Final = 600
 _MAX_HOST_CHARACTERS: Final = 100
 _MINUTE: Final = 60
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def new_request(action: str, request: HeldRequest, scope: Scope, rule: str) -> NewRequest:
@@ -37,14 +38,17 @@ def new_request(action: str, request: HeldRequest, scope: Scope, rule: str) -> N
         if request.method
         else f"The agent {request.group} wants to connect, and {rule} holds it until somebody decides:",
         "",
-        what(request),
+        literal(what(request)),
     ]
     if scope.session_id is not None:
         lines.append(f"Session: {scope.session_id}")
     if request.method is None:
         lines.append("Nobody sees what is sent through this connection.")
     elif request.preview:
-        lines += ["The body begins:", wording.quoted(request.preview, 1024)]
+        lines += ["The body begins:", wording.verbatim(request.preview, 1024)]
+    elif request.method not in _WITHOUT_BODY:
+        # Who sends it late, or waits to be called for it, must not have it taken for a request without one.
+        lines.append("Nothing of a body has come yet. One that comes later goes on unseen.")
     lines += ["", "Once: only this." if request.method else "Once: only this connection."]
     if request.outside is None:
         lines.append(f"For an hour: {whole}of {request.group} to {where}, as far as this rule asks about them.")

@@ -1,8 +1,10 @@
 """Words of cards and notices. What strangers chose (names, texts) is bounded, and nothing in it is invisible."""
 
 import unicodedata
+from collections.abc import Callable
 from typing import Final
 
+from nanoclaw_runner.contract.cards import literal
 from nanoclawd.routing.event import InboundEvent
 from nanoclawd.store.approvals import Approval
 from nanoclawd.store.chats import Chat
@@ -25,6 +27,9 @@ _ID_CHARACTERS: Final = 160
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # The joiners of emoji and of Indic and Persian writing; they hide and reorder nothing.
 _JOINERS: Final = frozenset("\u200c\u200d")
+# Letters, marks and a symbol that show nothing, whatever their category says.
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_SELECTORS: Final = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 
 
 def visible(text: str, limit: int = _NAME_CHARACTERS) -> str:
@@ -39,13 +44,12 @@ def visible(text: str, limit: int = _NAME_CHARACTERS) -> str:
 
 def quoted(text: str, limit: int = _QUOTE_CHARACTERS) -> str:
     """Return a text as a quotation: every line marked, so that nothing in it looks like the appliance's own words."""
-    cut = text[:limit]
-    lines = cut.replace("\r\n", "\n").split("\n")
-    shown = ["> " + visible(line, limit) for line in lines[:_QUOTE_LINES]]
-    left = len(text) - len("\n".join(lines[:_QUOTE_LINES]))
-    if len(text) > len(cut) or len(lines) > _QUOTE_LINES:
-        shown.append(f"(and {left} more characters)")
-    return "\n".join(shown)
+    return _quoted(text, limit, str)
+
+
+def verbatim(text: str, limit: int = _QUOTE_CHARACTERS) -> str:
+    """Return a text as a quotation of which every character is seen: blank letters, and what Markdown would hide."""
+    return _quoted(text, limit, lambda line: literal("".join(map(_without_blank, line))))
 
 
 def person(user_id: str | None, name: str | None) -> str:
@@ -88,6 +92,23 @@ def already(approval: Approval, decided_by: str | None) -> str:
         return "Nobody decided in time: this has expired."
     verb = "allowed" if approval.status == "approved" else "refused"
     return f"{decided_by or 'Somebody'} {'have' if decided_by == 'You' else 'has'} {verb} this already."
+
+
+def _quoted(text: str, limit: int, written: Callable[[str], str]) -> str:
+    cut = text[:limit]
+    lines = cut.replace("\r\n", "\n").split("\n")
+    shown = ["> " + written(visible(line, limit)) for line in lines[:_QUOTE_LINES]]
+    left = len(text) - len("\n".join(lines[:_QUOTE_LINES]))
+    if len(text) > len(cut) or len(lines) > _QUOTE_LINES:
+        shown.append(f"(and {left} more characters)")
+    return "\n".join(shown)
+
+
+def _without_blank(char: str) -> str:
+    is_space = unicodedata.category(char) == "Zs" and char != " "
+    if is_space or char in _JOINERS or char in _BLANK or any(ord(char) in selectors for selectors in _SELECTORS):
+        return char.encode("unicode_escape").decode("ascii")
+    return char
 
 
 def _spelled(char: str) -> str:

@@ -201,7 +201,7 @@ class Connection:
     async def _watch(self) -> None:
         """Close a connection whose client does not beat: 4009 "Session timed out"."""
         while True:
-            await asyncio.sleep(self.gateway.heartbeat_seconds / 4)
+            await asyncio.sleep(self.gateway.heartbeat_seconds / 4)  # silence has no event
             if time.monotonic() - self._heard > self.gateway.heartbeat_seconds * 1.5 and not self.gateway.mute:
                 await self._refuse(TIMED_OUT)
                 return

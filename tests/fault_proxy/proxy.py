@@ -179,7 +179,7 @@ class FaultProxy:
         while chunk := await source.read(CHUNK_BYTES):
             connection.answered_at = None
             if self._weather is Weather.SLOW:
-                await asyncio.sleep(self.pause)
+                await asyncio.sleep(self.pause)  # the weather
             await self._flows.wait()
             if connection.lost:
                 continue

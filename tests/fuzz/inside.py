@@ -97,6 +97,9 @@ class _NoTokens:
     def known(self, _name: str, _sealed: Sealed) -> Iterable[str]:
         return ()
 
+    async def settle(self, _seconds: float) -> None:
+        return
+
 
 def charge(data: bytes) -> None:
     """A request that gets secrets: its own ones, in a form that can be sent, and never another group's."""
@@ -162,6 +165,12 @@ async def _streams(pieces: list[bytes]) -> None:
             sent = h11.Connection(h11.CLIENT).send(request)
             assert sent is not None
             assert sent.count(b"\r\n\r\n") == 1
+            length = next((int(value) for name, value in request.headers if name == b"content-length"), None)
+            with contextlib.suppress(Denial, TimeoutError, ConnectionError):
+                size = 0
+                while piece := await caller.body(0.01):
+                    size += len(piece)
+                assert length in (None, size), "what is not as long as it says is no body"
         except Exception as error:
             faults.append(error)
         await caller.send(h11.Response(status_code=204, headers=[]))

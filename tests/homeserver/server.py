@@ -9,11 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, Final
+
+from eventually import wait_until
 
 PROGRAM: Final = Path(__file__).parents[2] / "build" / "cache" / "homeserver"
 """Where the bed has unpacked it (tests/bed/bedlib/unpacked.py)."""
@@ -55,16 +56,17 @@ class Homeserver:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                self.ask("GET", "/_matrix/client/versions")
-                return
-            except OSError as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    tail = (self.directory / "out.log").read_text(errors="replace")[-4000:]
-                    raise AssertionError(f"the homeserver did not start: {error}\n{tail}") from error
-                time.sleep(0.2)  # it has no way of saying that it is ready
+        try:
+            wait_until(self._answers, "it answers", START_SECONDS, despite=OSError)
+        except AssertionError as error:
+            tail = (self.directory / "out.log").read_text(errors="replace")[-4000:]
+            raise AssertionError(f"the homeserver did not start: {error}\n{tail}") from error
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "it has ended"
+        self.ask("GET", "/_matrix/client/versions")
+        return True
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         """End it; what it has committed stays."""

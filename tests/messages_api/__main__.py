@@ -7,6 +7,11 @@ from aiohttp import web
 from .server import MessagesApi
 
 
+def _say(words: str) -> None:
+    """Tell who has begun it that it listens."""
+    print(words, flush=True)
+
+
 def main() -> None:
     """Serve on loopback until somebody ends it."""
     parser = argparse.ArgumentParser()
@@ -16,7 +21,7 @@ def main() -> None:
     given = parser.parse_args()
     application = MessagesApi(given.key, given.token).application()
     # An answer that stalls is not waited for.
-    web.run_app(application, host="127.0.0.1", port=given.port, print=None, shutdown_timeout=0.1)
+    web.run_app(application, host="127.0.0.1", port=given.port, print=_say, shutdown_timeout=0.1)
 
 
 if __name__ == "__main__":

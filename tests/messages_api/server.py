@@ -157,7 +157,7 @@ class _Turn:
                 text = " ".join(map(str, range(1, int(count) + 1)))
                 return await self._answer(text, pieces=int(count), seconds=float(seconds or 0))
             elif name == "@slow":
-                await asyncio.sleep(float(rest))
+                await asyncio.sleep(float(rest))  # as slow as a test wants it
             elif name not in {"@and", "@beside"} and (name in {"@always", "@stall"} or self._first_time(number)):
                 return await self._fail(name, rest)
         if self.conversation.results:
@@ -225,7 +225,7 @@ class _Turn:
         await self._event("content_block_start", index=0, content_block={"type": "text", "text": ""})
         async for piece in _pieces(text, pieces):
             await self._event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
-            await asyncio.sleep(seconds / pieces)
+            await asyncio.sleep(seconds / pieces)  # as slow as a test wants it
         await self._event("content_block_stop", index=0)
         return await self._end("end_turn")
 

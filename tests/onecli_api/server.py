@@ -96,6 +96,7 @@ class OneCli:
     async def _proxy(
         self, request: Request, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        self.world.carried.append(request.target)
         agent = self.world.by_token(_token(request))
         if agent is None:
             await _answer(http, writer, Answer(407, headers={"Proxy-Authenticate": 'Basic realm="OneCLI Gateway"'}))

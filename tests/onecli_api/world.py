@@ -69,6 +69,7 @@ class World:
         decisions: every one that counted, in their order: id and decision.
         late: ids of decisions that came too late.
         calls: everything that was asked of the API: method, path.
+        carried: what the proxy was asked for: ``HOST:PORT`` of tunnels, whole addresses of plain http.
         failing: status of every answer of the API; 0: it works.
         has_modes: whether it knows the setting that gives an agent all secrets (newer ones do not).
     """
@@ -82,6 +83,7 @@ class World:
     decisions: list[tuple[str, str]] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    carried: list[str] = field(default_factory=list)
     failing: int = 0
     has_modes: bool = True
     news: asyncio.Event = field(default_factory=asyncio.Event)

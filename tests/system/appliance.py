@@ -12,15 +12,15 @@ import secrets
 import signal
 import sqlite3
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from system.people import PATIENCE_SECONDS, Connection, ControlError, Event, Outcome, Person, call
+from eventually import wait_until
+from system.people import Connection, ControlError, Event, Outcome, Person, call
 
 CONFIG: Final = Path("/etc/nanoclawd/config.yaml")
 STATE: Final = Path("/var/lib/nanoclaw")
@@ -90,18 +90,23 @@ def session_state(session: SessionNames) -> dict[str, Any]:
 def rows(database: Path, query: str, *bindings: object) -> list[tuple[Any, ...]]:
     """Read a session's database beside its writer, which may hold a lock for a moment."""
 
-    def read() -> list[tuple[Any, ...]]:
-        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as connection:
-            return connection.execute(query, bindings).fetchall()
+    found: list[tuple[Any, ...]] = []
 
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return read()
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+    def read() -> bool:
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as connection:
+            found[:] = connection.execute(query, bindings).fetchall()
+        return True
+
+    wait_until(read, f"{database} can be read", despite=sqlite3.OperationalError)
+    return found
+
+
+def wired(channel: str, group: str, *, is_group: bool = False, **rules: str) -> str:
+    """Make a public chat that a group's agent hears; return its id on the platform."""
+    chat = f"c-{secrets.token_hex(4)}"
+    made = call("Chats.Create", channel=channel, chat=chat, is_group=is_group, unknown_sender_policy="public")["chat"]
+    call("Wirings.Create", chat=made["id"], group=group, **rules)
+    return chat
 
 
 # systemd, podman, processes.
@@ -232,15 +237,6 @@ def kill(pid: int, number: int = signal.SIGKILL) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait for something that tells nobody when it happens (a process's end, a unit's unloading)."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
 
 
 def asleep(session: SessionNames) -> bool:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from eventually import wait_until
 from fault_proxy import RunningProxy, Weather
 from system import appliance
-from system.appliance import call, daemon_pid, wait_until
+from system.appliance import call, daemon_pid
 
 FAILING, LIMITING = "failing", "limiting"
 """Hours in which the network is well, and the service is not: 5xx, 429."""

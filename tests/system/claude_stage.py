@@ -5,7 +5,6 @@ import json
 import secrets
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,7 +86,9 @@ def claude_appliance() -> Iterator[Api]:
     for name, value in CREDENTIALS.items():
         store(name, value)
     command = [sys.executable, "-m", "messages_api", "--port", str(PORT), "--key", KEY, "--token", TOKEN]
-    server = subprocess.Popen(command, cwd=_TESTS)
+    server = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    assert server.stdout.readline(), "the scripted API does not come up"
     address = {"url": f"http://127.0.0.1:{PORT}", "api": "anthropic"}
     endpoints = {
         "claude-test": {**address, "credential": "claude-test-key"},
@@ -98,14 +99,7 @@ def claude_appliance() -> Iterator[Api]:
         with appliance.configured(endpoints=endpoints, timeouts={"idle": 60, "silence": 20, "turn": 300}):
             appliance.run("systemctl", "restart", "nanoclaw-gateway.service")
             api = Api(PORT)
-            deadline = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    api.reset()
-                    break
-                except OSError:
-                    assert time.monotonic() < deadline, "the scripted API does not come up"
-                    time.sleep(0.05)
+            api.reset()
             yield api
     finally:
         server.terminate()

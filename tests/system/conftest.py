@@ -8,6 +8,7 @@ import pytest
 
 from system import appliance
 from system.claude_stage import Api, claude_appliance, somebody
+from system.loopback import Account
 from system.not_checked import NOTES
 from system.town import Town, another_owner, town
 
@@ -34,6 +35,13 @@ def person(group: str) -> Iterator[appliance.Person]:
     """Somebody at a terminal of that group."""
     with appliance.Person(group) as somebody:
         yield somebody
+
+
+@pytest.fixture
+def loop() -> Iterator[Account]:
+    """The people of the appliance's loopback channel that can everything."""
+    with Account("loop", idempotent=True) as account:
+        yield account
 
 
 @pytest.fixture(scope="module")

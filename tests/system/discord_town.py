@@ -5,7 +5,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import call, run, wait_until
+from system.appliance import call, run
 
 CHANNEL: Final = "discord"
 TOKEN: Final = "MTIz.system-test.token"
@@ -97,7 +97,9 @@ def discord_appliance(known_as: int = PORT, heartbeat: float = 41.25) -> Iterato
     """
     command = [sys.executable, "-m", "discord_api", "--port", str(PORT), "--token", TOKEN, "--unlimited"]
     command += ["--known-as", str(known_as), "--heartbeat", str(heartbeat)]
-    server = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    assert server.stdout.readline().startswith(b"listening"), "the server does not come up"
     CREDENTIAL.parent.mkdir(mode=0o700, exist_ok=True)
     run(
         *("systemd-run", "--pipe", "--wait", "--quiet", "--collect", "sh", "-c"),
@@ -106,14 +108,6 @@ def discord_appliance(known_as: int = PORT, heartbeat: float = 41.25) -> Iterato
     run("systemctl", "daemon-reload")  # with a token there is a network
     made = Discord()
     try:
-        deadline = time.monotonic() + SECONDS
-        while True:
-            try:
-                made.do("counts")
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "the server does not come up"
-                time.sleep(0.05)
         channels = {CHANNEL: {"type": "discord", "api": f"http://127.0.0.1:{known_as}"}}
         with appliance.configured(channels=channels):
             wait_until(lambda: state()["state"] == "ok", "the channel is up", SECONDS)

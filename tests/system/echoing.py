@@ -4,50 +4,42 @@ import base64
 import contextlib
 import gzip
 import hashlib
-import http.server
 import json
-import ssl
-import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, override
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from system.hosting import Answering, Host
 
 PACKED: Final = {"gzip": gzip.compress, "deflate": zlib.compress}
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Echo(http.server.ThreadingHTTPServer):
+class Echo(Host):
     """Answers ``/STYLE/FORM``; counts by style how often what it looks for has arrived."""
 
-    daemon_threads = True
-
     def __init__(self, certificate: Path, marks: dict[str, str]) -> None:
-        super().__init__(("127.0.0.1", 0), _Echoing)
+        """Prepare.
+
+        Args:
+            certificate: with its key.
+            marks: by style, what the requests of this style have in them when they arrive.
+        """
+        super().__init__(_Echoing, certificate)
         self.marks = marks
         self.arrived: Counter[str] = Counter()
         self.strayed: Counter[str] = Counter()
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate)
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-
-    @property
-    def port(self) -> int:
-        return int(self.server_address[1])
-
-    def handle_error(self, _request: Any, _client: Any) -> None:
-        """Clients that leave are a part of it."""
 
 
-class _Echoing(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Echoing(Answering):
     server: Echo
     wbufsize = 0
 
-    def do_GET(self) -> None:  # http.server's name
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    @override
+    def do_GET(self) -> None:
+        body = self.body()
         _, style, form, *_ = (urlsplit(self.path).path + "//").split("/")
         told = self._told(body)
         for name, mark in self.server.marks.items():
@@ -70,15 +62,7 @@ class _Echoing(http.server.BaseHTTPRequestHandler):
         return " ".join(told.split())
 
     def _plain(self, told: str, status: int = 200, **headers: str) -> None:
-        self._say(status, told.encode(), {name.replace("_", "-"): value for name, value in headers.items()})
-
-    def _say(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.say(status, told.encode(), {name.replace("_", "-"): value for name, value in headers.items()})
 
     def _error(self, told: str) -> None:
         self._plain(told, 500, X_Said=self._line(told))
@@ -93,13 +77,13 @@ class _Echoing(http.server.BaseHTTPRequestHandler):
         self._plain(told, 302, Location=f"/other/plain?said={quote(told)}")
 
     def _json(self, told: str) -> None:
-        self._say(200, json.dumps({"said": told}).encode(), {"Content-Type": "application/json"})
+        self.say(200, json.dumps({"said": told}).encode(), {"Content-Type": "application/json"})
 
     def _percent(self, told: str) -> None:
-        self._say(200, quote(told, safe="").encode())
+        self.say(200, quote(told, safe="").encode())
 
     def _base64(self, told: str) -> None:
-        self._say(200, base64.b64encode(told.encode()))
+        self.say(200, base64.b64encode(told.encode()))
 
     def _gzip(self, told: str) -> None:
         self._packed("gzip", told)
@@ -109,7 +93,7 @@ class _Echoing(http.server.BaseHTTPRequestHandler):
 
     def _packed(self, how: str, told: str) -> None:
         """Pack it, whatever the client says it takes."""
-        self._say(200, PACKED[how](told.encode()), {"Content-Encoding": how})
+        self.say(200, PACKED[how](told.encode()), {"Content-Encoding": how})
 
     def _chunks(self, told: str, size: int = 7, trailer: str = "") -> None:
         self.send_response(200)
@@ -174,9 +158,6 @@ class _Echoing(http.server.BaseHTTPRequestHandler):
             self.connection.settimeout(5)
             self.connection.unwrap()  # type: ignore[attr-defined]  # it is TLS
 
-    def log_message(self, *_words: object) -> None:
-        """Nobody reads it."""
-
 
 FORMS: Final = tuple(
     name.removeprefix("_")
@@ -186,20 +167,3 @@ FORMS: Final = tuple(
     )
 )
 """But WebSockets, which take a client of their own."""
-
-
-@contextlib.contextmanager
-def echoing(certificate: Path, marks: dict[str, str]) -> Iterator[Echo]:
-    """Run it until the block ends.
-
-    Args:
-        certificate: with its key.
-        marks: by style, what the requests of this style have in them when they arrive.
-    """
-    server = Echo(certificate, marks)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()

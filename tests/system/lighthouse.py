@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from system.appliance import call, run, wait_until
+from eventually import wait_until
+from system.appliance import call, run
 
 HOST: Final = "lighthouse.example"
 TYPE: Final = "lighthouse"

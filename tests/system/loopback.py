@@ -269,6 +269,14 @@ class Account:
             lambda: next((one for one in self.deliveries[after:] if wanted(one)), None), what, seconds
         )
 
+    def asks(
+        self, chat: str, text: str, words: str, *, sender: str = "somebody", seconds: float = PATIENCE_SECONDS
+    ) -> str:
+        """Say something, wait for an answer with these words and return the whole of it."""
+        before = len(self.deliveries)
+        self.say(chat, text, sender=sender)
+        return self.hears(chat, words, seconds, after=before).text
+
     def hears(
         self,
         chat: str,

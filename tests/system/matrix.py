@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from eventually import wait_until
 from homeserver.person import Person
 from homeserver.server import Homeserver
-from system.appliance import call, wait_until
+from system.appliance import call
 
 CHANNEL: Final = "mx"
 BOT: Final = "nano"

@@ -183,6 +183,11 @@ class Person:
         """Send a message and wait until it is done with."""
         return self.outcome(self.send(text), seconds)
 
+    def runs(self, command: str, seconds: int = 60) -> str:
+        """Have the agent run a command with its own tool; return what that printed."""
+        asked = json.dumps({"command": command, "timeout": seconds})
+        return self.ask(f"!call run_command {asked}", seconds + 60).text.removeprefix("call run_command: ")
+
     def wait(
         self, wanted: Callable[[Event], bool], what: str, seconds: float = PATIENCE_SECONDS, *, after: int = 0
     ) -> Event:

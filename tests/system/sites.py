@@ -1,15 +1,15 @@
 """A site on loopback with a certificate of its own: files, a package index, a git repository, a registry's form."""
 
 import contextlib
-import http.server
-import ssl
 import subprocess
-import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, override
 
 from system import npm
+from system.hosting import Answering, Host
+from system.people import Person
 
 HOSTS: Final = Path("/etc/hosts")
 AUTHORITY: Final = Path("/usr/local/share/ca-certificates/tests-of-the-way-out.crt")
@@ -18,68 +18,44 @@ NAME: Final = "site.egress.test"
 HELLO: Final = "hello from the site"
 
 
-class Site(http.server.ThreadingHTTPServer):
+class Site(Host):
     """Serves what is below a directory, and remembers what it was asked."""
 
-    daemon_threads = True
-
-    def __init__(self, root: Path, certificate: Path | None) -> None:
-        super().__init__(("127.0.0.1", 0), _Answering)
+    def __init__(self, root: Path, certificate: Path | None = None) -> None:
+        super().__init__(_Answering, certificate)
         self.root = root
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.scheme = "http" if certificate is None else "https"
-        if certificate is not None:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(certificate)
-            self.socket = context.wrap_socket(self.socket, server_side=True)
-
-    @property
-    def port(self) -> int:
-        return int(self.server_address[1])
-
-    def handle_error(self, _request: Any, _client: Any) -> None:
-        """A client that trusts nobody here is no news."""
 
 
-class _Answering(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Answering(Answering):
     server: Site
 
-    def do_GET(self) -> None:  # http.server's name
+    @override
+    def do_GET(self) -> None:
         self.server.asked.append((self.path, dict(self.headers)))
         path = self.path.partition("?")[0]
         if path == "/redirect":
-            self._say(302, b"", {"Location": "http://169.254.169.254/latest/meta-data/"})
+            self.say(302, b"", {"Location": "http://169.254.169.254/latest/meta-data/"})
         elif path == f"/{npm.PACKAGE}":
-            self._say(200, npm.packument(f"{self.server.scheme}://{self.headers['Host']}"))
+            self.say(200, npm.packument(f"{self.server.scheme}://{self.headers['Host']}"))
         elif path == npm.TARBALL:
-            self._say(200, npm.tarball())
+            self.say(200, npm.tarball())
         elif path == "/hello":
-            self._say(200, HELLO.encode())
+            self.say(200, HELLO.encode())
         elif path == "/simple/tiny/":
             links = [f'<a href="/{one.name}">{one.name}</a>' for one in self.server.root.glob("*.whl")]
-            self._say(200, "".join(links).encode(), {"Content-Type": "text/html"})
+            self.say(200, "".join(links).encode(), {"Content-Type": "text/html"})
         else:
             file = (self.server.root / path.lstrip("/")).resolve()
             if file.is_relative_to(self.server.root) and file.is_file():
-                self._say(200, file.read_bytes(), {"Content-Type": "application/octet-stream"})
+                self.say(200, file.read_bytes(), {"Content-Type": "application/octet-stream"})
             else:
-                self._say(404, b"not here")
+                self.say(404, b"not here")
 
-    def do_POST(self) -> None:  # the same
+    @override
+    def do_POST(self) -> None:
         self.server.asked.append((self.path, dict(self.headers)))
-        self._say(200, self.rfile.read(int(self.headers["Content-Length"])))
-
-    def _say(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_words: object) -> None:
-        """Nobody reads it."""
+        self.say(200, self.body())
 
 
 def certificate(place: Path) -> tuple[Path, Path]:
@@ -128,13 +104,17 @@ def named(*lines: str) -> Iterator[None]:
         HOSTS.write_text(before)
 
 
-@contextlib.contextmanager
-def serving(root: Path, pem: Path | None = None) -> Iterator[Site]:
-    """Run a site until the block ends."""
-    site = Site(root, pem)
-    threading.Thread(target=site.serve_forever, daemon=True).start()
-    try:
-        yield site
-    finally:
-        site.shutdown()
-        site.server_close()
+def publish(person: Person, workspace: Path) -> None:
+    """Have there be a Python package, one of npm's and a git repository with ``file`` in an agent's workspace."""
+    with zipfile.ZipFile(workspace / "tiny-1.0-py3-none-any.whl", "w") as file:
+        file.writestr("tiny.py", f"VALUE = '{HELLO}'\n")
+        file.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        file.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr("tiny-1.0.dist-info/RECORD", "")
+    npm.put(workspace)
+    person.runs(
+        "git init -q --bare repo.git && git init -q work && cd work && echo words > file && git add file"
+        " && git -c user.name=a -c user.email=a@example.org commit -qm one && git push -q ../repo.git HEAD:main"
+        " && cd ../repo.git && git symbolic-ref HEAD refs/heads/main && git update-server-info"
+        " && chmod -R a+rX . && chmod a+rx .."
+    )

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import Person, container_starts, processes, rows, session_of, wait_until
+from system.appliance import Person, container_starts, processes, rows, session_of
 
 WATCHDOG_SECONDS = 5
 BACKOFFS = (5, 10, 20, 40, 80)

@@ -5,15 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from system.appliance import SessionNames, call, container_starts, session_state, wait_until
+from eventually import wait_until
+from system.appliance import SessionNames, call, container_starts, session_state, wired
 from system.loopback import Account
 from system.people import ControlError
-
-
-@pytest.fixture
-def loop() -> Iterator[Account]:
-    with Account("loop", idempotent=True) as account:
-        yield account
 
 
 @pytest.fixture
@@ -29,20 +24,6 @@ def people(loop: Account, group: str) -> Iterator[tuple[str, str]]:
         call("Users.Delete", user=f"loopback:{name}")
 
 
-def wired(group: str) -> str:
-    """Make a public chat of two that a group's agent hears; return its id on the platform."""
-    chat = f"c-{secrets.token_hex(4)}"
-    call("Chats.Create", channel="loop", chat=chat, unknown_sender_policy="public")
-    call("Wirings.Create", chat=f"loop:{chat}", group=group)
-    return chat
-
-
-def says(loop: Account, chat: str, text: str, expected: str) -> str:
-    before = len(loop.deliveries)
-    loop.say(chat, text, sender="somebody")
-    return loop.hears(chat, expected, after=before).text
-
-
 def pending_of(group: str) -> list[dict[str, str]]:
     return [one for one in call("Approvals.List")["approvals"] if one["group"] == group]
 
@@ -52,8 +33,8 @@ def test_a_groups_admin_allows_what_concerns_the_group_and_nothing_beyond(
 ) -> None:
     """W-58: an agent that sees everything asks for a role; its own administrator's word is not enough for that."""
     boss, admin = people
-    chat = wired(group)
-    says(loop, chat, f"!ncl members add {group} loopback:guest", "somebody has to allow this first")
+    chat = wired("loop", group)
+    loop.asks(chat, f"!ncl members add {group} loopback:guest", "somebody has to allow this first")
     card = loop.gets_card(f"dm-{admin}")
     assert "io.nanoclaw.Members.Add" in card.text
     before = len(loop.deliveries)
@@ -64,7 +45,7 @@ def test_a_groups_admin_allows_what_concerns_the_group_and_nothing_beyond(
 
     call("Groups.Update", name=group, cli_scope="global")
     before = len(loop.deliveries)
-    says(loop, chat, f"!ncl roles grant admin loopback:{admin}", "somebody has to allow this first")
+    loop.asks(chat, f"!ncl roles grant admin loopback:{admin}", "somebody has to allow this first")
     (asked,) = pending_of(group)
     wait_until(lambda: call("Approvals.Get", approval=asked["id"])["approval"]["card"] == "delivered", "it is asked")
     shown = next(one for one in loop.deliveries[before:] if one.kind == "card")
@@ -78,39 +59,39 @@ def test_a_groups_admin_allows_what_concerns_the_group_and_nothing_beyond(
 
 def test_an_agents_restart_is_of_its_own_session(loop: Account, group: str) -> None:
     """W-29: another conversation of the same agent goes on in the container that it has."""
-    asking, other = wired(group), wired(group)
-    says(loop, other, "hello", "echo: hello")
-    says(loop, asking, "hello", "echo: hello")
+    asking, other = wired("loop", group), wired("loop", group)
+    loop.asks(other, "hello", "echo: hello")
+    loop.asks(asking, "hello", "echo: hello")
     sessions = {one["chat"]: SessionNames(group, one["id"]) for one in call("Sessions.List", group=group)["sessions"]}
-    says(loop, asking, f"!ncl groups restart {group}", "somebody has to allow this first")
+    loop.asks(asking, f"!ncl groups restart {group}", "somebody has to allow this first")
     (asked,) = pending_of(group)
     assert "The session that asks is restarted, and no other." in asked["body"]
     before = {chat: container_starts(session) for chat, session in sessions.items()}
     call("Approvals.Decide", approval=asked["id"], option="allow")
     loop.hears(asking, "echo: [system] Done: ncl groups restart")
     wait_until(lambda: session_state(sessions[asking])["state"] == "asleep", "it has ended, after its turn")
-    says(loop, asking, "are you new?", "echo: are you new?")
+    loop.asks(asking, "are you new?", "echo: are you new?")
     assert container_starts(sessions[asking]) == before[asking] + 1
     assert container_starts(sessions[other]) == before[other]
 
 
 def test_what_a_closed_session_has_asked_for_is_done_all_the_same(loop: Account, group: str) -> None:
     """Somebody has allowed exactly this; nobody is left in the session to be told."""
-    chat = wired(group)
-    says(loop, chat, f"!ncl members add {group} loopback:late", "somebody has to allow this first")
+    chat = wired("loop", group)
+    loop.asks(chat, f"!ncl members add {group} loopback:late", "somebody has to allow this first")
     (session,) = call("Sessions.List", group=group)["sessions"]
     assert call("Sessions.Close", id=session["id"])["session"]["state"] == "closed"
     (asked,) = pending_of(group)
     call("Approvals.Decide", approval=asked["id"], option="allow")
     wait_until(lambda: call("Members.List", group=group)["members"], "it is done")
-    assert says(loop, chat, "are you there?", "echo: are you there?")
+    assert loop.asks(chat, "are you there?", "echo: are you there?")
     with pytest.raises(ControlError) as error:
         call("Approvals.Decide", approval=asked["id"], option="allow")
     assert error.value.name == "Refused"
 
 
 def test_a_disabled_agent_has_no_ncl(loop: Account, group: str) -> None:
-    chat = wired(group)
+    chat = wired("loop", group)
     call("Groups.Update", name=group, cli_scope="disabled")
-    assert "disabled" in says(loop, chat, f"!ncl groups get {group}", "ncl:")
+    assert "disabled" in loop.asks(chat, f"!ncl groups get {group}", "ncl:")
     assert pending_of(group) == []

@@ -2,9 +2,10 @@
 
 import json
 
+from eventually import wait_until
 from nanoclaw_runner.contract.agent_config import from_json, to_json
 from nanoclawd.paths import StatePaths
-from system.appliance import call, rows, session_of, wait_until
+from system.appliance import call, rows, session_of
 from system.town import Town
 
 

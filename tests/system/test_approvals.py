@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from system.appliance import call, configured, daemon_stopped, kill_daemon, restart_daemon, run, wait_until
+from eventually import wait_until
+from system.appliance import call, configured, daemon_stopped, kill_daemon, restart_daemon, run
 from system.loopback import Account, Delivery
 from system.town import Town, answers, change, tag_of
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from eventually import wait_until
 from system import appliance, sites
-from system.appliance import call, configured, restart_daemon, run, wait_until
+from system.appliance import call, configured, restart_daemon, run
+from system.hosting import running
 from system.loopback import Delivery
 from system.sites import NAME, Site
 from system.town import Town, another_owner, no_owner, town
@@ -82,7 +84,7 @@ def staged(place: Path) -> Iterator[Stage]:
         another_owner(),
         town() as built,
         sites.named(f"127.0.0.1 {NAME}"),
-        sites.serving(place) as site,
+        running(Site(place)) as site,
     ):
         built.grant("owner")
         for who in ("owner", "admin"):
@@ -97,7 +99,7 @@ def secure(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Ite
     place = tmp_path_factory.mktemp("secure")
     ca, pem = sites.certificate(place)
     town = module_stage.town
-    with sites.trusted(ca), sites.serving(place, pem) as site:
+    with sites.trusted(ca), running(Site(place, pem)) as site:
         run("ncl", "egress", "ask", town.group, f"https://{NAME}:{site.port}/post", "--private")
         wait_until(lambda: NAME in sites.vouched_for(), "the gateway can look into the site's TLS")
         yield Secure(town, site, module_stage.chat)

@@ -12,8 +12,9 @@ from typing import Final
 
 import pytest
 
+from eventually import wait_until
 from system import sites
-from system.appliance import call, daemon_stopped, run, wait_until
+from system.appliance import call, daemon_stopped, run
 from system.claude_stage import SECONDS, Api, claude_group
 from system.town import Town, change
 

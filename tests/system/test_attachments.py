@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from eventually import wait_until
 from nanoclaw_runner.contract.files import MAX_BYTES
-from system.appliance import Person, SessionNames, call, rows, session_of, wait_until
+from system.appliance import Person, SessionNames, call, rows, session_of
 from system.loopback import Delivery, file
 from system.town import Town
 

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import pytest
 
+from eventually import wait_until
 from system import appliance, sites
-from system.appliance import Person, wait_until
+from system.appliance import Person
 from system.hostile import bad_input
+from system.hosting import running
 from system.sites import Site
 
 PROGRAM: Final = Path(bad_input.__file__)
@@ -38,7 +40,7 @@ class Stage:
     def runs(self, person: Person, attack: str) -> Any:
         """Run one with an agent's own tool and return what it found."""
         command = f"python3 /workspace/{PROGRAM.name} {attack} '{json.dumps(self.given)}'"
-        said = person.ask(f"!call run_command {json.dumps({'command': command, 'timeout': 100})}", 120).text
+        said = person.runs(command, 100)
         found = workspace(person) / "found.json"
         assert found.exists(), said
         try:
@@ -100,7 +102,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         appliance.group() as neighbour,
         Person(attacker) as person,
         Person(neighbour) as near,
-        sites.serving(tmp_path_factory.mktemp("site")) as site,
+        running(Site(tmp_path_factory.mktemp("site"))) as site,
         contextlib.closing(Host(talking)) as endless,
         contextlib.closing(Host(deaf)) as nobody,
         contextlib.closing(Host(deaf)) as inner,

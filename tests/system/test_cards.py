@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from system.appliance import Person, call, configured, kill_daemon, restart_daemon, run, wait_until
+from eventually import wait_until
+from system.appliance import Person, call, configured, kill_daemon, restart_daemon, run
 from system.loopback import Account, Delivery
 from system.town import Town, answers, no_owner, tag_of
 

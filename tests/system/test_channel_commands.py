@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from eventually import wait_until
 from system.appliance import (
     STATE,
     Person,
@@ -24,7 +25,7 @@ from system.appliance import (
     run,
     runner,
     session_of,
-    wait_until,
+    wired,
 )
 from system.lighthouse import TYPE, Lighthouse, lighthouse
 from system.typist import Typist
@@ -64,13 +65,6 @@ def property_of(name: str) -> str:
     return run("systemctl", "show", "--value", "-p", name, "nanoclawd.service").strip()
 
 
-def wired(channel: str, group: str) -> str:
-    chat = f"c-{secrets.token_hex(4)}"
-    made = call("Chats.Create", channel=channel, chat=chat, is_group=False, unknown_sender_policy="public")["chat"]
-    call("Wirings.Create", chat=made["id"], group=group)
-    return chat
-
-
 @contextlib.contextmanager
 def watching_for(secret: str) -> Iterator[list[str]]:
     """Look at every process's arguments and environment for as long as this lasts; the list is where it was found."""
@@ -85,7 +79,7 @@ def watching_for(secret: str) -> Iterator[list[str]]:
                     with contextlib.suppress(OSError):
                         if wanted in (directory / name).read_bytes():
                             found.append(str(directory / name))
-            time.sleep(0.005)
+            time.sleep(0.005)  # other processes' arguments have no event
 
     thread = threading.Thread(target=look)
     thread.start()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from eventually import wait_until
 from system.appliance import (
     STATE,
     ControlError,
@@ -22,7 +23,7 @@ from system.appliance import (
     restart_daemon,
     rows,
     session_of,
-    wait_until,
+    wired,
 )
 from system.loopback import Account, Delivery, PlatformError
 
@@ -33,23 +34,9 @@ def state_of(channel: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def loop() -> Iterator[Account]:
-    with Account("loop", idempotent=True) as account:
-        yield account
-
-
-@pytest.fixture
 def plain() -> Iterator[Account]:
     with Account("plain") as account:
         yield account
-
-
-def wired(channel: str, group: str, *, is_group: bool = False, **rules: str) -> str:
-    """Make a public chat that the group's agent hears; return its platform id."""
-    chat = f"c-{secrets.token_hex(4)}"
-    made = call("Chats.Create", channel=channel, chat=chat, is_group=is_group, unknown_sender_policy="public")["chat"]
-    call("Wirings.Create", chat=made["id"], group=group, **rules)
-    return chat
 
 
 def test_the_configured_channels_are_up_with_what_they_can(loop: Account, plain: Account) -> None:

@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import ControlError, Person, session_of, session_state, unit, wait_until
+from system.appliance import ControlError, Person, session_of, session_state, unit
 
 
 def test_a_message_is_answered_cold_and_warm_from_one_container(person: Person) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import Person, processes, session_of, wait_until
+from system.appliance import Person, processes, session_of
 from system.claude_stage import KEY, SECONDS, TOKEN, Api, ask, somebody
 
 CHUNK = 1 << 20

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import Person, wait_until
+from system.appliance import Person
 from system.claude_stage import MODEL, SECONDS, Api, ask, somebody
 from system.town import Town
 

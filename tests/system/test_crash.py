@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
 from system.appliance import (
     STATE,
@@ -26,7 +27,6 @@ from system.appliance import (
     runner,
     session_of,
     unit,
-    wait_until,
 )
 
 WATCHDOG_SECONDS = 5

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from system.appliance import STATE, call, daemon_pid, daemon_stopped, kill_daemon, rows, run, wait_until
+from eventually import wait_until
+from system.appliance import STATE, call, daemon_pid, daemon_stopped, kill_daemon, rows, run
 from system.discord_town import CHANNEL, SECONDS, TOKEN, Discord, chat_of, discord_appliance, state
 
 QUESTION = {"title": "Open the sluice?", "text": "The basin is full.", "options": ["Open", "Wait"], "reference": "s-1"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
 from system.appliance import ControlError, Person, session_of
 
@@ -34,7 +35,7 @@ def test_a_message_that_cannot_be_stored_is_refused_and_leaves_nothing(person: P
     person.ask("hello")
     session = session_of(person.group)
     appliance.call("Sessions.Stop", id=session.id)
-    appliance.wait_until(lambda: appliance.asleep(session), "asleep")
+    wait_until(lambda: appliance.asleep(session), "asleep")
     before = appliance.rows(session.inbound_db, "SELECT id, status FROM messages_in")
     with full_disk(session.directory / "in"):
         with pytest.raises(ControlError) as refused:

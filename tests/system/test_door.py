@@ -6,7 +6,6 @@ F-119: it is entered outside of the agent. F-106: what a container is to trust i
 import json
 import secrets
 import subprocess
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Final
 
 import pytest
 
+from eventually import wait_until
 from system import appliance, sites
-from system.appliance import Person, wait_until
+from system.appliance import Person
+from system.hosting import running
 from system.sites import HELLO, NAME, TRUST, Site
 
 CANARY: Final = f"canary{secrets.token_hex(12)}"
@@ -34,11 +35,6 @@ class Stage:
     def url(self) -> str:
         return f"https://{NAME}:{self.site.port}"
 
-    def run(self, command: str, seconds: int = 60) -> str:
-        """Run a command with the agent's own tool."""
-        asked = json.dumps({"command": command, "timeout": seconds})
-        return self.person.ask(f"!call run_command {asked}", seconds + 30).text.removeprefix("call run_command: ")
-
     def authorization(self) -> str:
         """What the site was told last."""
         return self.site.asked[-1][1].get("Authorization", "")
@@ -50,31 +46,16 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     ca, pem = sites.certificate(place)
     with appliance.group() as name, sites.named(f"127.0.0.1 {NAME}"), sites.trusted(ca), Person(name) as person:
         workspace = appliance.STATE / "groups" / name
-        _wheel(workspace / "tiny-1.0-py3-none-any.whl")
-        with sites.serving(workspace, pem) as site:
+        sites.publish(person, workspace)
+        with running(Site(workspace, pem)) as site:
             appliance.run("ncl", "egress", "allow", name, f"{NAME}:{site.port}", "--private")
             where = ["--host", f"{NAME}:{site.port}", "--group", name]
             subprocess.run(["ncl", "secret", "set", SECRET, *where], input=CANARY.encode(), check=True, timeout=60)
             wait_until(lambda: NAME in sites.vouched_for(), "the authority vouches for the site")
-            made = Stage(person, site)
-            made.run(
-                "git init -q --bare repo.git && git init -q work && cd work && echo words > file && git add file"
-                " && git -c user.name=a -c user.email=a@example.org commit -qm one && git push -q ../repo.git HEAD:main"
-                " && cd ../repo.git && git symbolic-ref HEAD refs/heads/main && git update-server-info"
-                " && chmod -R a+rX . && chmod a+rx .."
-            )
             try:
-                yield made
+                yield Stage(person, site)
             finally:
                 appliance.run("ncl", "secret", "remove", SECRET)
-
-
-def _wheel(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("tiny.py", f"VALUE = '{HELLO}'\n")
-        file.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-        file.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        file.writestr("tiny-1.0.dist-info/RECORD", "")
 
 
 TOOLS: Final = {
@@ -94,22 +75,22 @@ TOOLS: Final = {
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_gets_the_secret_put_in_and_trusts_the_gateway(stage: Stage, tool: str):
-    said = stage.run(TOOLS[tool].format(url=stage.url))
+    said = stage.person.runs(TOOLS[tool].format(url=stage.url))
     assert HELLO in said
     assert stage.authorization() == f"Bearer {CANARY}"
     assert CANARY not in said
 
 
 def test_what_the_agent_writes_in_its_place_is_replaced(stage: Stage):
-    stage.run(f"curl -sS -H 'Authorization: Bearer mine' {stage.url}/hello")
+    stage.person.runs(f"curl -sS -H 'Authorization: Bearer mine' {stage.url}/hello")
     assert stage.authorization() == f"Bearer {CANARY}"
-    said = stage.run(f"curl -sS -H 'X-Other: nanoclaw-secret-of-somebody' {stage.url}/hello")
+    said = stage.person.runs(f"curl -sS -H 'X-Other: nanoclaw-secret-of-somebody' {stage.url}/hello")
     assert "has no secret of-somebody" in said
 
 
 def test_an_upload_and_its_echo_are_streamed(stage: Stage):
     sent = f"head -c 20000000 /dev/zero | curl -sS --data-binary @- {stage.url}/post | wc -c"
-    assert stage.run(sent).strip() == "20000000"
+    assert stage.person.runs(sent).strip() == "20000000"
 
 
 def test_narrow_rules_hold_for_what_is_inside(stage: Stage):
@@ -119,21 +100,22 @@ def test_narrow_rules_hold_for_what_is_inside(stage: Stage):
     )
     rule = json.loads(told)["rule"]["id"]
     try:
-        assert HELLO in stage.run(f"curl -sS {stage.url}/hello")
+        assert HELLO in stage.person.runs(f"curl -sS {stage.url}/hello")
         before = len(stage.site.asked)
-        assert "may not reach" in stage.run(f"curl -sS {stage.url}/forbidden/x")
-        assert "may not reach" in stage.run(f"curl -sS --path-as-is {stage.url}/hello/../forbidden/x")
+        assert "may not reach" in stage.person.runs(f"curl -sS {stage.url}/forbidden/x")
+        assert "may not reach" in stage.person.runs(f"curl -sS --path-as-is {stage.url}/hello/../forbidden/x")
         assert len(stage.site.asked) == before
     finally:
         appliance.run("ncl", "egress", "remove", str(rule))
 
 
 def test_the_journal_has_each_request_and_no_secret(stage: Stage):
-    stage.run(f"curl -sS '{stage.url}/hello?query=shown-to-nobody'")
+    stage.person.runs(f"curl -sS '{stage.url}/hello?query=shown-to-nobody'")
     told = appliance.run("ncl", "egress", "log", "--group", stage.person.group, "--json")
     assert '"/hello"' in told
     assert "shown-to-nobody" not in told
     everything = subprocess.run(["journalctl", "-o", "export", "--no-pager"], check=True, capture_output=True).stdout
+    assert NAME.encode() in everything
     assert CANARY.encode() not in everything
 
 
@@ -144,11 +126,11 @@ def test_the_key_is_the_gateways_alone_and_outlives_it(stage: Stage):
     assert key.stat().st_uid == owner.st_uid != 0
     before = key.read_bytes()
     subprocess.run(["systemctl", "restart", "nanoclaw-gateway.service"], check=True)
-    assert HELLO in stage.run(f"curl -sS {stage.url}/hello")
+    assert HELLO in stage.person.runs(f"curl -sS {stage.url}/hello")
     assert stage.authorization() == f"Bearer {CANARY}"
     assert key.read_bytes() == before
     assert {one.name for one in TRUST.iterdir()} == {"ca.pem", "bundle.pem"}
-    seen = stage.run(f"ls {STATE} 2>&1; touch {TRUST}/x 2>&1")
+    seen = stage.person.runs(f"ls {STATE} 2>&1; touch {TRUST}/x 2>&1")
     assert "No such file" in seen
     assert "Read-only file system" in seen
     assert not (TRUST / "x").exists()
@@ -158,4 +140,4 @@ def test_the_authority_vouches_for_this_host_and_no_other(stage: Stage):
     assert sites.vouched_for().count("DNS:") == 1
     assert NAME in sites.vouched_for()
     assert TRUST.joinpath("bundle.pem").read_text().count("BEGIN CERTIFICATE") > 1
-    assert HELLO in stage.run(f"curl -sS {stage.url}/hello")
+    assert HELLO in stage.person.runs(f"curl -sS {stage.url}/hello")

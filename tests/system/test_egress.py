@@ -9,7 +9,6 @@ import contextlib
 import json
 import secrets
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 
 from system import appliance, npm, sites
 from system.appliance import ControlError, Person
+from system.hosting import running
 from system.npm import NPM
 from system.sites import HELLO, NAME, Site
 
@@ -38,11 +38,6 @@ class Stage:
     @property
     def group(self) -> str:
         return self.person.group
-
-    def run(self, command: str, seconds: int = 60) -> str:
-        """Run a command with the agent's own tool."""
-        asked = json.dumps({"command": command, "timeout": seconds})
-        return self.person.ask(f"!call run_command {asked}", seconds + 30).text.removeprefix("call run_command: ")
 
     def ncl(self, *words: str) -> Any:
         return json.loads(appliance.run("ncl", "--json", "egress", *words))
@@ -64,17 +59,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         workspace = appliance.STATE / "groups" / name
         (workspace / "ca.pem").write_text(ca.read_text())
         (workspace / "ca.pem").chmod(0o644)
-        _wheel(workspace / "tiny-1.0-py3-none-any.whl")
-        npm.put(workspace)
-        with sites.serving(workspace, pem) as secure, sites.serving(workspace) as plain:
-            made = Stage(person, secure, plain, workspace)
-            made.run(
-                "git init -q --bare repo.git && git init -q work && cd work && echo words > file && git add file"
-                " && git -c user.name=a -c user.email=a@example.org commit -qm one && git push -q ../repo.git HEAD:main"
-                " && cd ../repo.git && git symbolic-ref HEAD refs/heads/main && git update-server-info"
-                " && chmod -R a+rX . && chmod a+rx .."
-            )
-            yield made
+        sites.publish(person, workspace)
+        with running(Site(workspace, pem)) as secure, running(Site(workspace)) as plain:
+            yield Stage(person, secure, plain, workspace)
 
 
 @pytest.fixture
@@ -85,14 +72,6 @@ def allowed(stage: Stage) -> Iterator[Stage]:
     for rule in rules:
         with contextlib.suppress(AssertionError):
             appliance.run("ncl", "egress", "remove", str(rule))
-
-
-def _wheel(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("tiny.py", "VALUE = 1\n")
-        file.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-        file.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        file.writestr("tiny-1.0.dist-info/RECORD", "")
 
 
 _PYTHON: Final = "python3 -c \"import httpx, ssl, urllib.request; context = ssl.create_default_context(cafile='ca.pem')"
@@ -138,44 +117,47 @@ REFUSED: Final = {
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_works_where_the_owner_allows_it(allowed: Stage, tool: str) -> None:
     command, wanted = TOOLS[tool]
-    assert wanted in allowed.run(command.format(url=f"https://{NAME}:{allowed.secure.port}"))
+    assert wanted in allowed.person.runs(command.format(url=f"https://{NAME}:{allowed.secure.port}"))
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_hears_our_words_where_not(stage: Stage, tool: str) -> None:
     command, _ = TOOLS[tool]
     before = len(stage.secure.asked)
-    said = stage.run(command.format(url=f"https://{NAME}:{stage.secure.port}"))
+    said = stage.person.runs(command.format(url=f"https://{NAME}:{stage.secure.port}"))
     assert REFUSED[tool] in said
     assert len(stage.secure.asked) == before
 
 
 def test_plain_http_says_why_in_its_body(stage: Stage) -> None:
     url = f"http://{NAME}:{stage.plain.port}/hello"
-    said = stage.run(f"curl -sS {url}")
+    said = stage.person.runs(f"curl -sS {url}")
     assert said.startswith(
         f"nanoclaw: agent group {stage.group} may not reach {NAME}:{stage.plain.port}: no rule allows"
     )
     assert f"ncl egress allow {stage.group} {NAME}:{stage.plain.port}" in said
-    assert json.loads(stage.run(f"curl -sS -H 'Accept: application/json' {url}"))["error"]["type"] == "egress_denied"
+    assert (
+        json.loads(stage.person.runs(f"curl -sS -H 'Accept: application/json' {url}"))["error"]["type"]
+        == "egress_denied"
+    )
 
 
 def test_plain_http_works_where_allowed(allowed: Stage) -> None:
     url = f"http://{NAME}:{allowed.plain.port}"
-    assert allowed.run(f"curl -sS {url}/hello") == HELLO
-    assert allowed.run(f"head -c 3000000 /dev/zero | curl -sS --data-binary @- {url}/post | wc -c") == "3000000"
-    assert "code 302" in allowed.run(f"curl -sS -o /dev/null -w 'code %{{http_code}}' {url}/redirect")
-    followed = allowed.run(f"curl -sS -L {url}/redirect")
+    assert allowed.person.runs(f"curl -sS {url}/hello") == HELLO
+    assert allowed.person.runs(f"head -c 3000000 /dev/zero | curl -sS --data-binary @- {url}/post | wc -c") == "3000000"
+    assert "code 302" in allowed.person.runs(f"curl -sS -o /dev/null -w 'code %{{http_code}}' {url}/redirect")
+    followed = allowed.person.runs(f"curl -sS -L {url}/redirect")
     assert "may not reach 169.254.169.254:80" in followed
 
 
 def test_a_name_of_this_machine_needs_the_owners_special_word(stage: Stage) -> None:
     """A rule for a name is no rule for whatever address the name has: rebinding leads nowhere."""
     rules = [stage.allow(f"{name}:{stage.plain.port}") for name in ("other.egress.test", "inner.egress.test")]
-    said = stage.run(f"curl -sS http://other.egress.test:{stage.plain.port}/hello")
+    said = stage.person.runs(f"curl -sS http://other.egress.test:{stage.plain.port}/hello")
     assert "other.egress.test is the machine itself" in said
     assert "--private" in said
-    assert "a private address" in stage.run(f"curl -sS http://inner.egress.test:{stage.plain.port}/")
+    assert "a private address" in stage.person.runs(f"curl -sS http://inner.egress.test:{stage.plain.port}/")
     for rule in rules:
         stage.ncl("remove", str(rule))
 
@@ -184,9 +166,9 @@ def test_a_rule_ends_by_itself_and_what_it_allowed_with_it(stage: Stage) -> None
     stage.allow(f"{NAME}:{stage.plain.port}", "--private", "--for", "3s")
     began = time.time()
     command = f"curl -sS http://{NAME}:{stage.plain.port}/hello"
-    assert stage.run(command) == HELLO
-    time.sleep(max(0.0, began + 3.5 - time.time()))
-    assert "may not reach" in stage.run(command)
+    assert stage.person.runs(command) == HELLO
+    time.sleep(max(0.0, began + 3.5 - time.time()))  # its time passes
+    assert "may not reach" in stage.person.runs(command)
 
 
 def test_ncl_explains_and_agents_may_ask_but_not_allow(stage: Stage) -> None:
@@ -210,10 +192,10 @@ def test_ncl_explains_and_agents_may_ask_but_not_allow(stage: Stage) -> None:
 def test_the_audit_tells_each_request_and_no_secret(allowed: Stage) -> None:
     since = time.time()
     url = f"http://{NAME}:{allowed.plain.port}/hello?token={CANARY}"
-    assert allowed.run(f"curl -sS -H 'Authorization: Bearer {CANARY}' {url}") == HELLO
-    assert allowed.run(f"curl -sS --proxytunnel -H 'Authorization: Bearer {CANARY}' {url}") == HELLO
-    allowed.run(f"curl -sS -u someone:{CANARY} http://denied.example/path?token={CANARY}")
-    allowed.run(f"curl -sS -x http://{CANARY}:{CANARY}@${{HTTP_PROXY#http://}} http://denied.example/again")
+    assert allowed.person.runs(f"curl -sS -H 'Authorization: Bearer {CANARY}' {url}") == HELLO
+    assert allowed.person.runs(f"curl -sS --proxytunnel -H 'Authorization: Bearer {CANARY}' {url}") == HELLO
+    allowed.person.runs(f"curl -sS -u someone:{CANARY} http://denied.example/path?token={CANARY}")
+    allowed.person.runs(f"curl -sS -x http://{CANARY}:{CANARY}@${{HTTP_PROXY#http://}} http://denied.example/again")
     log = appliance.run("ncl", "--json", "egress", "log", "--group", allowed.group, "--lines", "20")
     records = [json.loads(line) for line in log.splitlines()]
     fresh = [one for one in records if int(one["__REALTIME_TIMESTAMP"]) >= since * 1e6]
@@ -251,7 +233,7 @@ def ways(stage: Stage) -> dict[str, str]:
         given = {"neighbour": neighbour, "port": stage.plain.port, "group": stage.group}
         script = base64.b64encode(PROBE.read_bytes()).decode()
         command = f"echo {script} | base64 -d > /tmp/p.py && python3 /tmp/p.py '{json.dumps(given)}'"
-        found: dict[str, str] = json.loads(stage.run(command, 120))
+        found: dict[str, str] = json.loads(stage.person.runs(command, 120))
         return found
 
 

@@ -9,9 +9,11 @@ from typing import Final
 
 import pytest
 
+from eventually import wait_until
 from system import appliance, sites
-from system.appliance import Person, wait_until
-from system.sites import HELLO, NAME
+from system.appliance import Person
+from system.hosting import running
+from system.sites import HELLO, NAME, Site
 
 PROGRAM: Final = Path(__file__).with_name("hostile") / "cut_off.py"
 
@@ -35,7 +37,7 @@ def test_what_is_under_way_is_cut_and_what_comes_next_is_served(tmp_path: Path, 
     """Nobody is told to come again: who connects meanwhile waits in systemd's socket for the next gateway."""
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        sites.serving(tmp_path) as site,
+        running(Site(tmp_path)) as site,
         sites.named(f"127.0.0.1 {NAME}"),
         appliance.group() as group,
         Person(group) as person,
@@ -49,9 +51,9 @@ def test_what_is_under_way_is_cut_and_what_comes_next_is_served(tmp_path: Path, 
             (workspace / "under-way").unlink(missing_ok=True)
             (workspace / PROGRAM.name).write_text(PROGRAM.read_text())
             (workspace / PROGRAM.name).chmod(0o644)
-            command = json.dumps({"command": f"python3 /workspace/{PROGRAM.name} {port} {site.port}", "timeout": 90})
+            command = f"python3 /workspace/{PROGRAM.name} {port} {site.port}"
             said: list[str] = []
-            asking = threading.Thread(target=lambda: said.append(person.ask(f"!call run_command {command}", 120).text))  # noqa: B023  # joined below
+            asking = threading.Thread(target=lambda: said.append(person.runs(command, 90)))  # noqa: B023  # joined below
             asking.start()
             wait_until((workspace / "under-way").exists, "a tunnel is open")
             before = appliance.unit("nanoclaw-gateway.service", system=True)

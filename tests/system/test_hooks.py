@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import STATE, call, daemon_pid, kill_daemon, restart_daemon, rows, run, unit, wait_until
+from system.appliance import STATE, call, daemon_pid, kill_daemon, restart_daemon, rows, run, unit
 from system.loopback import Account
 
 SOCKET = "nanoclaw-hooks.socket"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import Person, daemon_pid, session_state, unit, wait_until
+from system.appliance import Person, daemon_pid, session_state, unit
 from system.hostile.stage import (
     LONGEST_HOLD_SECONDS,
     Bystander,
@@ -40,11 +41,11 @@ def hostile() -> Iterator[Hostile]:
 def test_the_watch_sees_a_loop_that_is_held_up() -> None:
     """The measure itself: a daemon that is stopped for a moment answers late, and the watch says so."""
     with pytest.raises(AssertionError, match="held up for 0"), watched_loop() as watch:  # noqa: PT012  # a measure over time
-        time.sleep(0.5)
+        time.sleep(0.5)  # in calm
         os.kill(daemon_pid(), signal.SIGSTOP)
-        time.sleep(0.2)
+        time.sleep(0.2)  # held up
         os.kill(daemon_pid(), signal.SIGCONT)
-        time.sleep(0.5)
+        time.sleep(0.5)  # in calm again
     assert watch.worst > 3 * LONGEST_HOLD_SECONDS
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import STATE, session_state, wait_until
+from system.appliance import STATE, session_state
 from system.hostile.stage import Bystander, Hostile, bystander, hostile_group, watched_loop
 
 

@@ -11,8 +11,9 @@ import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import STATE, call, kill_daemon, rows, wait_until
+from system.appliance import STATE, call, kill_daemon, rows
 from system.loopback import Account
 
 EVENTS = 500

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from system.appliance import STATE, loaded_units, processes, rows, run, wait_until
+from eventually import wait_until
+from system.appliance import STATE, loaded_units, processes, rows, run
 from system.loopback import Account
 
 AGENTS = Path("/run/nanoclaw-agents/agents.json")

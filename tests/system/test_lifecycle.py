@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
 from system.appliance import (
     STATE,
@@ -24,7 +25,6 @@ from system.appliance import (
     session_of,
     session_state,
     unit,
-    wait_until,
 )
 
 IDLE_SECONDS = 2.0

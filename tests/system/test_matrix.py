@@ -160,7 +160,7 @@ async def test_no_message_is_lost_or_doubled_however_often_the_daemon_dies(serve
                 room = chance.choice(rooms)
                 sent.append((room, f"number {number}"))
                 await ada.say(room, f"number {number}")
-                await asyncio.sleep(chance.uniform(0, 0.8))
+                await asyncio.sleep(chance.uniform(0, 0.8))  # people do not write all at once
             done.set()
             await killer
             for room in rooms:

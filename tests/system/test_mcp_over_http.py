@@ -13,8 +13,9 @@ from typing import Final
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import ControlError, Person, wait_until
+from system.appliance import ControlError, Person
 from system.claude_stage import MODEL, PORT, Api, ask, store
 from system.test_openai import SECONDS
 from system.test_openai import Model as OpenAiModel

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import Person, session_of, systemctl_user, unit, wait_until
+from system.appliance import Person, session_of, systemctl_user, unit
 from system.people import Outcome
 
 TOLD_WITHIN_SECONDS = 30.0

@@ -26,14 +26,8 @@ open("/dev/shm/of-the-neighbour", "w"), open("/tmp/of-the-neighbour", "w")
 one = socket.socket(socket.AF_UNIX); one.bind("\\0of-the-neighbour"); one.listen()
 two = socket.create_server(("127.0.0.1", 0))
 print(two.getsockname()[1], flush=True)
-import time; time.sleep(600)
+import threading; threading.Event().wait()
 """
-
-
-def in_container(person: Person, command: str, seconds: int = 100) -> str:
-    """Run a command with the agent's own tool."""
-    asked = json.dumps({"command": command, "timeout": seconds})
-    return person.ask(f"!call run_command {asked}", seconds + 30).text.removeprefix("call run_command: ")
 
 
 def written(program: str, path: str) -> str:
@@ -57,10 +51,10 @@ def found() -> Iterator[dict[str, str]]:
     ):
         near.ask("hello")
         person.ask("hello")
-        in_container(near, written(NEIGHBOURS, "/tmp/n.py"))
-        port = in_container(
-            near, "python3 /tmp/n.py of-the-neighbour > /tmp/port 2>&1 & sleep 1; cat /tmp/port"
-        ).split()[0]
+        near.runs(written(NEIGHBOURS, "/tmp/n.py"))
+        # It says the port once everything is there, and stays.
+        begin = "mkfifo /tmp/port; python3 /tmp/n.py of-the-neighbour > /tmp/port 2>&1 & head -n 1 < /tmp/port"
+        port = near.runs(begin).split()[0]
         workspace = appliance.STATE / "groups" / mine
         given: dict[str, Any] = {
             "uid": pwd.getpwnam(appliance.USER).pw_uid,
@@ -73,7 +67,7 @@ def found() -> Iterator[dict[str, str]]:
         shutil.copytree(PROGRAM, workspace / "ways", ignore=shutil.ignore_patterns("__pycache__"))
         unit = session_of(mine).unit
         before = appliance.unit(unit)
-        said = in_container(person, f"cd /workspace && python3 -m ways '{json.dumps(given)}'")
+        said = person.runs(f"cd /workspace && python3 -m ways '{json.dumps(given)}'", 100)
         assert f"{len(WAYS)} ways" in said, said
         outcomes: dict[str, str] = json.loads((workspace / "no-way-out.json").read_text())
         after = appliance.unit(unit)

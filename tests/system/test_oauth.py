@@ -3,24 +3,22 @@
 F-119: the agent works with the account and has none of its tokens. W-46: nobody has to sign in for a request.
 """
 
-import contextlib
-import http.server
 import json
 import secrets
-import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, override
 from urllib.parse import parse_qs
 
 import pytest
 
+from eventually import wait_until
 from system import appliance, sites
-from system.appliance import Person, wait_until
+from system.appliance import Person
+from system.hosting import Answering, Host, running
 from system.sites import HELLO, NAME, Site
 
 SECRET: Final = "account"
@@ -29,7 +27,7 @@ KEPT: Final = Path("/var/lib/nanoclaw-gateway/tokens") / f"{SECRET}.token"
 _OK: Final = 200
 
 
-class TokenServer(http.server.ThreadingHTTPServer):
+class TokenServer(Host):
     """Gives an access token and the next refresh token for the refresh token that is good, and takes that one once.
 
     Attributes:
@@ -39,24 +37,16 @@ class TokenServer(http.server.ThreadingHTTPServer):
         given: every token that it gave.
     """
 
-    daemon_threads = True
-
     def __init__(self, certificate: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Granting)
+        super().__init__(_Granting, certificate)
         self.good = ""
         self.life = 3600
         self.forms: list[dict[str, str]] = []
         self.given: list[str] = []
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate)
-        self.socket = context.wrap_socket(self.socket, server_side=True)
 
     @property
     def url(self) -> str:
-        return f"https://{NAME}:{self.server_address[1]}/token"
-
-    def handle_error(self, _request: Any, _client: Any) -> None:
-        """A gateway that is restarted is no news."""
+        return f"https://{NAME}:{self.port}/token"
 
     def answer(self, form: dict[str, str]) -> tuple[int, dict[str, object]]:
         self.forms.append(form)
@@ -68,20 +58,14 @@ class TokenServer(http.server.ThreadingHTTPServer):
         return _OK, {"access_token": access, "expires_in": self.life, "refresh_token": self.good}
 
 
-class _Granting(http.server.BaseHTTPRequestHandler):
+class _Granting(Answering):
     server: TokenServer
 
-    def do_POST(self) -> None:  # http.server's name
-        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+    @override
+    def do_POST(self) -> None:
+        form = parse_qs(self.body().decode())
         status, told = self.server.answer({name: value[0] for name, value in form.items()})
-        body = json.dumps(told).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_words: object) -> None:
-        """Nobody reads it."""
+        self.say(status, json.dumps(told).encode())
 
 
 @dataclass
@@ -94,8 +78,7 @@ class Stage:
 
     def fetch(self) -> str:
         """Ask for something with the agent's own tool."""
-        asked = json.dumps({"command": f"curl -sS https://{NAME}:{self.site.port}/hello", "timeout": 60})
-        return self.person.ask(f"!call run_command {asked}", 90).text.removeprefix("call run_command: ")
+        return self.person.runs(f"curl -sS https://{NAME}:{self.site.port}/hello")
 
     def heard(self) -> list[str]:
         """Return the authorization of each request to the site."""
@@ -111,7 +94,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         sites.named(f"127.0.0.1 {NAME}"),
         sites.trusted(ca),
         Person(name) as person,
-        sites.serving(place, pem) as site,
+        running(Site(place, pem)) as site,
     ):
         appliance.run("ncl", "egress", "allow", name, f"{NAME}:{site.port}", "--private")
         yield Stage(person, site, pem)
@@ -120,17 +103,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture
 def server(stage: Stage) -> Iterator[TokenServer]:
     """A token server, and an account there that the owner has just entered."""
-    made = TokenServer(stage.certificate)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
     stage.site.asked.clear()
-    try:
-        with contextlib.ExitStack() as ending:
-            enter(stage, made)
-            ending.callback(appliance.run, "ncl", "secret", "remove", SECRET)
+    with running(TokenServer(stage.certificate)) as made:
+        enter(stage, made)
+        try:
             yield made
-    finally:
-        made.shutdown()
-        made.server_close()
+        finally:
+            appliance.run("ncl", "secret", "remove", SECRET)
 
 
 def enter(stage: Stage, server: TokenServer) -> str:

@@ -15,9 +15,11 @@ from typing import Final
 
 import pytest
 
+from eventually import wait_until
 from onecli_api.threaded import Threaded
 from system import appliance, sites
-from system.appliance import Person, call, run, wait_until
+from system.appliance import Person, call, run
+from system.hosting import running
 from system.sites import HELLO, NAME, Site
 from system.town import Town, another_owner, town
 
@@ -44,12 +46,8 @@ class Stage:
         (found,) = [one["id"] for one in agents if one["group"] == self.town.group]
         return str(found)
 
-    def run(self, command: str, seconds: int = 60) -> str:
-        asked = json.dumps({"command": command, "timeout": seconds})
-        return self.person.ask(f"!call run_command {asked}", seconds + 60).text.removeprefix("call run_command: ")
-
     def fetch(self, path: str = "/hello", more: str = "") -> str:
-        return self.run(f"curl -sS -w ' %{{http_code}}' {more} {self.url}{path}")
+        return self.person.runs(f"curl -sS -w ' %{{http_code}}' {more} {self.url}{path}")
 
 
 def component() -> dict[str, str]:
@@ -73,7 +71,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         )
         with (
             sites.named(f"127.0.0.1 {NAME}"),
-            sites.serving(place, pem) as site,
+            running(Site(place, pem)) as site,
             another_owner(),
             appliance.configured(gateway={"onecli": {"url": onecli.api.url}}),
         ):
@@ -100,15 +98,18 @@ def test_a_container_has_the_effect_of_a_secret_and_never_the_secret(stage: Stag
     stage.onecli.change(lambda _world: agent.assigned.add(NAME))
     assert stage.fetch() == f"{HELLO} 200"
     assert {name.lower(): value for name, value in stage.site.asked[-1][1].items()}["authorization"] == SECRET
-    known = stage.run("env; cat /proc/self/environ /proc/1/environ 2>/dev/null; cat /app/agent.json")
+    known = stage.person.runs("env; cat /proc/self/environ /proc/1/environ 2>/dev/null; cat /app/agent.json")
     assert SECRET not in known
     assert agent.token not in known
 
 
 def test_what_no_rule_allows_is_not_asked_of_onecli(stage: Stage) -> None:
-    said = stage.run("curl -sS -o /dev/null -w 'code %{http_connect}' https://elsewhere.test/; true")
+    said = stage.person.runs("curl -sS -o /dev/null -w 'code %{http_connect}' https://elsewhere.test/; true")
     assert "403" in said
-    assert "elsewhere" not in json.dumps(stage.onecli.world.calls)
+    stage.fetch()
+    carried = stage.onecli.world.carried
+    assert f"{NAME}:{stage.site.port}" in carried, "what a rule allows is"
+    assert not [one for one in carried if "elsewhere" in one]
 
 
 @pytest.fixture
@@ -238,6 +239,10 @@ def test_a_key_that_onecli_does_not_take_is_said_with_what_to_do(stage: Stage) -
 
 def test_nothing_of_it_is_in_the_journal(stage: Stage) -> None:
     agent = stage.onecli.world.agents[stage.agent_id]
-    said = appliance.journal(since=time.time() - 3600)
+    stage.fetch()
+    since = time.time() - 3600
+    wait_until(lambda: NAME in appliance.journal("NANOCLAW_AUDIT=egress", since=since), "it has the request")
+    said = appliance.journal(since=since)
+    assert NAME in said
     for secret in (SECRET, agent.token, stage.onecli.world.key):
         assert secret not in said

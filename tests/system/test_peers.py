@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import STATE, call, wait_until
+from system.appliance import STATE, call
 from system.loopback import Delivery
 from system.town import Town
 

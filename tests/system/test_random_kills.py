@@ -15,8 +15,9 @@ from typing import Self
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import Person, containers, kill, loaded_units, processes, rows, run, session_of, unit, wait_until
+from system.appliance import Person, containers, kill, loaded_units, processes, rows, run, session_of, unit
 
 TURNS = int(os.environ.get("NANOCLAW_SOAK_TURNS", "40"))
 SEED = int(os.environ.get("NANOCLAW_SOAK_SEED", "20260101"))

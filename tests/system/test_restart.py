@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
 from system.appliance import (
     CONFIG,
@@ -23,7 +24,6 @@ from system.appliance import (
     session_of,
     session_state,
     unit,
-    wait_until,
 )
 
 

@@ -2,12 +2,9 @@
 
 import json
 import re
-import secrets
-from collections.abc import Iterator
 
-import pytest
-
-from system.appliance import STATE, SessionNames, call, container_starts, rows, session_state, wait_until
+from eventually import wait_until
+from system.appliance import STATE, SessionNames, call, container_starts, rows, session_state, wired
 from system.loopback import Account
 
 ROUNDS = 20
@@ -15,20 +12,6 @@ CHATS = 5
 """Of one agent: together a hundred restarts of containers that are at work."""
 
 _HOSTNAME = re.compile(r"read /etc/hostname: ([0-9a-f]{12})")
-
-
-@pytest.fixture
-def loop() -> Iterator[Account]:
-    with Account("loop", idempotent=True) as account:
-        yield account
-
-
-def wired(group: str) -> str:
-    """Make a public chat of two that a group's agent hears; return its id on the platform."""
-    chat = f"c-{secrets.token_hex(4)}"
-    call("Chats.Create", channel="loop", chat=chat, unknown_sender_policy="public")
-    call("Wirings.Create", chat=f"loop:{chat}", group=group)
-    return chat
 
 
 def _until(gate: str) -> str:
@@ -47,7 +30,7 @@ def test_only_the_fresh_container_is_told(loop: Account, group: str) -> None:
     What was asked is answered by the next container, along with the message, which the old one never saw. A container
     has its id for a host name.
     """
-    texts = [wired(group) for _ in range(CHATS)]
+    texts = [wired("loop", group) for _ in range(CHATS)]
     for chat in texts:
         loop.say(chat, "hello", sender="somebody")
         loop.hears(chat, "echo: hello")
@@ -83,7 +66,7 @@ def test_only_the_fresh_container_is_told(loop: Account, group: str) -> None:
 
 def test_who_sleeps_is_left_alone_and_who_was_ended_waits_for_work(loop: Account, group: str) -> None:
     """F-215, F-218, F-219: nothing is started for a session without a container, nor for one without a message."""
-    chat = wired(group)
+    chat = wired("loop", group)
     loop.say(chat, "hello", sender="somebody")
     loop.hears(chat, "echo: hello")
     (found,) = call("Sessions.List", group=group)["sessions"]

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import call, kill, rows, runner, session_of, wait_until
+from system.appliance import call, kill, rows, runner, session_of
 from system.loopback import Account
 
 TURNS = int(os.environ.get("NANOCLAW_SOAK_TOOL_TURNS", "48"))

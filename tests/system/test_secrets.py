@@ -10,7 +10,6 @@ import secrets
 import subprocess
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,13 @@ from typing import Any, Final
 
 import pytest
 
+from eventually import wait_until
 from system import appliance, npm, sites
-from system.appliance import Person, wait_until
+from system.appliance import Person
 from system.canaries import Canary, memory_of
 from system.claude_stage import Api, ask, somebody
-from system.echoing import FORMS, echoing
+from system.echoing import FORMS, Echo
+from system.hosting import running
 from system.npm import NPM
 from system.sites import HELLO, NAME, Site
 
@@ -37,6 +38,8 @@ STYLES: Final = {
     "mark": "placeholder",
 }
 LEAST: Final = 500
+MARK: Final = "nanoclaw-secret-mark"
+"""A placeholder that is found wherever one looks: in the script, and where that has put it."""
 
 
 def ncl(*words: str, value: str | None = None, code: int = 0) -> str:
@@ -98,32 +101,15 @@ class Stage:
     def url(self) -> str:
         return f"https://{NAME}:{self.site.port}"
 
-    def run(self, command: str, seconds: int = 60) -> str:
-        """Run a command with the agent's own tool."""
-        asked = json.dumps({"command": command, "timeout": seconds})
-        return self.person.ask(f"!call run_command {asked}", seconds + 30).text.removeprefix("call run_command: ")
-
 
 @pytest.fixture(scope="module")
 def stage(certificate: Path) -> Iterator[Stage]:
     appliance.run("systemctl", "start", "nanoclaw-gateway.service")
     with appliance.group() as name, Person(name) as person:
         workspace = appliance.STATE / "groups" / name
-        with zipfile.ZipFile(workspace / "tiny-1.0-py3-none-any.whl", "w") as file:
-            file.writestr("tiny.py", "VALUE = 1\n")
-            file.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-            file.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            file.writestr("tiny-1.0.dist-info/RECORD", "")
-        npm.put(workspace)
-        with sites.serving(workspace, certificate) as site:
-            made = Stage(person, site, workspace)
-            made.run(
-                "git init -q --bare repo.git && git init -q work && cd work && echo words > file && git add file"
-                " && git -c user.name=a -c user.email=a@example.org commit -qm one && git push -q ../repo.git HEAD:main"
-                " && cd ../repo.git && git symbolic-ref HEAD refs/heads/main && git update-server-info"
-                " && chmod -R a+rX . && chmod a+rx .."
-            )
-            yield made
+        sites.publish(person, workspace)
+        with running(Site(workspace, certificate)) as site:
+            yield Stage(person, site, workspace)
 
 
 # Each is given the site's address, and prints the second word where it worked. Nobody tells it whom to trust.
@@ -170,7 +156,7 @@ def test_a_tool_works_as_it_is_and_is_signed_in(signed_in: Stage, token: str, to
     command, wanted = TOOLS[tool]
     signed_in.site.asked.clear()
     with allowed(signed_in.group, f"{NAME}:{signed_in.site.port}", "--private"):
-        said = signed_in.run(command.format(url=signed_in.url))
+        said = signed_in.person.runs(command.format(url=signed_in.url))
     assert wanted in said
     assert signed_in.site.asked
     for path, headers in signed_in.site.asked:
@@ -182,14 +168,14 @@ def test_a_tool_works_as_it_is_and_is_signed_in(signed_in: Stage, token: str, to
 def test_a_tool_hears_our_words_where_the_owner_has_not_allowed_the_host(signed_in: Stage, tool: str) -> None:
     command, _ = TOOLS[tool]
     signed_in.site.asked.clear()
-    assert REFUSED[tool] in signed_in.run(command.format(url=signed_in.url))
+    assert REFUSED[tool] in signed_in.person.runs(command.format(url=signed_in.url))
     assert signed_in.site.asked == []
 
 
 def test_claudes_client_and_its_bash_are_signed_in(certificate: Path, api: Api, tmp_path: Path) -> None:
     """The real client, whose every program has the same environment."""
     value = f"canary-{secrets.token_hex(16)}"
-    with somebody() as person, sites.serving(tmp_path, certificate) as site:
+    with somebody() as person, running(Site(tmp_path, certificate)) as site:
         command = f"curl -sS https://{NAME}:{site.port}/hello; echo; echo $NODE_EXTRA_CA_CERTS"
         line = f"@tool Bash {json.dumps({'command': command})}"
         with bound("claudes", value, "--host", f"{NAME}:{site.port}", "--group", person.group):
@@ -204,13 +190,13 @@ def test_claudes_client_and_its_bash_are_signed_in(certificate: Path, api: Api, 
 
 
 def test_apt_trusts_it_too(stage: Stage) -> None:
-    assert f'Acquire::https::CaInfo "{BUNDLE}";' in stage.run("apt-config dump")
+    assert f'Acquire::https::CaInfo "{BUNDLE}";' in stage.person.runs("apt-config dump")
 
 
 @pytest.fixture
 def fresh(stage: Stage, certificate: Path) -> Iterator[Stage]:
     """The agent with a site that nothing is bound to."""
-    with sites.serving(stage.workspace, certificate) as site:
+    with running(Site(stage.workspace, certificate)) as site:
         yield Stage(stage.person, site, stage.workspace)
 
 
@@ -218,11 +204,11 @@ def test_what_is_not_bound_passes_through_as_it_was(fresh: Stage) -> None:
     """The host's own certificate reaches the client, until there is a secret for it."""
     stage, port = fresh, fresh.site.port
     with allowed(stage.group, f"{NAME}:{port}", "--private"):
-        said = stage.run(f"curl -sSv https://{NAME}:{port}/hello 2>&1")
+        said = stage.person.runs(f"curl -sSv https://{NAME}:{port}/hello 2>&1")
         assert "issuer: CN=tests" in said
         assert HELLO in said
         with bound("once", "canary-0123456789", "--host", f"{NAME}:{port}", "--group", stage.group):
-            assert "issuer: CN=tests" not in stage.run(f"curl -sSv https://{NAME}:{port}/hello 2>&1")
+            assert "issuer: CN=tests" not in stage.person.runs(f"curl -sSv https://{NAME}:{port}/hello 2>&1")
 
 
 def test_set_rotate_and_remove_hold_by_themselves(fresh: Stage) -> None:
@@ -234,7 +220,7 @@ def test_set_rotate_and_remove_hold_by_themselves(fresh: Stage) -> None:
     def sent(wanted: str | None) -> Callable[[], bool]:
         def look() -> bool:
             stage.site.asked.clear()
-            stage.run(command)
+            stage.person.runs(command)
             return [headers.get("Authorization") for _, headers in stage.site.asked] == [wanted]
 
         return look
@@ -302,6 +288,7 @@ class Asked:
     strayed: dict[str, int]
     report: dict[str, Any]
     answers: bytes
+    seen: dict[str, bool]
     places: dict[str, list[str]]
 
 
@@ -314,7 +301,7 @@ def asked(certificate: Path) -> Iterator[Asked]:
     with contextlib.ExitStack() as ending:
         name = ending.enter_context(appliance.group())
         person = ending.enter_context(Person(name))
-        host = ending.enter_context(echoing(certificate, values))
+        host = ending.enter_context(running(Echo(certificate, values)))
         for style, how in STYLES.items():
             where = ("--host", f"{NAME}:{host.port}/{style}/", "--group", name, "--as", how)
             ncl("set", style, *where, value=values[style])
@@ -325,27 +312,27 @@ def asked(certificate: Path) -> Iterator[Asked]:
         (workspace / "asks.py").write_text(SCRIPT.read_text())
         (workspace / "asks.py").chmod(0o644)
         words = (f"https://{NAME}:{host.port}", ",".join(STYLES), ",".join(FORMS), str(LEAST))
-        call = json.dumps({"command": f"python3 asks.py {' '.join(words)}", "timeout": 400})
         said: list[str] = []
-        asking = threading.Thread(target=lambda: said.append(person.ask(f"!call run_command {call}", 430).text))
+        asking = threading.Thread(target=lambda: said.append(person.runs(f"python3 asks.py {' '.join(words)}", 400)))
         asking.start()
         try:
             wait_until(lambda: (workspace / "asked").exists() or not asking.is_alive(), "all answers", 400)
             assert (workspace / "asked").exists(), said
             report = json.loads((workspace / "asked").read_text())
-            places = _looked(canary, name, began)
+            seen, places = _looked(canary, name, began)
             answers = (workspace / "answers.bin").read_bytes()
         finally:
             (workspace / "go").touch()
             asking.join(60)
+        seen["what the agent was told"] = any("counts" in text for text in said)
         places["what the agent was told"] = [text for text in said if canary.is_in(text.encode())]
-        yield Asked(canary, dict(host.arrived), dict(host.strayed), report, answers, places)
+        yield Asked(canary, dict(host.arrived), dict(host.strayed), report, answers, seen, places)
 
 
-def _looked(canary: Canary, group: str, began: float) -> dict[str, list[str]]:
-    """Return by place where the canary is; also what shows that the look sees anything at all."""
+def _looked(canary: Canary, group: str, began: float) -> tuple[dict[str, bool], dict[str, list[str]]]:
+    """Return by place whether the look sees what is known to be there, and where the canary is."""
     inside = [process for process in appliance.processes(group) if process.container is not None]
-    seen = [process for process in inside if memory_of(process.pid, lambda data: b"nanoclaw-secret-mark" in data)]
+    seen = [process for process in inside if memory_of(process.pid, lambda data: MARK.encode() in data)]
     appliance.run("journalctl", "--sync")
     export = ["journalctl", "-o", "export", f"--since=@{began:.3f}"]
     journal = subprocess.run(export, capture_output=True, check=True).stdout
@@ -354,19 +341,27 @@ def _looked(canary: Canary, group: str, began: float) -> dict[str, list[str]]:
         *(Path("/run/nanoclaw-agents"), Path("/run/nanoclaw-gateway"), Path("/run/nanoclawd"), Path("/var/log")),
         *(Path("/var/lib/systemd/coredump"), Path("/tmp"), Path("/var/tmp")),
     ]
+    mark = Canary(MARK)
     roots = [
         Path(f"/proc/{process.pid}/root/{name}") for process in inside for name in ("tmp", "run", "var/tmp", "home")
     ]
-    return {
-        "shown to be seen": [" ".join(process.argv)[:200] for process in seen],
+    shown = {
+        "memory": bool(seen),
+        "environment": any(b"HTTPS_PROXY=" in Path(f"/proc/{one.pid}/environ").read_bytes() for one in inside),
+        "arguments": any(b"asks.py" in Path(f"/proc/{one.pid}/cmdline").read_bytes() for one in inside),
+        "files": bool(mark.files([Path("/var/lib/nanoclaw/groups") / group])),
+        "container's files": bool(mark.files(roots)),
+        "journal": b"NANOCLAW_EGRESS_HOST" in journal,
+    }
+    found = {
         "memory": [" ".join(one.argv)[:200] for one in inside if memory_of(one.pid, canary.is_in)],
         "environment": [str(one.pid) for one in inside if canary.is_in(Path(f"/proc/{one.pid}/environ").read_bytes())],
         "arguments": [str(one.pid) for one in inside if canary.is_in(Path(f"/proc/{one.pid}/cmdline").read_bytes())],
         "files": canary.files(trees),
         "container's files": canary.files(roots),
         "journal": ["journal"] if canary.is_in(journal) else [],
-        "journal was read": ["yes"] if b"NANOCLAW_EGRESS_HOST" in journal else [],
     }
+    return shown, found
 
 
 def test_every_request_had_its_secret_and_none_another_ones(asked: Asked) -> None:
@@ -394,8 +389,7 @@ def test_the_answers_came_in_with_stars_in_their_place(asked: Asked) -> None:
 )
 def test_the_canary_is_nowhere(asked: Asked, place: str) -> None:
     """F-119: not in a process of the container, a file, a database, a log, a card or a core dump."""
-    assert asked.places["shown to be seen"], "the look at memory sees nothing"
-    assert asked.places["journal was read"]
+    assert asked.seen[place], "the look sees nothing at all"
     assert asked.places[place] == []
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from system.appliance import SessionNames, call, configured, kill_daemon, podman, run
+from system.appliance import SessionNames, call, configured, kill_daemon, podman, run, wired
 from system.loopback import Account
 
 REPOSITORY = Path("/srv/nanoclaw-test-packages")
@@ -61,21 +61,8 @@ def admin(loop: Account, group: str) -> Iterator[str]:
     call("Users.Delete", user=f"loopback:{name}")
 
 
-def wired(group: str) -> str:
-    chat = f"c-{secrets.token_hex(4)}"
-    call("Chats.Create", channel="loop", chat=chat, unknown_sender_policy="public")
-    call("Wirings.Create", chat=f"loop:{chat}", group=group)
-    return chat
-
-
-def says(loop: Account, chat: str, text: str, expected: str) -> str:
-    before = len(loop.deliveries)
-    loop.say(chat, text, sender="somebody")
-    return loop.hears(chat, expected, after=before).text
-
-
 def asks(loop: Account, chat: str, tool: str, **arguments: object) -> None:
-    says(loop, chat, f"!call {tool} {json.dumps(arguments)}", "Not done yet")
+    loop.asks(chat, f"!call {tool} {json.dumps(arguments)}", "Not done yet")
 
 
 def packages(group: str) -> list[str]:
@@ -89,13 +76,13 @@ def image_of(group: str) -> str:
 
 def test_a_package_is_asked_for_allowed_built_and_there(loop: Account, group: str, admin: str) -> None:
     """F-203, F-225: the card says exactly what is installed; a person's yes, and the next container has it."""
-    chat = wired(group)
-    says(loop, chat, "hello", "echo: hello")
+    chat = wired("loop", group)
+    loop.asks(chat, "hello", "echo: hello")
     stage = image_of(group)
     asks(loop, chat, "install_packages", apt=[GREETER], reason="to greet people")
     card = loop.gets_card(f"dm-{admin}")
     assert f"ncl packages install {group} --reason 'to greet people' --apt {GREETER}\n" in card.text
-    assert f'apt: ["{GREETER}"]' in card.text
+    assert f'apt: `["{GREETER}"]`' in card.text
     assert "The session that asks is restarted, and no other." in card.text
     assert packages(group) == []
     before = len(loop.deliveries)
@@ -105,14 +92,14 @@ def test_a_package_is_asked_for_allowed_built_and_there(loop: Account, group: st
     assert packages(group) == [GREETER]
     assert image_of(group) != stage
     assert image_of(group).startswith(f"localhost/nanoclaw-group-{group}:")
-    assert "hello from the package" in says(loop, chat, f"!read /usr/bin/{GREETER}", "read /usr/bin")
+    assert "hello from the package" in loop.asks(chat, f"!read /usr/bin/{GREETER}", "read /usr/bin")
     context = Path(f"/var/lib/nanoclaw/images/groups/{group}/context")
     assert [path.name for path in context.iterdir()] == ["Containerfile"]
 
 
 def test_what_is_refused_is_not_done(loop: Account, group: str, admin: str) -> None:
     """F-203: a person's no is told to the agent, and nothing has changed."""
-    chat = wired(group)
+    chat = wired("loop", group)
     asks(loop, chat, "install_packages", apt=[GREETER], reason="to greet people")
     card = loop.gets_card(f"dm-{admin}")
     before = len(loop.deliveries)
@@ -123,7 +110,7 @@ def test_what_is_refused_is_not_done(loop: Account, group: str, admin: str) -> N
 
 def test_a_build_that_fails_changes_nothing_and_says_why(loop: Account, group: str, admin: str) -> None:
     """F-221: the old image stays in use, the configuration as it was, and the agent is told what the build has said."""
-    chat = wired(group)
+    chat = wired("loop", group)
     asks(loop, chat, "install_packages", apt=["nanoclaw-no-such-package"], reason="to fail")
     stage = image_of(group)
     before = len(loop.deliveries)
@@ -144,10 +131,10 @@ def test_a_build_that_fails_changes_nothing_and_says_why(loop: Account, group: s
 
 def test_names_that_are_no_names_reach_no_card(loop: Account, group: str) -> None:
     """W-57, F-203: an agent is refused before anybody is asked; so is an operator."""
-    chat = wired(group)
+    chat = wired("loop", group)
     for name in ("jq; reboot", "--allow-downgrades", "jq=1.7", "/tmp/x.deb"):
         arguments = json.dumps({"apt": [name], "reason": "r"})
-        says(loop, chat, f"!call install_packages {arguments}", "can't be installed")
+        loop.asks(chat, f"!call install_packages {arguments}", "can't be installed")
         done = subprocess.run(
             ["ncl", "packages", "add", group, f"--apt={name}"], capture_output=True, text=True, check=False, timeout=30
         )
@@ -157,7 +144,7 @@ def test_names_that_are_no_names_reach_no_card(loop: Account, group: str) -> Non
 
 def test_a_daemon_that_dies_goes_on_with_it(loop: Account, group: str, admin: str) -> None:
     """F-225: allowed is allowed; the next daemon builds, restarts and tells, once."""
-    chat = wired(group)
+    chat = wired("loop", group)
     asks(loop, chat, "install_packages", apt=[GREETER], reason="to greet people")
     card = loop.gets_card(f"dm-{admin}")
     (asked,) = [one for one in call("Approvals.List")["approvals"] if one["group"] == group]
@@ -167,14 +154,14 @@ def test_a_daemon_that_dies_goes_on_with_it(loop: Account, group: str, admin: st
     loop.hears(chat, "Verify that what you asked for works, and report", after=before, seconds=120)
     del card
     assert packages(group) == [GREETER]
-    assert "hello from the package" in says(loop, chat, f"!read /usr/bin/{GREETER}", "read /usr/bin")
+    assert "hello from the package" in loop.asks(chat, f"!read /usr/bin/{GREETER}", "read /usr/bin")
     notes = [one for one in loop.deliveries[before:] if one.chat == chat and "Verify that" in one.text]
     assert len(notes) == 1
 
 
 def test_an_mcp_server_is_asked_for_and_there_after_the_restart(loop: Account, group: str, admin: str) -> None:
     """F-203, F-225: with its arguments and variables on the card; only the next container is told."""
-    chat = wired(group)
+    chat = wired("loop", group)
     arguments = {"command": "mcp-files", "args": ["--root", "/workspace"], "env": {"MODE": "ro"}}
     asks(loop, chat, "add_mcp_server", name="files", reason="to see files", **arguments)
     card = loop.gets_card(f"dm-{admin}")
@@ -184,5 +171,5 @@ def test_an_mcp_server_is_asked_for_and_there_after_the_restart(loop: Account, g
     before = len(loop.deliveries)
     loop.click(card, "Allow", sender=admin)
     loop.hears(chat, "Verify that its tools work, and report", after=before)
-    told = says(loop, chat, "!read /app/agent/agent.json", "read /app/agent")
+    told = loop.asks(chat, "!read /app/agent/agent.json", "read /app/agent")
     assert '"mcp-files"' in told

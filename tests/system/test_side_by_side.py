@@ -1,30 +1,19 @@
 """Two sessions of one group at the same time: one workspace, and nothing of each other's conversations."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from system import appliance
-from system.appliance import SessionNames, call
+from system.appliance import SessionNames, call, wired
 from system.claude_stage import SECONDS, Api, claude_group
 from system.loopback import Account
 from system.test_claude import files_holding
-from system.test_commands_in_session import ADMIN, wired
+from system.test_commands_in_session import ADMIN
 
 STATE = Path("/var/lib/nanoclaw")
 
 
-@pytest.fixture
-def loop() -> Iterator[Account]:
-    with Account("loop", idempotent=True) as account:
-        yield account
-
-
 def ask(loop: Account, chat: str, expected: str, *lines: str) -> str:
-    before = len(loop.deliveries)
-    loop.say(chat, "\n".join(lines), sender=ADMIN)
-    return loop.hears(chat, expected, SECONDS, after=before).text
+    return loop.asks(chat, "\n".join(lines), expected, sender=ADMIN, seconds=SECONDS)
 
 
 def sessions(group: str) -> list[SessionNames]:
@@ -35,7 +24,7 @@ def test_two_sessions_of_claude_share_files_and_not_what_was_said(loop: Account,
     """W-74: settings, history and memory of sessions that run side by side are each one's own."""
     with claude_group() as group:
         call("Roles.Grant", user=f"loopback:{ADMIN}", role="admin", group=group)
-        left, right = wired(group), wired(group)
+        left, right = wired("loop", group), wired("loop", group)
         first = loop.say(left, "the milk is sour\n@slow 2\n@say left {turns}", sender=ADMIN)
         assert first
         ask(loop, right, "right 1", "the bread is stale", "@say right {turns}")
@@ -63,7 +52,7 @@ def test_two_sessions_of_claude_share_files_and_not_what_was_said(loop: Account,
 def test_two_sessions_of_a_script_share_files_and_not_what_was_said(loop: Account, group: str) -> None:
     """F-192: the same of what the appliance itself keeps of a session: its continuation, its home, its files."""
     call("Roles.Grant", user=f"loopback:{ADMIN}", role="admin", group=group)
-    left, right = wired(group), wired(group)
+    left, right = wired("loop", group), wired("loop", group)
     ask(loop, left, "remembered blue", "!remember blue")
     ask(loop, right, "remembered green", "!remember green")
     ask(loop, left, "wrote", "!write /workspace/note from the left")

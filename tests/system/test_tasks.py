@@ -4,24 +4,18 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from system.appliance import SessionNames, call, daemon_stopped, kill_daemon, restart_daemon, rows, run, wait_until
+from eventually import wait_until
+from system.appliance import SessionNames, call, daemon_stopped, kill_daemon, restart_daemon, rows, run
 from system.loopback import Account
 from system.people import ControlError
 
 pytestmark = pytest.mark.usefixtures("group")
 PLANNED = re.compile(r"Task scheduled: ([0-9a-z]{12}) \[active\], next run (\S+ \S+ \S+)")
-
-
-@pytest.fixture
-def loop() -> Iterator[Account]:
-    with Account("loop", idempotent=True) as account:
-        yield account
 
 
 @pytest.fixture
@@ -33,15 +27,9 @@ def chat(loop: Account, group: str) -> str:
     return name
 
 
-def says(loop: Account, chat: str, text: str, expected: str) -> str:
-    before = len(loop.deliveries)
-    loop.say(chat, text, sender="somebody")
-    return loop.hears(chat, expected, after=before).text
-
-
 def uses(loop: Account, chat: str, tool: str, **arguments: Any) -> str:
     """Have the agent call a tool; return what the tool said."""
-    told = says(loop, chat, f"!call {tool} {json.dumps(arguments)}", "")
+    told = loop.asks(chat, f"!call {tool} {json.dumps(arguments)}", "")
     return told.removeprefix(f"call {tool}: ")
 
 
@@ -103,7 +91,7 @@ def test_an_agents_task_runs_to_the_second_and_answers_where_it_was_asked(loop: 
 
 def test_a_task_that_was_due_while_the_daemon_was_away_runs_late_and_once(loop: Account, chat: str, group: str) -> None:
     """W-41: killed right after, it does not run again."""
-    says(loop, chat, "hello", "echo: hello")
+    loop.asks(chat, "hello", "echo: hello")
     due = soon(2)
     task = call("Tasks.Create", group=group, prompt="I was away", at=due.isoformat())["task"]["id"]
     skipped = call("Tasks.Create", group=group, prompt="x", at=due.isoformat(), missed="skip")["task"]["id"]
@@ -122,7 +110,7 @@ def test_a_task_that_was_due_while_the_daemon_was_away_runs_late_and_once(loop: 
 
 def test_killed_at_the_moment_that_it_is_due_it_runs_once(loop: Account, chat: str, group: str) -> None:
     """W-16: ten times over; the series goes on whatever dies."""
-    says(loop, chat, "hello", "echo: hello")
+    loop.asks(chat, "hello", "echo: hello")
     tasks = []
     for number in range(10):
         due = soon(1)
@@ -165,13 +153,13 @@ def test_what_an_agent_may_do_ncl_does_and_both_see_the_same(loop: Account, chat
     assert "no cron pattern" in uses(loop, chat, "schedule_task", prompt="x", recurrence="61 * * * *")
     assert "needs a time" in uses(loop, chat, "schedule_task", prompt="x")
     # In the container ncl is the same, without anybody's word; and another group's tasks are none.
-    made = says(loop, chat, f"!ncl tasks create {group} later --at 'in 3 hours'", "")
+    made = loop.asks(chat, f"!ncl tasks create {group} later --at 'in 3 hours'", "")
     assert "status:" in made, made
     (own,) = call("Tasks.List", group=group)["tasks"]
     call("Groups.Create", name=f"{group}-b", provider="scripted")
     other = call("Tasks.Create", group=f"{group}-b", prompt="x", at="in 3 hours")["task"]["id"]
     assert f"there is no task '{other}'" in uses(loop, chat, "cancel_task", taskId=other)
-    assert "there is no group" in says(loop, chat, f"!ncl tasks create {group}-b x --at 'in 1 hour'", "")
+    assert "there is no group" in loop.asks(chat, f"!ncl tasks create {group}-b x --at 'in 1 hour'", "")
     call("Groups.Delete", name=f"{group}-b", force=True, seconds=90)
     with pytest.raises(ControlError):
         call("Tasks.Get", task=other)
@@ -181,7 +169,7 @@ def test_what_an_agent_may_do_ncl_does_and_both_see_the_same(loop: Account, chat
 
 def test_scripts_say_whether_the_agent_is_called(loop: Account, chat: str, group: str) -> None:
     """F-63: true with data, false, failed, too long, too much; a series goes on after each."""
-    says(loop, chat, "hello", "echo: hello")
+    loop.asks(chat, "hello", "echo: hello")
     cases = {
         "skipped": ("echo noise; echo '{\"wakeAgent\": false}'", "nothing to do"),
         "failed": ("echo broken >&2; exit 3", "it ended with 3: broken"),
@@ -204,7 +192,7 @@ def test_a_minute_for_real(loop: Account, chat: str, group: str) -> None:
 
     Many minutes in a row are simulated by the unit tests.
     """
-    says(loop, chat, "hello", "echo: hello")
+    loop.asks(chat, "hello", "echo: hello")
     # Not at a minute's very end, when the next daemon would come too late for it.
     wait_until(lambda: datetime.now(UTC).second < 50, "there is time left in the minute")
     task = call("Tasks.Create", group=group, prompt="tick", cron="* * * * *", missed="all")["task"]

@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import call, daemon_pid, kill_daemon, rows, run, session_state, wait_until
+from system.appliance import call, daemon_pid, kill_daemon, rows, run, session_state
 from telegram_api.remote import Remote
 
 TRANSCRIPT = Path(__file__).with_name("telegram.txt")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from system.appliance import call, wait_until
+from eventually import wait_until
+from system.appliance import call
 from system.loopback import Delivery, file
 from system.town import Town
 

@@ -8,7 +8,8 @@ from typing import Final
 
 import pytest
 
-from system.appliance import call, kill, kill_daemon, restart_daemon, runner, session_of, wait_until
+from eventually import wait_until
+from system.appliance import call, kill, kill_daemon, restart_daemon, runner, session_of
 from system.loopback import Account, Delivery
 from system.town import Town
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from system.appliance import ControlError, call, configured, kill_daemon, restart_daemon, run, wait_until
+from eventually import wait_until
+from system.appliance import ControlError, call, configured, kill_daemon, restart_daemon, run
 from system.loopback import Account, Delivery
 from system.town import Town, answers
 

@@ -2,7 +2,8 @@
 
 import json
 
-from system.appliance import call, run, wait_until
+from eventually import wait_until
+from system.appliance import call, run
 from system.town import Town
 
 

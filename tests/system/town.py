@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import STATE, ControlError, call, daemon_stopped, rows, wait_until
+from system.appliance import STATE, ControlError, call, daemon_stopped, rows
 from system.loopback import Account, Delivery
 
 CENTRAL: Final = STATE / "central.db"

@@ -15,7 +15,6 @@ import re
 import shutil
 import stat
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +36,8 @@ from package_stage import (
     show,
     traces,
 )
+
+from eventually import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -189,15 +190,14 @@ def group():
 
 def session_at_work(group: str):
     """Wait until a session of the group has a turn and return its unit."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        pattern = f"nanoclaw-{group}@*.service"
+    pattern = f"nanoclaw-{group}@*.service"
+
+    def found() -> str | None:
         units = json.loads(output("systemctl", "--user", "-M", f"{USER}@", "list-units", "--output=json", pattern))
-        for unit in [entry["unit"] for entry in units]:
-            if "answering" in show(unit, "StatusText", user=True):
-                return unit
-        time.sleep(0.1)
-    raise AssertionError(output("ncl", "sessions", "list"))
+        names = [entry["unit"] for entry in units]
+        return next((name for name in names if "answering" in show(name, "StatusText", user=True)), None)
+
+    return wait_until(found, f"a session of {group} has a turn")
 
 
 def test_upgrade_leaves_running_conversations_alone(newer_deb: Path, group: str):

@@ -18,6 +18,7 @@ def main() -> None:
 async def _serve(port: int, token: str) -> None:
     api = TelegramApi(token)
     await api.start(port)
+    print("listening", flush=True)
     await asyncio.Event().wait()
 
 

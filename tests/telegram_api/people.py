@@ -3,7 +3,6 @@ too."""
 
 import asyncio
 import base64
-import contextlib
 import re
 import time
 from typing import Any
@@ -227,9 +226,7 @@ class People:
         """Wait until something that happened here makes a condition true."""
         async with asyncio.timeout(seconds):
             while not condition():
-                self.world.news.clear()
-                with contextlib.suppress(TimeoutError):  # news of others may have cleared it
-                    await asyncio.wait_for(self.world.news.wait(), 0.2)
+                await self.world.news.wait()
 
     # Their own business.
 

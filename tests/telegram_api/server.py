@@ -210,10 +210,8 @@ class TelegramApi:
                 left = ends - asyncio.get_running_loop().time()
                 if left <= 0:
                     break
-                self.world.news.clear()
                 news = asyncio.ensure_future(self.world.news.wait())
-                # Others wait for the same news, and may have cleared it.
-                await asyncio.wait({news, poll}, timeout=min(left, 0.1), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({news, poll}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 news.cancel()
                 if poll.done():
                     raise ApiError(409, _CONFLICT)
@@ -274,11 +272,9 @@ class TelegramApi:
                             if 200 <= answer.status < 300:
                                 self.world.waiting(update["update_id"] + 1, 1)
                                 continue
-                    await asyncio.sleep(_WEBHOOK_PAUSE_SECONDS)
+                    await asyncio.sleep(_WEBHOOK_PAUSE_SECONDS)  # until it is repeated
                 if not self.world.updates:
-                    self.world.news.clear()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self.world.news.wait(), 0.1)
+                    await self.world.news.wait()
 
     # Faults and control.
 
@@ -290,7 +286,7 @@ class TelegramApi:
         return None
 
     async def _suffer(self, fault: Fault, request: web.Request, method: str, given: Json) -> web.StreamResponse | None:
-        await asyncio.sleep(fault.stall)
+        await asyncio.sleep(fault.stall)  # as slow as a test wants it
         if fault.after:
             self._note(request, await self._do(method, given))
         if fault.cut:

@@ -13,6 +13,26 @@ from .rules import ALL_UPDATES, DEFAULT_UPDATES, ApiError, bad_request
 type Json = dict[str, Any]
 
 
+class News:
+    """Something has happened: told everybody who waits just then."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def set(self) -> None:
+        for one in self._waiting:
+            if not one.done():
+                one.set_result(None)
+
+    async def wait(self) -> None:
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(told)
+        try:
+            await told
+        finally:
+            self._waiting.discard(told)
+
+
 @dataclass
 class File:
     """A file that somebody sent; ``content`` None: the service has lost it."""
@@ -85,7 +105,7 @@ class World:
         self.commands: list[Json] = []
         self.updates: deque[Json] = deque()
         self.allowed = DEFAULT_UPDATES
-        self.news = asyncio.Event()
+        self.news = News()
         self.confirmed = 0
         """The update id up to which the bot has confirmed."""
         self._update_ids = itertools.count(700_000_001)

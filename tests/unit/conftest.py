@@ -1,6 +1,9 @@
 """What all unit tests have."""
 
-from collections.abc import Generator
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,3 +19,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that every uid may enter, with a path that is short enough for sockets."""
+    path = Path(tempfile.mkdtemp(prefix="nanoclaw-test-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)

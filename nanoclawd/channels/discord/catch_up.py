@@ -54,6 +54,7 @@ class CatchUp:
                     log.debug("a channel's history can't be read: %s", fault.message)
                     return
                 log.warning("a Discord channel's history can't be read now: %s", fault.message)
+                # It tells nobody when it is back; the pause grows and is bounded.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
                 continue

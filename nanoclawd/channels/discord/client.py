@@ -295,6 +295,7 @@ class DiscordClient(discord.Client):
                 known.gateway = yarl.URL(gateway)
             if failures > 1:
                 longest = min(self._pace.first_retry * 2 ** min(failures - 2, 16), self._pace.longest_retry)
+                # The service tells nobody when it is back; the wait grows and is bounded.
                 await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311  # many clients, one service
 
     async def _live(self, known: "_Known", gateway: str) -> str:

@@ -44,6 +44,7 @@ class Gate:
         async with self._queue:
             while (wait := self._window.wait(time.monotonic())) > 0:
                 if wait < math.inf:
+                    # As long as the service has said, or as its limit lasts.
                     await asyncio.sleep(wait)
                     continue
                 self._ended.clear()

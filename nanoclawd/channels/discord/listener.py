@@ -206,6 +206,7 @@ class Listener:
                 log.debug("an event of Discord is handed in again: %s", error.message)
             else:
                 return
+            # What keeps it (a disk) tells nobody when it is well again; the pause grows and is bounded.
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 

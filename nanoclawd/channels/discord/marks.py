@@ -107,6 +107,7 @@ class Marks:
 
     async def _write_soon(self) -> None:
         while self._is_new:
+            # What comes meanwhile goes into the same write.
             await asyncio.sleep(WRITE_SECONDS)
             try:
                 await self._write()

@@ -261,4 +261,5 @@ class LiveEditor:
         at = max(now, self._next.get(chat, 0.0))
         self._next = {one: when for one, when in self._next.items() if when > now}
         self._next[chat] = at + self._every
+        # Its place in the row: the pace that the service allows.
         await asyncio.sleep(at - now)

@@ -181,5 +181,6 @@ async def _until_done[Result](work: Callable[[], Awaitable[Result]]) -> Result |
         except NanoclawError as error:
             log.warning("left out: %s", error.message)
             return None
+        # What keeps it (a disk) tells nobody when it is well again; the pause grows and is bounded.
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)

@@ -157,6 +157,7 @@ class Session:
                 log.exception("a sync failed")
                 self._trouble, wait = f"a sync failed: {type(error).__name__}", pause
                 pause = min(pause * 2, self.account.pace.longest_pause)
+            # The server tells nobody when it is back; the wait grows and is bounded, or is what it has said.
             await asyncio.sleep(wait)
 
     def _begin_anew(self, pause: float) -> float:
@@ -234,6 +235,7 @@ class Session:
                 await self.rooms.invited(room_id, invitation)
             except Unavailable as error:
                 log.info("an invitation waits: %s", error.message)
+                # The server tells nobody when it is back; bounded by the tries.
                 await asyncio.sleep(2.0**attempt)
             else:
                 return

@@ -104,6 +104,7 @@ class Pace:
         """Wait so long, or where that is infinite until a message has gone."""
         left = ends - time.monotonic()
         if seconds <= left:
+            # Exactly until the limit allows the next message.
             await asyncio.sleep(max(seconds, 0.0))
             return
         if seconds < math.inf:

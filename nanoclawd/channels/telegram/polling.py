@@ -127,6 +127,7 @@ class Poller:
             except Exception as error:
                 wait = min(self._waits.first * 2 ** min(failures, 20), self._waits.longest)
                 failures += 1
+                # The service tells nobody when it is back; the wait grows and is bounded, or is what it has said.
                 await asyncio.sleep(max(wait, await self._look_at(error)))
             else:
                 failures = 0
@@ -280,6 +281,7 @@ class Queues:
                 if error.message != said:
                     log.warning("update %d can't be stored now, and is tried again: %s", number, error.message)
                 said = error.message
+            # What keeps it (a disk) tells nobody when it is well again; the wait grows and is bounded.
             await asyncio.sleep(wait)
             wait = min(2 * wait, self._waits.longest)
 

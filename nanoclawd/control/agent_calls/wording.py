@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
+from nanoclaw_runner.contract.cards import literal
 from nanoclawd.cli import catalogue
 from nanoclawd.cli.spec import Command
 from nanoclawd.control.agent_calls.scope import AgentCaller, Judged
@@ -48,13 +49,13 @@ def body(caller: AgentCaller, judged: Judged) -> str:
     lines = [
         f"The agent {caller.group} asks for this, in its session {caller.session_id}:",
         "",
-        command_line(judged.method, judged.parameters),
+        literal(command_line(judged.method, judged.parameters)),
         "",
         f"Method: {judged.method}",
     ]
     for name, value in judged.parameters.items():
         shown = judged.shown.get(name)
-        lines.append(f"{name}: {_value(value)}" + (f" ({visible(shown)})" if shown else ""))
+        lines.append(f"{name}: {literal(_value(value))}" + (f" ({literal(visible(shown))})" if shown else ""))
     lines += ["", judged.rule.effect]
     if judged.beyond:
         lines.append(f"It reaches beyond {caller.group}: only an owner or an administrator of everything may allow it.")

@@ -4,6 +4,7 @@ Its key never leaves the gateway's state directory. The authority's certificate 
 the hosts change; a host's certificate lives for a day and is only ever in memory.
 """
 
+import contextlib
 import datetime as dt
 import ipaddress
 import os
@@ -82,7 +83,8 @@ class Authority:
         """
         until, context = self._leaves.get(host, (0.0, None))
         if context is not None and until - time.time() > _RENEW_SECONDS:
-            self._leaves.move_to_end(host)
+            with contextlib.suppress(KeyError):  # another thread may have let it go meanwhile
+                self._leaves.move_to_end(host)
             return context
         context = _server_context(host, self._leaf(host))
         self._leaves[host] = (time.time() + LEAF_SECONDS, context)

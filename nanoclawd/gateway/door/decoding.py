@@ -14,6 +14,7 @@ _GZIP: Final = 31
 _ZLIB: Final = 15
 _BARE: Final = -15
 _METHOD: Final = 8
+_HEAD_BYTES: Final = 2
 
 
 class Undecodable(Exception):  # noqa: N818  # what it is, not an error of ours
@@ -50,6 +51,7 @@ class Inflating:
         self._is_gzip = is_gzip
         self._unpacking = zlib.decompressobj(_GZIP) if is_gzip else None
         self._taken = self._given = self._members = 0
+        self._first = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what is in a piece, in bounded pieces.
@@ -58,8 +60,14 @@ class Inflating:
             Undecodable: it is not what it says, or too much.
         """
         self._taken += len(data)
+        if self._unpacking is None:
+            # Two bytes tell the two forms of deflate apart, and may come one by one.
+            data = self._first = self._first + data
+            if len(data) < _HEAD_BYTES:
+                return
+            self._unpacking = _deflating(data)
         while data:
-            unpacking = self._unpacking = self._unpacking or _deflating(data)
+            unpacking = self._unpacking
             try:
                 found = unpacking.decompress(data, PIECE_BYTES)
             except zlib.error:
@@ -120,5 +128,5 @@ def decoding_of(codings: list[bytes]) -> Decoding:
 
 
 def _deflating(data: bytes) -> "zlib._Decompress":
-    has_head = data[0] & 0x0F == _METHOD and (len(data) == 1 or (data[0] * 256 + data[1]) % 31 == 0)
+    has_head = data[0] & 0x0F == _METHOD and (data[0] * 256 + data[1]) % 31 == 0
     return zlib.decompressobj(_ZLIB if has_head else _BARE)

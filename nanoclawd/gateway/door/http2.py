@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final, Protocol
 
 import h2.config
@@ -19,17 +20,22 @@ import h2.exceptions
 import h2.settings
 import h11
 
-from nanoclawd.gateway.caller import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, check_headers
+from nanoclawd.gateway.caller import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES
 from nanoclawd.gateway.denials import Denial, malformed
+from nanoclawd.gateway.door.http2_heads import OF_ONE_HOP, request_of
 from nanoclawd.gateway.secure import SecureWire
 
 MAX_STREAMS: Final = 64
+MAX_OF_THE_UNTOLD: Final = 1000
 MAX_STREAMS_OF_GROUP: Final = 256
 STREAM_WINDOW_BYTES: Final = 64 * 1024
 CONNECTION_WINDOW_BYTES: Final = 256 * 1024
 """What agents may send before a host has taken it, of all streams of a connection together."""
 
 FRAME_BYTES: Final = 16_384
+TABLE_BYTES: Final = 4096
+"""Of heads that were sent, to compress the next ones by."""
+
 FRAMES_AT_ONCE: Final = 2000
 FRAMES_PER_SECOND: Final = 200.0
 """Of frames that carry nothing: pings, settings, resets, priorities, empty data."""
@@ -38,7 +44,7 @@ _WRITE_SECONDS: Final = 60.0
 _PIECE_BYTES: Final = 8192
 _LENGTH_BYTES: Final = 3
 _CODES: Final = h2.errors.ErrorCodes
-_OF_ONE_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"upgrade"})
+_KNOWN_SETTINGS: Final = frozenset(map(int, h2.settings.SettingCodes))
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +93,12 @@ class StreamCaller:
 
     def __init__(self, streams: "Streams", number: int, *, ended: bool) -> None:
         self.ended = ended
-        self.arrived: list[tuple[bytes, int]] = []
         self.news = asyncio.Event()
+        # One piece, however many frames it came in: a frame for each byte would cost a hundred times its window.
+        self._arrived = bytearray()
+        self._counted = 0
+        self._taken = 0
+        self._announced: int | None = None
         self._streams = streams
         self._number = number
         self._has_begun = False
@@ -103,18 +113,33 @@ class StreamCaller:
         """Return the next piece of the request's body, nothing at its end.
 
         Raises:
+            Denial: it is shorter than was announced.
             TimeoutError: it stopped coming.
         """
         async with asyncio.timeout(seconds):
-            while not self.arrived and not self.ended:
+            while not self._arrived and not self.ended:
                 self.news.clear()
                 await self.news.wait()
-        if not self.arrived:
+        if not self._arrived:
+            if self._announced not in (None, self._taken):
+                raise malformed("the request's body is not as long as its Content-Length says")
             return b""
-        data, counted = self.arrived.pop(0)
+        data, counted = bytes(self._arrived), self._counted
+        self._arrived.clear()
+        self._counted, self._taken = 0, self._taken + len(data)
         self._streams.http.acknowledge_received_data(counted, self._number)
         await self._streams.flush(seconds)
         return data
+
+    def arrive(self, data: bytes, counted: int) -> None:
+        """Keep a piece of the request's body, for which the caller's window has shrunk by so many bytes."""
+        self._arrived += data
+        self._counted += counted
+        self.news.set()
+
+    def announce(self, request: h11.Request) -> None:
+        """Take note of how long the request's body is to be."""
+        self._announced = next((int(value) for name, value in request.headers if name == b"content-length"), None)
 
     async def preview(self, most: int, seconds: float) -> bytes:
         """Return the beginning of the request's body, which :meth:`body` returns all the same.
@@ -125,10 +150,10 @@ class StreamCaller:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self.ended and sum(len(data) for data, _ in self.arrived) < most:
+                while not self.ended and len(self._arrived) < most:
                     self.news.clear()
                     await self.news.wait()
-        return b"".join(data for data, _ in self.arrived)[:most]
+        return bytes(self._arrived[:most])
 
     async def send(self, event: h11.Event, seconds: float | None = None, *, more: bool = False) -> None:
         """Send a part of the answer.
@@ -146,7 +171,7 @@ class StreamCaller:
         with _reset_if_gone():
             if isinstance(event, h11.Response):
                 head = [(b":status", str(event.status_code).encode())]
-                head += [(bytes(name), bytes(value)) for name, value in event.headers if name not in _OF_ONE_HOP]
+                head += [(bytes(name), bytes(value)) for name, value in event.headers if name not in OF_ONE_HOP]
                 self._has_begun = True
                 http.send_headers(self._number, head)
             elif isinstance(event, h11.Data):
@@ -179,11 +204,11 @@ class StreamCaller:
 
     def finish(self) -> None:
         """Be done with it: what was not read is given back, and what was not answered is ended."""
-        http = self._streams.http
-        for _, counted in self.arrived:
+        if self._counted:
             with contextlib.suppress(h2.exceptions.ProtocolError):
-                http.acknowledge_received_data(counted, self._number)
-        self.arrived.clear()
+                self._streams.http.acknowledge_received_data(self._counted, self._number)
+        self._arrived.clear()
+        self._counted = 0
         if not self._is_over:
             self.reset(_CODES.INTERNAL_ERROR)
         elif not self.ended:
@@ -205,6 +230,37 @@ class StreamCaller:
             await self._streams.flush(seconds)
 
 
+class _Connection(h2.connection.H2Connection):
+    """What the library keeps for a connection is bounded by us, and not by the other side."""
+
+    DEFAULT_MAX_HEADER_LIST_SIZE = MAX_HEAD_BYTES
+    MAX_CLOSED_STREAMS = 16 * MAX_STREAMS
+    """Of those that ended last the library knows how, for the frames that cross."""
+
+    def __init__(self, config: h2.config.H2Configuration) -> None:
+        super().__init__(config)
+        # Letters as they are: to pack those of a large head takes the library a second, and time by the square of them.
+        self.encoder.encode = partial(self.encoder.encode, huffman=False)
+        self.silent = 0
+
+    def forget_offers(self, changed: Iterable[int]) -> None:
+        """Keep little of what the other side's settings offer.
+
+        That is a table of 4 GiB to compress our heads by, and 65,536 settings of which nobody knows what they mean.
+        """
+        self.encoder.header_table_size = min(self.encoder.header_table_size, TABLE_BYTES)
+        sizes = self.encoder.table_size_changes
+        sizes[:] = [min(sizes), sizes[-1]] if len(sizes) > 1 else sizes  # all that has to be said (RFC 7541, 4.2)
+        for code in changed:
+            if code not in _KNOWN_SETTINGS and code in self.remote_settings:
+                del self.remote_settings[code]
+
+    def _receive_frame(self, frame: Any) -> list[h2.events.Event]:
+        events = super()._receive_frame(frame)
+        self.silent += not events  # such as a reset of what has ended: it is a frame like others
+        return events
+
+
 type Handling = Callable[[StreamCaller, h11.Request], Awaitable[None]]
 type Refusing = Callable[[StreamCaller, Denial], Awaitable[None]]
 
@@ -224,9 +280,7 @@ class Streams:
             refuse: answers what can't be read as one.
             resting: is told whether the connection has requests.
         """
-        self.http = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding=None, logger=None)
-        )
+        self.http = _Connection(h2.config.H2Configuration(client_side=False, header_encoding=None, logger=None))
         self._secure = secure
         self._count = count
         self._handle = handle
@@ -244,18 +298,10 @@ class Streams:
             ConnectionError: it ended early.
             TimeoutError: the other side does not read.
         """
-        settings = h2.settings.SettingCodes
-        self.http.local_settings = h2.settings.Settings(
-            client=False,
-            initial_values={
-                settings.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-                settings.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
-                settings.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
-                settings.MAX_FRAME_SIZE: FRAME_BYTES,
-                settings.ENABLE_CONNECT_PROTOCOL: 0,
-            },
-        )
+        self.http.local_settings = _settings(MAX_STREAMS)
         self.http.initiate_connection()
+        # Who has not heard yet how many there may be has some refused, and not the whole connection.
+        self.http.local_settings = _settings(MAX_OF_THE_UNTOLD)
         self.http.increment_flow_control_window(CONNECTION_WINDOW_BYTES - 65_535)
         try:
             await self.flush(_WRITE_SECONDS)
@@ -299,10 +345,11 @@ class Streams:
 
     def _heard(self, data: bytes) -> bool:
         """Do what frames ask for; False where the connection ends with them."""
-        for event in self.http.receive_data(data):
-            if not self._take(event):
-                self.http.close_connection(_CODES.ENHANCE_YOUR_CALM)
-                return False
+        events = self.http.receive_data(data)
+        silent, self.http.silent = self.http.silent, 0
+        if not all(map(self._take, events)) or (silent and not self._spend(silent)):
+            self.http.close_connection(_CODES.ENHANCE_YOUR_CALM)
+            return False
         if self._waits_for_too_much():
             self.http.close_connection(_CODES.FRAME_SIZE_ERROR)
             return False
@@ -329,15 +376,20 @@ class Streams:
             if (task := self._tasks.get(_number(event))) is not None:
                 task.cancel()
         elif isinstance(event, h2.events.WindowUpdated | h2.events.RemoteSettingsChanged):
-            for caller in self._callers.values():
-                caller.news.set()
+            self._let_go_on(event)
         elif isinstance(event, h2.events.ConnectionTerminated):
             return True
         return self._spend()
 
-    def _spend(self) -> bool:
+    def _let_go_on(self, event: h2.events.WindowUpdated | h2.events.RemoteSettingsChanged) -> None:
+        if isinstance(event, h2.events.RemoteSettingsChanged):
+            self.http.forget_offers(event.changed_settings)
+        for caller in self._callers.values():
+            caller.news.set()
+
+    def _spend(self, count: int = 1) -> bool:
         now = asyncio.get_running_loop().time()
-        self._frames = min(FRAMES_AT_ONCE, self._frames + (now - self._at) * FRAMES_PER_SECOND) - 1
+        self._frames = min(FRAMES_AT_ONCE, self._frames + (now - self._at) * FRAMES_PER_SECOND) - count
         self._at = now
         return self._frames > 0
 
@@ -349,8 +401,7 @@ class Streams:
             with contextlib.suppress(h2.exceptions.ProtocolError):
                 self.http.acknowledge_received_data(counted, number)
         elif event.data:
-            caller.arrived.append((bytes(event.data), counted))
-            caller.news.set()
+            caller.arrive(event.data, counted)
             return True
         elif counted:
             self.http.acknowledge_received_data(counted, number)
@@ -358,7 +409,7 @@ class Streams:
 
     def _begin(self, event: h2.events.RequestReceived) -> None:
         number = _number(event)
-        if not self._count.enter():
+        if len(self._callers) >= MAX_STREAMS or not self._count.enter():
             self.http.reset_stream(number, _CODES.REFUSED_STREAM)
             return
         ended = event.stream_ended is not None
@@ -376,7 +427,8 @@ class Streams:
     async def _serve_one(self, caller: StreamCaller, headers: list[Any], *, ended: bool) -> None:
         try:
             try:
-                request = _request(headers, has_body=not ended)
+                request = request_of(headers, has_body=not ended)
+                caller.announce(request)
             except Denial as denial:
                 await self._refuse(caller, denial)
             else:
@@ -387,6 +439,20 @@ class Streams:
             caller.finish()
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await self.flush(_WRITE_SECONDS)
+
+
+def _settings(streams: int) -> h2.settings.Settings:
+    codes = h2.settings.SettingCodes
+    return h2.settings.Settings(
+        client=False,
+        initial_values={
+            codes.MAX_CONCURRENT_STREAMS: streams,
+            codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+            codes.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
+            codes.MAX_FRAME_SIZE: FRAME_BYTES,
+            codes.ENABLE_CONNECT_PROTOCOL: 0,
+        },
+    )
 
 
 def _number(event: Any) -> int:
@@ -404,35 +470,3 @@ class _ResetIfGone(contextlib.AbstractContextManager[None]):
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, h2.exceptions.StreamClosedError | h2.exceptions.ProtocolError):
             raise ConnectionResetError("the caller is gone") from error
-
-
-def _request(headers: list[tuple[bytes, bytes]], *, has_body: bool) -> h11.Request:
-    """Return a stream's head as HTTP/1.1 would have it.
-
-    Raises:
-        Denial: it has no such form, or one that could be read in two ways.
-    """
-    pseudo = {name: value for name, value in headers if name.startswith(b":")}
-    rest = [pair for pair in headers if not pair[0].startswith(b":") and pair[0] not in (b"te", b"expect")]
-    authority = pseudo.get(b":authority", b"")
-    hosts = [value for name, value in rest if name == b"host"]
-    if pseudo.get(b":scheme") != b"https":
-        raise malformed("the scheme is https here")
-    if not authority or any(host != authority for host in hosts):
-        raise malformed("Host and :authority contradict each other, or there is none")
-    if any(name in _OF_ONE_HOP for name, _ in rest):
-        raise malformed("a header of HTTP/1.1's connections has no place in HTTP/2")
-    cookies = [value for name, value in rest if name == b"cookie"]
-    rest = [pair for pair in rest if pair[0] not in (b"cookie", b"host")]
-    if cookies:
-        rest.append((b"cookie", b"; ".join(cookies)))
-    if has_body and not any(name == b"content-length" for name, _ in rest):
-        rest.append((b"transfer-encoding", b"chunked"))
-    try:
-        request = h11.Request(
-            method=pseudo.get(b":method", b""), target=pseudo.get(b":path", b""), headers=[(b"host", authority), *rest]
-        )
-    except h11.LocalProtocolError:
-        raise malformed("the request cannot be read") from None
-    check_headers(request)
-    return request

@@ -21,16 +21,19 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]|^ | $")
 _BASIC: Final = b"basic "
 _AUTHORIZATION: Final = b"authorization"
 _COOKIE: Final = b"cookie"
+# Range under each of the names that servers have for it.
+_OF_PARTS: Final = (b"range", b"if-range", b"request-range", b"x-ms-range", b"a-im")
 _EXACT: Final = 1000
 _ENCODED: Final = frozenset({"basic", "query"})
 """Styles by which a secret goes in another alphabet, whatever is in it."""
 
 type Headers = list[tuple[bytes, bytes]]
+type _Spelled = tuple[tuple[str, ...], tuple[str, ...]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Charged:
-    """A request as it goes on.
+    """A request as it goes on. Its representation shows nothing, since there are secrets in it.
 
     Attributes:
         path: with its query.
@@ -64,8 +67,12 @@ class Tokens(Protocol):
         """Yield every token of a secret that an answer may hold."""
         ...
 
+    async def settle(self, seconds: float) -> None:
+        """Wait until none is being asked for."""
+        ...
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, repr=False)
 class _Request:
     """A request while it is worked at."""
 
@@ -88,7 +95,8 @@ class Injection:
     def __init__(self, vault: Vault, tokens: Tokens) -> None:
         self._vault = vault
         self._tokens = tokens
-        self._spelled: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[bytes, ...]] = {}
+        self._spelled: dict[_Spelled, tuple[bytes, ...]] = {}
+        self._spelled_bytes = 0
 
     async def charge(self, group: str, secrets: Iterable[Secret], asked: Asked, headers: Headers) -> Charged:
         """Return a request with what belongs into it, and without what a container has put in its place.
@@ -121,9 +129,13 @@ class Injection:
         if needles:
             # What is packed would have to be unpacked to be searched, and in a part of an answer could be a part of a
             # secret, which nobody would find.
-            request.without(b"accept-encoding", b"range", b"if-range")
+            request.without(*_OF_PARTS, b"accept-encoding", b"accept-charset")
             request.headers.append((b"Accept-Encoding", b"identity"))
         return Charged(request.target(), request.headers, needles, request.renew)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait, before the gateway ends, until nothing is under way that would be lost: for so many seconds at most."""
+        await self._tokens.settle(seconds)
 
     async def _value(self, secret: Secret, scheme: Scheme, asked: Asked, request: _Request) -> str:
         sealed = self._vault.get(secret.name)
@@ -144,7 +156,7 @@ class Injection:
     def _needles(self, bound: Iterable[Secret], pairs: list[str]) -> tuple[bytes, ...]:
         """Return what no answer of this host may hold, whether this request has brought it there or another one."""
         values: list[str] = []
-        pairs = list(pairs)
+        own: list[str] = []
         for secret in bound:
             sealed = self._vault.get(secret.name)
             if sealed is None:
@@ -152,14 +164,23 @@ class Injection:
             found = list(self._tokens.known(secret.name, sealed)) if sealed.oauth is not None else [sealed.value]
             values += found
             if secret.style == "basic":
-                pairs += [f"{secret.parameter}:{value}" for value in found]
-        key = (tuple(sorted(set(values))), tuple(sorted(set(pairs))))
+                own += [f"{secret.parameter}:{value}" for value in found]
+        key = (tuple(sorted(set(values))), tuple(sorted(set(own))))
         needles = self._spelled.get(key)
         if needles is None:
-            if len(self._spelled) >= _MAX_SPELLED:
-                self._spelled.clear()
-            needles = self._spelled[key] = spellings(*key)
-        return needles
+            needles = spellings(*key)
+            self._remember(key, needles)
+        # What an agent chooses is not remembered: it could choose something else each time.
+        return (*needles, *spellings((), pairs)) if pairs else needles
+
+    def _remember(self, key: _Spelled, needles: tuple[bytes, ...]) -> None:
+        """Keep what is looked for, and not for ever that of tokens which have been renewed since."""
+        size = sum(map(len, needles))
+        if len(self._spelled) >= _MAX_SPELLED or self._spelled_bytes + size > _MAX_SPELLED_BYTES:
+            self._spelled.clear()
+            self._spelled_bytes = 0
+        self._spelled[key] = needles
+        self._spelled_bytes += size
 
     def _refuse_marks(
         self, request: _Request, group: str, secrets: list[Secret], fitting: list[Secret], target: Target
@@ -175,6 +196,9 @@ class Injection:
 
 
 _MAX_SPELLED: Final = 256
+_MAX_SPELLED_BYTES: Final = 8 * 1024 * 1024
+_MAX_PAIR_BYTES: Final = 1024
+"""Of user and password in Basic, as an agent writes them with a placeholder in them."""
 
 
 def _missing(name: str, words: str) -> Denial:
@@ -226,7 +250,11 @@ def _fill(request: _Request, name: str, value: str) -> None:
         filled = _filled(text, name, plain)
         pair = _pair(text) if key.lower() == _AUTHORIZATION else b""
         if pair and (opened := _filled(pair, name, plain)) != pair:
-            request.pairs.append(opened.decode("utf-8", "replace"))
+            if len(pair) > _MAX_PAIR_BYTES + len(plain):
+                raise Denial(
+                    431, "bad_request", "user and password are too long for a placeholder", outcome="malformed"
+                )
+            request.pairs.append(opened.decode("utf-8", "surrogateescape"))
             filled = text[: len(_BASIC)] + base64.b64encode(opened)
         headers.append((key, filled))
     request.headers = headers

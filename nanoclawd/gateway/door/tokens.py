@@ -47,17 +47,22 @@ class _Granted(msgspec.Struct, frozen=True):
     expires_in: float | str | None = None
     refresh_token: str | None = None
 
+    def __repr__(self) -> str:
+        """Show no token, whatever logs this."""
+        return "_Granted()"
+
 
 class _Failed(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Account:
     """What is known of one secret."""
 
     refresh: str = ""
     access: str = ""
+    doubted: str = ""
     until: float = 0.0
     forced: float = -ONE_REFUSAL_IN_SECONDS
     failed: tuple[float, str] | None = None
@@ -102,7 +107,7 @@ class AccessTokens:
         if now - account.forced < ONE_REFUSAL_IN_SECONDS:
             return False
         account.forced = now
-        account.access = ""
+        account.doubted, account.access = account.access, ""
         account.remember(token)
         return True
 
@@ -112,6 +117,15 @@ class AccessTokens:
         secret = sealed.oauth.client_secret if sealed.oauth is not None else ""
         found = dict.fromkeys((sealed.value, account.refresh, account.access, secret, *account.old))
         yield from (one for one in found if one)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until no token is being asked for: a server may have given one, and the old one may be void by then.
+
+        Args:
+            seconds: and no longer.
+        """
+        if self._renewing:
+            await asyncio.wait(self._renewing, timeout=seconds)
 
     def _renewed(self, task: "asyncio.Task[str]") -> None:
         self._renewing.discard(task)
@@ -138,6 +152,11 @@ class AccessTokens:
                 if not account.has_told:
                     log.warning("%s", denial.message, extra=about())
                 account.has_told = True
+                # Some host has refused it, as an agent may have wanted; it may be good all the same, and for others.
+                account.access, account.doubted = account.doubted, ""
+                if account.access and not isinstance(denial, _Void) and time.monotonic() < account.until:
+                    return account.access
+                account.access = ""
                 raise
             account.failed, account.has_told = None, False
             return account.access
@@ -179,18 +198,22 @@ class AccessTokens:
                 words = f"its new refresh token cannot be kept ({error.strerror}) and is lost with the next restart"
                 raise _failure(name, words) from None
         account.remember(account.access)
-        account.access = granted.access_token
+        account.access, account.doubted = granted.access_token, ""
         life = _seconds(granted.expires_in)
         account.until = time.monotonic() + life - min(EARLY_SECONDS, life / 10)
 
 
 def _failure(name: str, words: str, *, is_final: bool = False) -> Denial:
     enter = f". It has to be entered anew: ncl secret set {name}" if is_final else ""
-    return _denial(f"the secret {name} could not be renewed: {words}{enter}")
+    return _denial(f"the secret {name} could not be renewed: {words}{enter}", _Void if is_final else Denial)
 
 
-def _denial(message: str) -> Denial:
-    return Denial(502, "secret_not_renewed", message, outcome="no secret")
+class _Void(Denial):
+    """The refresh token is worth nothing any more."""
+
+
+def _denial(message: str, kind: type[Denial] = Denial) -> Denial:
+    return kind(502, "secret_not_renewed", message, outcome="no secret")
 
 
 def _seconds(told: float | str | None) -> float:

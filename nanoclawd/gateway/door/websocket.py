@@ -1,6 +1,8 @@
 """WebSocket through the door: once both sides have agreed, bytes go both ways, and those from the host are searched."""
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,19 +17,24 @@ from nanoclawd.gateway.tunnel import Carried
 WEBSOCKET: Final = b"websocket"
 # Extensions change what is in a frame: what is packed can't be searched.
 _LEFT_OUT: Final = (b"sec-websocket-extensions",)
+_VERSION: Final = b"13"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455, 1.3."""
+
 _RESERVED: Final = 0x70
 _MASKED: Final = 0x80
 _SHORT_HEAD_BYTES: Final = 2
 _LONGER: Final = {126: 2, 127: 8}
 
 
-def is_asked_for(request: h11.Request) -> bool:
-    """Tell whether a request wants to become a WebSocket."""
+def asked_key(request: h11.Request) -> bytes | None:
+    """Return the key of a request that wants to become a WebSocket, None where it does not."""
     headers = dict(request.headers)
     words = [word.strip().lower() for word in headers.get(b"connection", b"").split(b",")]
     has_body = b"content-length" in headers or b"transfer-encoding" in headers
     wants = headers.get(b"upgrade", b"").strip().lower() == WEBSOCKET and b"upgrade" in words
-    return wants and request.method == b"GET" and not has_body
+    version, key = headers.get(b"sec-websocket-version"), headers.get(b"sec-websocket-key")
+    return key if wants and request.method == b"GET" and not has_body and version == _VERSION else None
 
 
 def headers_of_request(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -36,10 +43,16 @@ def headers_of_request(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, 
     return [*kept, (b"Connection", b"Upgrade"), (b"Upgrade", WEBSOCKET)]
 
 
-def is_agreed(event: h11.InformationalResponse) -> bool:
-    """Tell whether the host's answer makes it one, as it was asked for."""
+def is_agreed(event: h11.InformationalResponse, key: bytes) -> bool:
+    """Tell whether the host's answer makes it one, as it was asked for.
+
+    A host that has not understood what it was asked for would take what comes next for requests, which nobody judged.
+    """
     found = dict(event.headers)
-    return found.get(b"upgrade", b"").lower() == WEBSOCKET and b"sec-websocket-extensions" not in found
+    if found.get(b"upgrade", b"").lower() != WEBSOCKET or b"sec-websocket-extensions" in found:
+        return False
+    proof = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    return found.get(b"sec-websocket-accept") == proof
 
 
 class Frames:

@@ -95,6 +95,7 @@ class Link:
                 await self._stay()
             except OneCliError as error:
                 self._tell(Outside("away", error.message[:_MAX_WORDS], error.fix))
+            # It tells nobody when it is back; the pause is the published client's own.
             await asyncio.sleep(self._pause)
 
     async def states(self) -> AsyncIterator[Outside]:

@@ -7,6 +7,7 @@ A card that asks nothing has ``"fallback"`` in the place of options: what a chan
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ MAX_OPTIONS = 10
 MAX_LABEL_CHARACTERS = 60
 MAX_VALUE_BYTES = 200
 MAX_REFERENCE_CHARACTERS = 200
+_MARKUP = re.compile(r"[\\`*_\[\]<>|~]|&#?\w+;")
+_BEGINS_A_BLOCK = re.compile(r"[ #+=-]|[0-9]+[.)]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,24 @@ class Card:
     def option(self, value: str) -> Option | None:
         """Return the option of a value."""
         return next((option for option in self.options if option.value == value), None)
+
+
+def literal(text: str) -> str:
+    """Return a line that somebody else chose as a card's text shows it exactly.
+
+    Channels read a card's text as Markdown, which has ways to hide words: a link shows its name in the place of where
+    it leads, a spoiler is black, a backslash vanishes.
+
+    >>> literal("/a?to=[friend](https://foe.example)")
+    '`/a?to=[friend](https://foe.example)`'
+    >>> literal('{"to": "all"}')
+    '{"to": "all"}'
+    """
+    if not _MARKUP.search(text) and not _BEGINS_A_BLOCK.match(text):
+        return text
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    edge = " " if text[:1] in ("`", " ") or text[-1:] in ("`", " ") else ""
+    return f"{fence}{edge}{text}{edge}{fence}"
 
 
 def to_content(card: Card) -> str:

@@ -98,8 +98,11 @@ def _claude(appliance: Appliance) -> Iterator[None]:
     settings["limits"] = {"max_awake": 4, "memory_budget": "4G", "session_memory": "1G"}
     CONFIG_FILE.write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = [sys.executable, "-m", "messages_api", "--port", str(PORT), "--key", key]
-    api = subprocess.Popen(command, cwd=_TESTS)
+    api = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.PIPE)
     try:
+        assert api.stdout is not None
+        if not api.stdout.readline():
+            raise RuntimeError("the scripted API does not come up")
         systemctl("restart", GATEWAY)
         appliance.restart()
         link = Link()

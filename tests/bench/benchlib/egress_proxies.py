@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from eventually import wait_until
 
 # As Debian sets it up, so with a rule for each request and with its log, but for where that is: nothing is kept in a
 # cache, in memory or on the disk, since the gateway keeps nothing either.
@@ -93,7 +94,7 @@ def relay() -> Iterator[Path]:
 def _running(command: list[str], port: int) -> Iterator[None]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _await(port)
+            wait_until(lambda: _listens(port), "the proxy listens", despite=ConnectionRefusedError)
             yield
         finally:
             process.terminate()
@@ -109,14 +110,6 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _await(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            tcp(port).close()
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+def _listens(port: int) -> bool:
+    tcp(port).close()
+    return True

@@ -1,16 +1,17 @@
 """Matrix for the appliance: a real Synapse on loopback, a person with plain rooms, and no limits of rate."""
 
 import secrets
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
 from benchlib.machine import systemctl
 from benchlib.platforms import CHATS, Moments, Platform, Rate
+from eventually import wait_until
+from homeserver.server import Homeserver
 
 _TESTS = Path(__file__).parents[2]
 _JOIN_SECONDS = 60.0
@@ -25,9 +26,6 @@ class Matrix(Platform):
     _is_group = False
 
     def __init__(self) -> None:
-        sys.path.append(str(_TESTS))
-        from homeserver.server import Homeserver  # of the tests, which are not on the path before
-
         self._directory = tempfile.TemporaryDirectory()
         self._homeserver = Homeserver(Path(self._directory.name))
         super().__init__(self._homeserver.port)
@@ -59,14 +57,12 @@ class Matrix(Platform):
     def connected(self) -> None:
         """Wait until the channel is up, and the account in all rooms."""
         super().connected()
-        ends = time.monotonic() + _JOIN_SECONDS
         for chat in self.chats:
-            while (
-                self._homeserver.user_id("nano") not in self._control(f"rooms/{quote(chat)}/joined_members")["joined"]
-            ):
-                if time.monotonic() > ends:
-                    raise TimeoutError("the account does not come into its rooms")
-                time.sleep(0.1)
+            wait_until(partial(self._is_in, chat), f"the account is in {chat}", _JOIN_SECONDS)
+
+    def _is_in(self, chat: str) -> bool:
+        joined = self._control(f"rooms/{quote(chat)}/joined_members")["joined"]
+        return self._homeserver.user_id("nano") in joined
 
     def write(self, messages: Sequence[tuple[str, str]]) -> None:
         """Write, one after the other: the server takes some hundred a second."""

@@ -17,6 +17,7 @@ from typing import Any, Self
 from benchlib.appliance import Appliance
 from benchlib.machine import systemctl
 from benchlib.varlink import Link
+from eventually import wait_until
 
 CHATS = 20
 IDLE_SECONDS = 600
@@ -72,8 +73,10 @@ class Platform(ABC):
     def __enter__(self) -> Self:
         """Run the server, make its chats and store the token."""
         command = [sys.executable, "-m", f"{self.name}_api", "--port", str(self.port), "--token", self.token]
-        self._server = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.DEVNULL)
-        self._wait(self._answers, "the server answers")
+        self._server = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.PIPE)
+        assert self._server.stdout is not None
+        if not self._server.stdout.readline():
+            raise RuntimeError(f"{self.name}: the server does not come up")
         self.chats = self._make_chats()
         self.store_secret()
         return self
@@ -124,7 +127,7 @@ class Platform(ABC):
 
     def connected(self) -> None:
         """Wait until the appliance's channel is up."""
-        self._wait(self._is_up, f"channel {self.name} is up")
+        wait_until(self._is_up, f"channel {self.name} is up", _PATIENCE_SECONDS)
 
     def answered(self, texts: Sequence[str], seconds: float = _PATIENCE_SECONDS) -> Moments:
         """Wait until all of these have come as answers, and return the moments.
@@ -186,25 +189,11 @@ class Platform(ABC):
         with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS) as answer:
             return json.load(answer)
 
-    def _answers(self) -> bool:
-        try:
-            self._control("counts")
-        except urllib.error.URLError:
-            return False
-        return True
-
     def _is_up(self) -> bool:
         link = Link()
         found = link.call("io.nanoclaw.Channels.List")["channels"]
         link.close()
         return any(one["name"] == self.name and one["state"] == "ok" for one in found)
-
-    def _wait(self, condition: Any, what: str) -> None:
-        ends = time.monotonic() + _PATIENCE_SECONDS
-        while not condition():
-            if time.monotonic() > ends:
-                raise TimeoutError(f"not in time: {what}")
-            time.sleep(_LOOK_SECONDS)
 
 
 class Telegram(Platform):

@@ -128,10 +128,11 @@ def main() -> None:
             number += 1
             by_socket(style, number)
             counts["websocket"] = counts.get("websocket", 0) + 1
+    Path("/tmp/mark").write_text(MARK)
     Path("answers.bin").write_bytes(b"\n".join(heard))
     Path("asked").write_text(json.dumps({"counts": counts, "odd": odd, "bytes": sum(map(len, heard))}))
     while not Path("go").exists():
-        time.sleep(0.1)
+        time.sleep(0.1)  # what the host does in here tells nobody
     print(Path("asked").read_text())
 
 

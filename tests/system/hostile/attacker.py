@@ -43,7 +43,7 @@ def notify(text: str) -> None:
 def feed_the_watchdog() -> None:
     while True:
         notify("WATCHDOG=1")
-        time.sleep(2)
+        time.sleep(2)  # well within the watchdog's time
 
 
 def for_ever() -> None:
@@ -73,7 +73,7 @@ def newest() -> dict[str, str]:
             connection.close()
             if row is not None:
                 return {"id": row[0], "text": json.loads(row[1])["text"], "channel": row[2], "chat": row[3]}
-        time.sleep(0.02)
+        time.sleep(0.02)  # it reads as clumsily as it likes
 
 
 def reply(text: str) -> None:
@@ -224,7 +224,7 @@ def lock_outbound() -> None:
     connection.execute("BEGIN EXCLUSIVE")
     for _ in range(10):
         ring()
-        time.sleep(0.1)
+        time.sleep(0.1)  # rings that are no flood
     for_ever()
 
 
@@ -261,7 +261,7 @@ def ring_below_the_bound() -> None:
     ends = time.monotonic() + 6
     while time.monotonic() < ends:
         ring()
-        time.sleep(1 / 900)
+        time.sleep(1 / 900)  # just below the bound
     reply("rang as often as it may")
 
 
@@ -286,7 +286,7 @@ def doorbell_shut_down() -> None:
 
 def ansi_status() -> None:
     notify("STATUS=\x1b[31mred\x1b[0m\x07\x9b31m \x1b]0;title\x07 done")
-    time.sleep(4)
+    time.sleep(4)  # for the host to look at what it has done
     reply("told in colours")
 
 
@@ -344,7 +344,7 @@ def processes() -> None:
         outcome = "400 processes"
     except OSError as error:
         outcome = f"{len(children)} processes, then {error.strerror}"
-    time.sleep(4)
+    time.sleep(4)  # for the host to look at what it has done
     for pid in children:
         os.kill(pid, signal.SIGKILL)
     reply(outcome)
@@ -370,7 +370,7 @@ def inotify() -> None:
             break
         watches += 1
     notify("STATUS=greedy")
-    time.sleep(6)
+    time.sleep(6)  # for the host to feel it
     reply(f"{instances} instances, {watches} watches")
 
 
@@ -393,7 +393,7 @@ def disk() -> None:
 def processor() -> None:
     """Every processor, for a while."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
-    time.sleep(6)
+    time.sleep(6)  # for the host to feel it
     for process in busy:
         process.kill()
     reply("burned")

@@ -68,7 +68,7 @@ def steady() -> object:
         if sum(count.values()) == 10:
             WORKING.touch()
         left -= ENOUGH.exists()
-        time.sleep(0.02)
+        time.sleep(0.02)  # a neighbour's calm pace
     return {"statuses": count, "slowest": round(slowest, 3)}
 
 
@@ -304,7 +304,7 @@ def room() -> object:
     """Ask until there is room for it: what an attack has held is let go in a bounded time."""
     began = time.monotonic()
     while ask(b"GET http://nobody.example/x HTTP/1.1\r\nHost: x\r\n\r\n") == "429":
-        time.sleep(0.1)
+        time.sleep(0.1)  # a pace below every bound: what is asked for is room
     return time.monotonic() - began
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eventually import wait_until
 from system import appliance
-from system.appliance import STATE, Person, SessionNames, session_of, session_state, systemctl_user, wait_until
+from system.appliance import STATE, Person, SessionNames, session_of, session_state, systemctl_user
 
 HERE = Path(__file__).parent
 LONGEST_HOLD_SECONDS = 0.05

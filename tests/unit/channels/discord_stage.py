@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import PATIENCE_SECONDS, PlatformSide, Received
+from contract import PlatformSide, Received
 
 from discord_api.server import DiscordApi
 from discord_api.world import File
@@ -70,13 +70,6 @@ class Stage:
     async def end(self) -> None:
         await self.adapter.teardown()
         await self.api.stop()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for something that tells nobody when it happens: a request that has come to the server."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110  # there is no event
-            await asyncio.sleep(0.01)
 
 
 class Renaming(Received):

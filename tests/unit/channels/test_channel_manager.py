@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
-from contract import PATIENCE_SECONDS, Received
+from contract import Received
 
+from eventually import eventually
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import (
     AdapterFactory,
@@ -99,12 +100,11 @@ class Stage:
         return next(state for state in self.manager.states() if state.name == name)
 
     async def until(self, name: str, wanted: HealthState, detail: str = "") -> ChannelState:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                state = self.state(name)
-                if state.health.state is wanted and detail in state.health.detail:
-                    return state
-                await asyncio.sleep(0.005)  # a state tells nobody: it is there to be asked
+        def found() -> ChannelState | None:
+            state = self.state(name)
+            return state if state.health.state is wanted and detail in state.health.detail else None
+
+        return await eventually(found, f"channel {name} is {wanted}")
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ class Rude(Example):
                 try:
                     await asyncio.Event().wait()
                 except asyncio.CancelledError:
-                    await asyncio.sleep(1.5)
+                    await asyncio.sleep(1.5)  # deaf: longer than it is waited for
                     return None
         if handle == "cancel":
             raise asyncio.CancelledError
@@ -375,7 +375,7 @@ async def test_stopping_ends_everything_also_what_does_not_want_to(stage: Stage)
     assert time.monotonic() - began < 2.0
     assert manager.adapter("a") is None
     setups = len(adapters["b"].setups)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # ten times its pause: nothing is to happen
     assert len(adapters["b"].setups) == setups
 
 

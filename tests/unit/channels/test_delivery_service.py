@@ -33,6 +33,7 @@ from nanoclawd.sessions.ports import (
 SESSION = SessionRef("abcdefghijkl", "main", Address("one", "chat"))
 CHAT = Address("one", "chat")
 HELLO = Text("hello")
+SIGN_SECONDS = 0.5
 
 
 class Scripted(BaseAdapter):
@@ -40,7 +41,7 @@ class Scripted(BaseAdapter):
 
     platform = "example"
     name = "one"
-    capabilities = Capabilities(typing_seconds=0.5)
+    capabilities = Capabilities(typing_seconds=SIGN_SECONDS)
 
     def __init__(self) -> None:
         self.script: list[Any] = []
@@ -77,6 +78,13 @@ class Scripted(BaseAdapter):
         self.signed.set()
         if self.typing_error is not None:
             raise self.typing_error
+
+    async def gives(self, signs: int) -> None:
+        """Return when so many signs have been given."""
+        async with asyncio.timeout(10):
+            while len(self.typed) < signs:
+                self.signed.clear()
+                await self.signed.wait()
 
 
 class Stage:
@@ -219,15 +227,13 @@ async def test_typing_lasts_as_long_as_the_work_and_never_longer(stage: Stage):
     await stage.up()
     stage.service.working(SESSION, CHAT)
     stage.service.working(SESSION, CHAT)
-    await asyncio.sleep(1.4)
+    await stage.adapter.gives(4)
     stage.service.rested(SESSION)
-    rested = time.monotonic()
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(SIGN_SECONDS)  # nothing is to happen
     times = [at for at, _ in stage.adapter.typed]
-    # At once, and after each 0.8 of the 0.5 s that a sign lasts (a busy machine may be late, and is never early).
-    assert 3 <= len(times) <= 4
-    assert all(later - earlier >= 0.39 for earlier, later in itertools.pairwise(times))
-    assert times[-1] <= rested
+    assert len(times) == 4
+    # A busy machine may be late, and is never early.
+    assert all(later - earlier >= 0.78 * SIGN_SECONDS for earlier, later in itertools.pairwise(times))
 
 
 async def test_one_sign_for_all_who_work_in_a_chat_until_the_last_rests(stage: Stage):
@@ -235,15 +241,15 @@ async def test_one_sign_for_all_who_work_in_a_chat_until_the_last_rests(stage: S
     sessions = [SessionRef(f"session-{number}", "main", CHAT) for number in range(20)]
     for session in sessions:
         stage.service.working(session, CHAT)
-    await asyncio.sleep(0.1)
+    await stage.adapter.gives(1)
+    await asyncio.sleep(0.1)  # that there is no other is the subject
     assert len(stage.adapter.typed) == 1
     for session in sessions[:-1]:
         stage.service.rested(session)
         stage.service.rested(session)
-    await asyncio.sleep(0.5)
-    assert len(stage.adapter.typed) == 2
+    await stage.adapter.gives(2)
     stage.service.rested(sessions[-1])
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(SIGN_SECONDS)  # nothing is to happen
     assert len(stage.adapter.typed) == 2
 
 
@@ -251,10 +257,9 @@ async def test_the_sign_follows_a_session_to_another_chat(stage: Stage):
     await stage.up()
     other = Address("one", "chat", "thread")
     stage.service.working(SESSION, CHAT)
-    async with asyncio.timeout(5):
-        await stage.adapter.signed.wait()
+    await stage.adapter.gives(1)
     stage.service.working(SESSION, other)
-    await asyncio.sleep(0.5)
+    await stage.adapter.gives(3)
     stage.service.rested(SESSION)
     assert [address for _, address in stage.adapter.typed] == [CHAT, other, other]
 
@@ -264,10 +269,9 @@ async def test_a_sign_that_fails_or_has_no_channel_disturbs_nothing(stage: Stage
     await stage.up()
     stage.adapter.typing_error = Unavailable("503")
     stage.service.working(SESSION, CHAT)
-    await asyncio.sleep(0.5)
-    assert len(stage.adapter.typed) == 2
+    await stage.adapter.gives(2)
     stage.service.close()
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(SIGN_SECONDS)  # nothing is to happen
     assert len(stage.adapter.typed) == 2
     stage.service.rested(SESSION)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from contract import CARD, AdapterContract, Received, attachment
-from discord_stage import NAME, DiscordSide, Renaming, Stage, until
+from discord_stage import NAME, DiscordSide, Renaming, Stage
 
 from discord_api.limits import Limit
+from eventually import eventually
 from nanoclaw_runner.contract.cards import Card, Option
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.sessions.ports import Delivered, Edit, PartialText, Reaction, ShownCard, Text, Undelivered
@@ -278,7 +279,7 @@ async def test_an_answer_is_shown_while_it_is_written_and_is_one_message_in_the_
     channel = stage.people.channel("general")
     address = Address(NAME, channel)
     stage.adapter.show_progress(address, PartialText("m-1", "The beginning of an answer that takes its time to write"))
-    await until(lambda: texts(stage, channel))
+    await eventually(lambda: texts(stage, channel))
     assert texts(stage, channel) == ["The beginning of an answer that takes its time to write …"]
     whole = "The beginning of an answer that takes its time to write, and its end."
     outcome = await stage.deliver(channel, Text(whole, (attachment(),)), in_reply_to="m-1")
@@ -294,7 +295,7 @@ async def test_half_an_answer_does_not_stay(stage: Stage):
     channel = stage.people.channel("general")
     address = Address(NAME, channel)
     stage.adapter.show_progress(address, PartialText("m-1", "The beginning of an answer that takes its time to write"))
-    await until(lambda: texts(stage, channel))
+    await eventually(lambda: texts(stage, channel))
     await stage.adapter.end_turn(address, "m-1", completed=False)
     assert texts(stage, channel) == []
 
@@ -305,7 +306,7 @@ async def test_a_beginning_that_was_posted_unheard_becomes_the_answer(stage: Sta
     stage.people.fail("POST /channels/.*/messages$", status=503, after=True)
     progress = PartialText("m-1", "The beginning of an answer that takes its time to write")
     stage.adapter.show_progress(Address(NAME, channel), progress)
-    await until(lambda: texts(stage, channel))
+    await eventually(lambda: texts(stage, channel))
     outcome = await stage.deliver(channel, Text("The whole answer."), in_reply_to="m-1")
     assert isinstance(outcome, Delivered)
     assert texts(stage, channel) == ["The whole answer."]
@@ -316,10 +317,10 @@ async def test_half_an_answer_goes_once_discord_is_back(stage: Stage):
     channel = stage.people.channel("general")
     address = Address(NAME, channel)
     stage.adapter.show_progress(address, PartialText("m-1", "The beginning of an answer that takes its time to write"))
-    await until(lambda: texts(stage, channel))
+    await eventually(lambda: texts(stage, channel))
     stage.people.fail("DELETE /channels/.*/messages", status=503, times=2)
     await stage.adapter.end_turn(address, "m-1", completed=False)
-    await until(lambda: not texts(stage, channel))
+    await eventually(lambda: not texts(stage, channel))
 
 
 async def test_a_restart_in_the_middle_of_an_answer_leaves_one_message(stage: Stage):
@@ -327,8 +328,8 @@ async def test_a_restart_in_the_middle_of_an_answer_leaves_one_message(stage: St
     channel = stage.people.channel("general")
     address = Address(NAME, channel)
     stage.adapter.show_progress(address, PartialText("m-1", "The beginning of an answer that takes its time to write"))
-    await until(lambda: texts(stage, channel))
-    await until((stage.directory / "state" / "live.json").exists)
+    await eventually(lambda: texts(stage, channel))
+    await eventually((stage.directory / "state" / "live.json").exists)
     await stage.adapter.teardown()
     await stage.begin()
     outcome = await stage.deliver(channel, Text("The whole answer."), in_reply_to="m-1")
@@ -381,7 +382,7 @@ async def test_who_gives_up_waiting_for_the_global_limit_locks_nobody_out(stage:
     channel = stage.people.channel("general")
     stage.people.fail("POST .*/messages", status=429, retry_after=20.0, everywhere=True)
     waiting = asyncio.create_task(stage.deliver(channel, Text("first"), "row-1"))
-    await until(lambda: not stage.api.rest.failures[0].times)
+    await eventually(lambda: not stage.api.rest.failures[0].times)
     await asyncio.sleep(0.05)  # the answer is on its way: nothing tells when it has been read
     waiting.cancel()
     await asyncio.wait({waiting})

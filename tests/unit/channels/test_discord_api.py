@@ -7,11 +7,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from discord_stage import until
 
 from discord_api import interactions
 from discord_api.limits import Limit
 from discord_api.server import DiscordApi
+from eventually import eventually
 
 TOKEN = "a-token"
 INTENTS = 1 | 1 << 9 | 1 << 12 | 1 << 15
@@ -205,7 +205,7 @@ async def test_an_interaction_has_to_be_answered_in_time(
     channel = api.people.channel("general")
     api.world.commands = [{"id": "1", "name": "help"}]
     late = api.interactions.slash("Bob", channel, "help")
-    await until(lambda: late.failed)
+    await eventually(lambda: late.failed)
     url = f"{api.url}/api/v10/interactions/{late.id}/{late.token}/callback"
     async with http.post(url, json={"type": 4, "data": {"content": "x"}}) as response:
         assert (response.status, (await response.json())["code"]) == (404, 10062)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from contract import attachment
-from discord_stage import FAST, NAME, Stage, until
+from discord_stage import FAST, NAME, Stage
 
+from eventually import eventually
 from fault_proxy import FaultProxy, Weather
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import HealthState
@@ -51,7 +52,7 @@ class BadNetwork:
                     return
                 assert isinstance(outcome, Undelivered)
                 assert not outcome.permanent, outcome.reason
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the appliance's pause between two attempts
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ async def test_all_arrives_once_and_in_order(network: BadNetwork, weather: Weath
     shown = [one for one in stage.people.shown(channel) if one["author"] == "helper"]
     assert "\n".join(one["text"] for one in shown).count("paragraph ") == 8
     assert [name for one in shown for name in one["files"]] == ["notes.txt"]
-    await until(lambda: stage.adapter.health().state is HealthState.OK)
+    await eventually(lambda: stage.adapter.health().state is HealthState.OK)
     assert stage.received.lost_for == []
 
 
@@ -107,10 +108,10 @@ async def test_a_long_bad_time_leaves_nothing_open(network: BadNetwork):
         message = stage.people.say(channel, f"text {number}")
         await stage.hears(lambda one, wanted=message: one.message_id == wanted)
     assert [one.text for one in stage.received.events] == ["at first", *(f"text {number}" for number in range(12))]
-    await until(lambda: len(stage.api.gateway.connections) == 1)
+    await eventually(lambda: len(stage.api.gateway.connections) == 1)
     gc.collect()
     # Some requests' connections are kept for the next ones, on both sides of the proxy.
-    await until(lambda: descriptors() <= before + 12)
+    await eventually(lambda: descriptors() <= before + 12)
 
 
 async def test_requests_that_fail_while_the_gateway_is_well_cost_no_attempts(network: BadNetwork):
@@ -141,9 +142,9 @@ async def test_a_gateway_that_answers_no_heartbeat_is_left_by_its_own_measure(
     await stage.api.start()
     await stage.begin()
     stage.api.gateway.mute = True
-    await until(lambda: stage.adapter.health().state is HealthState.DEGRADED)
+    await eventually(lambda: stage.adapter.health().state is HealthState.DEGRADED)
     stage.api.gateway.mute = False
-    await until(lambda: stage.adapter.health().state is HealthState.OK)
+    await eventually(lambda: stage.adapter.health().state is HealthState.OK)
     await stage.end()
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from contract import CARD
-from discord_stage import NAME, Stage, until
+from discord_stage import NAME, Stage
 
 from discord_api.world import File
+from eventually import eventually
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.errors import NotFound, Refused, TooLarge, Unavailable
 from nanoclawd.routing.event import Change, InboundEvent
@@ -207,7 +208,7 @@ async def test_what_the_bot_itself_does_is_no_news(stage: Stage):
     await stage.deliver(channel, Edit(target, "two"), "row-2")
     await stage.deliver(channel, Reaction(target, "\N{THUMBS UP SIGN}"), "row-3")
     stage.adapter.show_progress(address, PartialText("m-1", "An answer that nobody will read to its end, I fear"))
-    await until(lambda: len(stage.people.texts(channel)) == 2)
+    await eventually(lambda: len(stage.people.texts(channel)) == 2)
     await stage.adapter.end_turn(address, "m-1", completed=False)
     await said(stage, "a person")
     assert [one.text for one in stage.received.events] == ["a person"]
@@ -219,7 +220,7 @@ async def test_a_click_is_answered_at_once_and_its_words_are_for_who_clicked(sta
     outcome = await stage.deliver(channel, ShownCard(CARD, "k3f9m2x7q1zp"))
     assert isinstance(outcome, Delivered)
     press = stage.people.click(channel, outcome.platform_message_id or "", "No", "Bob")
-    await until(lambda: stage.people.interaction(press)["words"])
+    await eventually(lambda: stage.people.interaction(press)["words"])
     (click,) = stage.received.clicks
     assert (click.card_id, click.value, click.sender_name) == ("k3f9m2x7q1zp", "#2", "Bob")
     assert (click.user_id, click.address) == (f"discord:{stage.people.user_id('Bob')}", Address(NAME, channel))
@@ -248,7 +249,7 @@ async def test_a_click_is_acknowledged_though_the_host_is_busy_with_messages(sta
     stage.received.refusals = [Unavailable("the disk is full")] * 2
     message = stage.people.say(channel, "first")
     press = stage.people.click(channel, outcome.platform_message_id or "", "Yes")
-    await until(lambda: stage.people.interaction(press)["answer"] == 6)
+    await eventually(lambda: stage.people.interaction(press)["answer"] == 6)
     assert stage.people.interaction(press)["seconds"] < 3
     await stage.hears(lambda one: one.message_id == message)
 
@@ -268,22 +269,22 @@ async def test_a_button_of_somebody_else_is_answered_and_nothing_more(stage: Sta
     more = {"components": [{"type": 1, "components": [button]}]}
     message = stage.api.world.post(channel, stage.api.world.bot, "an old card", more=more)["id"]
     press = stage.people.click(channel, message, "Old")
-    await until(lambda: stage.people.interaction(press)["words"])
+    await eventually(lambda: stage.people.interaction(press)["words"])
     assert stage.received.clicks == []
 
 
 async def test_slash_help_is_answered_in_time_and_asks_as_a_message(stage: Stage):
     channel = stage.people.channel("general")
-    await until(lambda: stage.api.world.commands)
+    await eventually(lambda: stage.api.world.commands)
     given = stage.people.slash(channel, "help", "Bob")
     event = await stage.hears(lambda one: one.text == "/help")
     assert (event.is_mention, event.sender.name, event.address) == (True, "Bob", Address(NAME, channel))
-    await until(lambda: stage.people.interaction(given)["words"])
+    await eventually(lambda: stage.people.interaction(given)["words"])
     assert stage.people.interaction(given)["answer"] == 4
     # Registered once, and not again at each start.
     await stage.adapter.teardown()
     await stage.begin()
-    await until(lambda: stage.people.requests("GET /applications") == 2)
+    await eventually(lambda: stage.people.requests("GET /applications") == 2)
     assert stage.people.requests("PUT /applications") == 1
 
 
@@ -319,7 +320,7 @@ async def test_who_writes_too_much_is_told(stage: Stage):
     stage.received.refusals = [TooLarge("the text is over 256 KiB")]
     channel = stage.people.channel("general")
     stage.people.say(channel, "a book")
-    await until(lambda: stage.people.texts(channel))
+    await eventually(lambda: stage.people.texts(channel))
     assert stage.people.texts(channel) == ["the text is over 256 KiB"]
 
 
@@ -333,6 +334,6 @@ async def test_a_chats_new_name_is_told(stage: Stage):
 
 async def test_the_channels_of_the_servers_are_known(stage: Stage):
     stage.people.channel("workshop")
-    await until(lambda: len(stage.adapter._up.places.speakable()) == 2 if stage.adapter._up else False)
+    await eventually(lambda: len(stage.adapter._up.places.speakable()) == 2 if stage.adapter._up else False)
     found = {one.name: one.is_group for one in await stage.adapter.conversations()}
     assert found == {"#general (Town)": True, "#workshop (Town)": True}

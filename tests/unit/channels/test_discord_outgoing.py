@@ -6,12 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from discord_stage import NAME, Stage, until
+from discord_stage import NAME, Stage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from discord_api import rules
 from discord_api.limits import Limit
+from eventually import eventually
 from nanoclaw_runner.contract.cards import Card, Option
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.discord import outgoing
@@ -106,4 +107,4 @@ async def test_answers_in_the_making_keep_to_their_pace_in_a_channel(stage: Stag
     assert len(shown) >= 3
     assert min(later - earlier for earlier, later in pairwise(shown)) >= 1.4
     assert all(rules.length(text) <= rules.MAX_CONTENT for text in stage.people.texts(channel))
-    await until(lambda: len(stage.people.texts(channel)) == 2)
+    await eventually(lambda: len(stage.people.texts(channel)) == 2)

@@ -101,7 +101,7 @@ async def test_one_message_grows(live: LiveAnswers, platform: Platform):
 async def test_nothing_is_asked_of_the_platform_without_news(live: LiveAnswers, platform: Platform):
     live.show(CHAT, partial("Once upon"))
     await platform.until_called(1)
-    await asyncio.sleep(FAST.every * 10)
+    await asyncio.sleep(FAST.every * 10)  # nothing is to happen
     assert platform.calls == 1
 
 
@@ -272,7 +272,7 @@ async def test_what_can_not_be_taken_away_is_not_tried_for_ever(live: LiveAnswer
     await live.withdraw(CHAT, "q1")
     calls = platform.calls
     live.resume()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # nothing is to happen
     assert platform.calls == calls
 
 

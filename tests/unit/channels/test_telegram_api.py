@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from eventually import eventually
 from telegram_api.formatting import parsed
 from telegram_api.limits import Limits
 from telegram_api.rules import ApiError
@@ -111,7 +112,7 @@ async def test_only_allowed_updates_are_told(bot: Client):
 
 async def test_the_earlier_of_two_pollers_is_ended(bot: Client):
     waiting = asyncio.create_task(bot.call("getUpdates", timeout=20))
-    await bot.api.people.until(lambda: bot.api.calls["getUpdates"])
+    await eventually(lambda: bot.api.calls["getUpdates"])
     second = asyncio.create_task(bot.call("getUpdates", timeout=1))
     assert (await waiting)["error_code"] == 409
     assert (await second)["ok"]

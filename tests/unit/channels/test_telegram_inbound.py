@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from telegram_stage import ANN, BEA, FORUM, GROUP, TOKEN, Stage, staged
 
+from eventually import eventually
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.errors import NotFound, Refused, TooLarge, Unavailable
 from nanoclawd.routing.event import Change, Sender
@@ -313,7 +314,7 @@ async def test_order_is_kept_in_a_chat_while_another_goes_on(stage: Stage):
     """An update that can't be stored holds up its own chat only; nothing is acknowledged beyond it."""
     stage.received.refusals = [Unavailable("full")] * 4
     first = stage.people.write(ANN, ANN, "one")
-    await stage.people.until(lambda: stage.received.offered >= 1)
+    await eventually(lambda: stage.received.offered >= 1)
     stage.people.write(ANN, ANN, "two")
     stage.people.write(BEA, BEA, "other chat")
     await stage.heard(3)
@@ -327,7 +328,7 @@ async def test_order_is_kept_in_a_chat_while_another_goes_on(stage: Stage):
 async def test_what_was_not_stored_is_told_again_to_the_next_daemon(stage: Stage):
     stage.received.refusals = [Unavailable("full")] * 1000
     number = stage.people.write(ANN, ANN, "keep this")
-    await stage.people.until(lambda: stage.received.offered >= 2)
+    await eventually(lambda: stage.received.offered >= 2)
     await stage.adapter.teardown()
     stage.received.refusals = []
     stage.adapter = stage.new_adapter()

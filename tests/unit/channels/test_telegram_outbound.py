@@ -15,6 +15,7 @@ import pytest
 from contract import CARD, Received, attachment
 from telegram_stage import ANN, BEA, FORUM, GROUP, TOKEN, Stage, staged
 
+from eventually import eventually
 from nanoclaw_runner.contract.cards import Card, Option
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.telegram.pace import Busy, Pace, Rates
@@ -328,9 +329,7 @@ async def test_it_is_taken_away_once_telegram_is_back(stage: Stage):
     await stage.people.sees(ANN, "beginning")
     stage.api.fault("deleteMessage", status=502, times=2)
     await stage.adapter.end_turn(address, "m-1", completed=False)
-    async with asyncio.timeout(20):
-        while shown(stage):  # noqa: ASYNC110  # there is no event
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not shown(stage))
 
 
 async def test_an_answer_whose_beginning_somebody_removed_comes_all_the_same(stage: Stage):

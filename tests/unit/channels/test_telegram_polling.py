@@ -7,9 +7,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from contract import PATIENCE_SECONDS
 from telegram_stage import ANN, BEA, GROUP, TOKEN, Stage, staged
 
+from eventually import eventually
 from fault_proxy import FaultProxy, Weather
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.channels.adapter import HealthState
@@ -23,13 +23,6 @@ from nanoclawd.sessions.ports import Delivered, Text
 async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     async with staged(tmp_path, monkeypatch) as made:
         yield made
-
-
-async def healthy(stage: Stage, state: HealthState) -> None:
-    """Wait until the channel is so."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while stage.adapter.health().state is not state:  # noqa: ASYNC110  # health is asked, never told
-            await asyncio.sleep(0.02)
 
 
 async def test_it_says_who_it_is(stage: Stage):
@@ -91,7 +84,7 @@ async def test_a_second_poller_is_told(stage: Stage):
     assert "another program" in health.detail
     assert health.hint
     # It has gone: all is well again.
-    await healthy(stage, HealthState.OK)
+    await eventually(lambda: stage.adapter.health().state is HealthState.OK)
     stage.people.write(ANN, ANN, "hello")
     await stage.heard()
 
@@ -111,7 +104,7 @@ async def test_trouble_of_the_service_is_waited_out(stage: Stage):
     stage.people.write(ANN, ANN, "hello")
     await stage.heard()
     await stage.people.acknowledged()
-    await healthy(stage, HealthState.OK)
+    await eventually(lambda: stage.adapter.health().state is HealthState.OK)
 
 
 async def test_what_stands_before_telegram_is_no_news_for_the_journal(stage: Stage, caplog: pytest.LogCaptureFixture):
@@ -122,10 +115,10 @@ async def test_what_stands_before_telegram_is_no_news_for_the_journal(stage: Sta
     assert not isinstance(await stage.deliver(Text("hello")), Delivered)
     assert not stage.adapter.reachable(chat)
     stage.people.write(ANN, ANN, "hello")  # ends the question that is open
-    await healthy(stage, HealthState.DEGRADED)
+    await eventually(lambda: stage.adapter.health().state is HealthState.DEGRADED)
     stage.api.calm()
     await stage.received.until(lambda: stage.received.due == [chat])
-    await healthy(stage, HealthState.OK)
+    await eventually(lambda: stage.adapter.health().state is HealthState.OK)
     ours = [one for one in caplog.records if not one.name.startswith("aiohttp")]
     assert not [one for one in ours if one.exc_info]
     assert "Bad Gateway" not in "".join(one.getMessage() for one in ours)
@@ -166,12 +159,12 @@ async def test_what_is_said_during_a_fault_comes_after_it_once_and_in_order(
         stage.people.write(ANN, ANN, f"during {number}")
         stage.people.write(BEA, BEA, f"also {number}")
     if weather is not Weather.SLOW:
-        await healthy(stage, HealthState.DEGRADED)
+        await eventually(lambda: stage.adapter.health().state is HealthState.DEGRADED)
     await proxy.change(Weather.FAIR)
     stage.people.write(ANN, ANN, "after")
     await stage.heard(12)
     await stage.people.acknowledged()
-    await healthy(stage, HealthState.OK)
+    await eventually(lambda: stage.adapter.health().state is HealthState.OK)
     texts = list({(event.address, event.message_id): event.text for event in stage.received.events}.values())
     assert [text for text in texts if "also" not in text] == ["before", *(f"during {n}" for n in range(5)), "after"]
     assert not stage.received.lost_for
@@ -207,10 +200,10 @@ async def test_no_log_has_the_token(stage: Stage, proxy: FaultProxy, caplog: pyt
     caplog.set_level(logging.DEBUG)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     await proxy.change(Weather.RESET)
-    await healthy(stage, HealthState.DEGRADED)
+    await eventually(lambda: stage.adapter.health().state is HealthState.DEGRADED)
     await stage.deliver(Text("hello"))
     await proxy.change(Weather.FAIR)
-    await healthy(stage, HealthState.OK)
+    await eventually(lambda: stage.adapter.health().state is HealthState.OK)
     stage.api.revoke("other")
     await stage.received.until(lambda: stage.received.lost_for)
     assert TOKEN.partition(":")[2] not in "".join(
@@ -266,6 +259,6 @@ async def test_a_teardown_right_after_the_setup_comes_to_its_end(tmp_path: Path,
     async with staged(tmp_path, monkeypatch) as stage:
         for moment in range(20):
             await stage.up()
-            await asyncio.sleep(moment * 0.0005)
+            await asyncio.sleep(moment * 0.0005)  # the moment is the subject
             async with asyncio.timeout(10):
                 await stage.adapter.teardown()

@@ -6,11 +6,13 @@ import os
 import pty
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,38 @@ def _read(screen: int) -> bytes:
         return os.read(screen, 4096)
     except OSError:  # a terminal whose program has ended
         return b""
+
+
+@contextmanager
+def lying(daemon: Daemon, *changes: tuple[bytes, bytes]) -> Iterator[str]:
+    """A daemon whose replies say something else."""
+    path = str(daemon.directory / "lying.sock")
+
+    def answer(client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as real:
+            real.connect(str(daemon.socket))
+            while asked := client.recv(65_536):
+                real.sendall(asked)
+                reply = b""
+                while not reply.endswith(b"\0"):
+                    reply += real.recv(65_536)
+                for old, new in changes:
+                    reply = reply.replace(old, new)
+                client.sendall(reply)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                answer(listener.accept()[0])
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield path
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
 
 
 @pytest.fixture
@@ -170,6 +204,27 @@ def test_an_oauth_account_s_token_and_client_secret_are_both_asked_for(house: Ho
     house.well(*words, "--client-id", "id-7", value="refresh-4")
     house.well("rotate", "mail", value="refresh-5")
     assert house.sealed("mail").oauth == OAuth("https://login.example/t", "id-7")
+
+
+def test_a_daemon_that_lies_has_no_value_sealed_for_its_own_hosts(house: House):
+    """What is sealed is what was typed: a token server that the daemon names in its place gets nothing."""
+    words = ("set", "mail", "--host", "mail.example", "--group", "main", "--token-url", "https://login.example/t")
+    more = ("--client-id", "id-7", "--scope", "read", "--ask-client-secret")
+    with lying(house.daemon, (b"login.example", b"thief.example"), (b"mail.example", b"mine.example")) as path:
+        done = house.daemon.ncl("--socket", path, "secret", *words, *more, stdin=b"refresh-1\nclient-1\n")
+    assert done.returncode == 0, done
+    oauth = OAuth("https://login.example/t", "id-7", "client-1", "read")
+    assert house.sealed("mail") == Sealed("refresh-1", (Place("mail.example"),), oauth)
+
+
+def test_a_refresh_token_s_server_is_said_before_the_token_is_asked_for(house: House):
+    words = ("set", "mail", "--host", "mail.example", "--group", "main", "--token-url", "https://login.example/t")
+    house.well(*words, "--client-id", "id-7", value="refresh-1")
+    code, screen = house.on_terminal("rotate", "mail", typed="refresh-2")
+    assert code == 0
+    assert screen.index(b"https://login.example/t is given it") < screen.index(b"(it is not shown)")
+    done = house.ncl("rotate", "mail", "--json", value="refresh-3")
+    assert b"https://login.example/t is given it" in done.stderr
 
 
 def test_a_half_is_shown_and_doing_it_again_mends_it(house: House):

@@ -11,6 +11,8 @@ import pytest
 
 from nanoclaw_runner.contract.clock import parse
 from nanoclawd.control.agent_calls.service import MAX_OF_A_KIND
+from nanoclawd.egress.rules import Asked, decide
+from nanoclawd.egress.targets import Target
 from nanoclawd.store import egress
 from nanoclawd.store.egress import NewRule
 from unit.control.agent_stage import ADMIN, AgentStage
@@ -98,6 +100,35 @@ async def test_what_a_rule_says_is_not_asked_about(stage: AgentStage, action: st
     code, told = await stage.refused("Egress.Request", host=HOST)
     assert (code, words in told["message"]) == ("Refused", True)
     assert await stage.pending() == []
+
+
+@pytest.mark.parametrize(
+    ("action", "rule", "host"),
+    [
+        ("deny", {"methods": ("POST",)}, HOST),
+        ("ask", {"port": 443, "path": "/pay/"}, HOST),
+        ("deny", {"port": 80}, HOST),
+        ("deny", {"port": 80, "path": "/pay/"}, f"http://{HOST}"),
+    ],
+)
+async def test_a_part_that_a_rule_denies_is_not_asked_for_with_the_rest(
+    stage: AgentStage, action: str, rule: dict[str, object], host: str
+):
+    """Who allows a host does not know that this would take away what the owner has said of all hosts below a name."""
+    await write(stage, action, "*.example.org", **rule)
+    code, told = await stage.refused("Egress.Request", host=host)
+    assert (code, "owner's word" in told["message"]) == ("Refused", True)
+    assert await stage.pending() == []
+
+
+async def test_a_part_of_the_very_host_stays_denied(stage: AgentStage):
+    await write(stage, "deny", methods=("POST",))
+    await stage.asked("Egress.Request", host=HOST)
+    await stage.allowed_by(ADMIN, "always")
+    (denied, allowed) = [row.rule for row in await rules(stage)]
+    assert (denied.action, allowed.action) == ("deny", "allow")
+    post = Asked(Target(HOST, 443), "POST", "/", "https")
+    assert not decide([denied, allowed], "home", post, 0).allowed
 
 
 async def test_a_rule_that_came_meanwhile_stands(stage: AgentStage):

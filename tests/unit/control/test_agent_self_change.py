@@ -33,7 +33,7 @@ async def test_packages_are_installed_for_who_asked(stage: AgentStage):
     approval_id = await stage.asked("Packages.Install", apt=["jq", "g++"], pip=["rich"], reason="for sums")
     text = stage.channels["chat"].all_cards()[-1].card.text
     assert "ncl packages install home --apt jq --apt g++ --pip rich --reason 'for sums'" in text
-    assert 'apt: ["jq", "g++"]' in text
+    assert 'apt: `["jq", "g++"]`' in text
     assert "exactly these packages" in text
     assert (await configuration(stage)).packages == {}
     await stage.allowed_by(ADMIN)

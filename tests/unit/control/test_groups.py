@@ -9,6 +9,7 @@ from machine import House, at
 from session_stage import message
 
 import nanoclawd
+from eventually import eventually
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.agents import provision
 from nanoclawd.agents.outfit import Outfit
@@ -58,7 +59,7 @@ async def test_a_group_by_the_command_can_start(house: House, groups: GroupsBack
     assert (made.provider, made.model) == (Config().provider, Config().model)
     session = await house.session(await house.database.run(agent_groups.by_folder, "main"), DEN)
     await house.say(session, at(DEN, message("m")))
-    await house.until(lambda: house.platform.texts == ["re: m"])
+    await eventually(lambda: house.platform.texts == ["re: m"])
     found = await groups.get("Ada")
     assert (found.name, found.sessions, found.awake) == ("main", 1, 1)
     assert await groups.restart(ROOT, made.name, rebuild=True, message=None) == (1, False)

@@ -9,6 +9,7 @@ import pytest
 from machine import busy
 from session_stage import message
 
+from eventually import eventually
 from nanoclaw_runner.contract.cards import Card, Option
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.control.values import (
@@ -162,8 +163,8 @@ async def test_sessions_are_listed_by_state_stopped_and_closed(terminal: Termina
     for name in ("ada", "bob"):
         await terminal.chat.send(Peer(1, 1, 1, name), "main", "hello", "token-01")
         sent.append(name)
-    await terminal.house.until(lambda: len(terminal.house.machine.running) == 2)
-    await terminal.house.until(lambda: all(actor.snapshot.phase.value == "awake" for actor in terminal.sessions.actors))
+    await eventually(lambda: len(terminal.house.machine.running) == 2)
+    await eventually(lambda: all(actor.snapshot.phase.value == "awake" for actor in terminal.sessions.actors))
     found = await terminal.backend.list(None, None, 10)
     assert [(one.channel, one.state, one.mode) for one in found] == [("terminal", SessionState.AWAKE, "shared")] * 2
     assert {one.chat for one in found} == {"ada/main", "bob/main"}
@@ -179,7 +180,7 @@ async def test_sessions_are_listed_by_state_stopped_and_closed(terminal: Termina
     for refused in (terminal.backend.close, terminal.backend.stop, terminal.backend.reset):
         with pytest.raises(Refused, match="is closed"):
             await refused(ROOT, first.id)
-    await terminal.house.until(lambda: len(terminal.house.machine.running) == 1)
+    await eventually(lambda: len(terminal.house.machine.running) == 1)
     with pytest.raises(Refused, match="not in quarantine"):
         await terminal.backend.reset(ROOT, found[1].id)
     stopped = await terminal.backend.stop(ROOT, found[1].id)

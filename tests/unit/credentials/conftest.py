@@ -1,19 +1,8 @@
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from credential_stage import Stage, stage_in
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that every uid may enter."""
-    path = Path(tempfile.mkdtemp(prefix="credentials-test-", dir="/tmp"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """Which rule decides. W-69: where none does, the answer is no."""
 
+import re
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +88,23 @@ def test_the_more_specific_rule_decides():
     assert decider(rules, tunnel("x.a.example.org"), "other") == (False, 4)
     assert decider(rules, tunnel("x.a.example.org", 80)) == (True, 5)
     assert decider(rules, tunnel("x.a.example.org")) == (False, 6)
+
+
+@pytest.mark.parametrize(
+    ("closer", "wider"),
+    [
+        ({"port": 443}, {}),
+        ({"path": "/a/b"}, {"path": "/a"}),
+        ({"path": "/a"}, {"methods": ("GET",)}),
+        ({"methods": ("GET",)}, {}),
+        ({"group": "main"}, {"port": 443, "path": "/a/b", "methods": ("GET",)}),
+        ({"port": 443}, {"path": "/a/b", "methods": ("GET",)}),
+    ],
+)
+def test_a_closer_rule_allows_what_a_wider_one_denies(closer: dict[str, object], wider: dict[str, object]):
+    rules = [rule(1, "deny", "a.example", **wider), rule(2, "allow", "a.example", **closer)]
+    assert decider(rules, https("a.example", "/a/b")) == (True, 2)
+    assert decider(rules[::-1], https("a.example", "/a/b")) == (True, 2)
 
 
 def test_among_equals_deny_wins():
@@ -180,6 +200,41 @@ def test_a_path_that_may_be_another_one_is_denied(path: str):
     assert not decider(rules, plain("a.example", path))[0]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/public/..;/private", "/public/..;a=b/private", "/public/%252e%252e/private", "/public/%2e%2e%3b/private"),
+        *("/public/;/../private", "/public/.;/..;/private", "/public/%c0%ae%c0%ae/private"),
+    ],
+)
+def test_a_path_that_some_servers_climb_by_is_not_allowed(path: str):
+    """Servers of Java forget what is behind a semicolon, then go up; others unpack twice."""
+    rules = [rule(1, "allow", "a.example", port=80, path="/public/")]
+    assert not decider(rules, plain("a.example", path))[0]
+    assert decider(rules, plain("a.example", "/public/a;v=1/b"))[0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/private/x",
+            "/PRIVATE/x",
+            "/private;a/x",
+            "/priv%61te/x",
+            "/v1/x:delete",
+            "/v1/x%3Adelete",
+            "/v1/x%3adelete",
+        ),
+        *("/;a/private/x", "/a;/../private/x", "/private%3bv/x", "/%2570rivate/x", "/v1;b/x:delete", "/v1/X:Delete"),
+    ],
+)
+def test_a_path_that_is_denied_has_no_other_spelling(path: str):
+    rules = [rule(1, "allow", "a.example"), rule(2, "deny", "a.example", port=80, path="/private/")]
+    rules.append(rule(3, "deny", "a.example", port=80, path="/v1/x:delete"))
+    assert not decider(rules, plain("a.example", path))[0]
+
+
 def test_a_tunnel_gets_round_no_rule_about_paths():
     rules = [rule(1, "allow", "a.example"), rule(2, "deny", "a.example", port=80, path="/private")]
     assert decider(rules, plain("a.example", "/x")) == (True, 1)
@@ -239,3 +294,44 @@ def test_where_nobody_looks_inside_nothing_is_missed(rules: list[Rule], host: st
     found = decide(rules, "main", tunnel(host), NOW)
     for method in ("GET", "POST"):
         assert decide(rules, "main", https(host, path, method), NOW) == found
+
+
+def _climbed(path: str) -> str:
+    """What a server makes of a path: double slashes are one, dots go up."""
+    found: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del found[-1:]
+        elif segment not in ("", "."):
+            found.append(segment)
+    end = "/" if path.endswith(("/", "/.", "/..")) and found else ""
+    return "/" + "/".join(found) + end
+
+
+SERVERS = {
+    "as it is": _climbed,
+    "unpacked": lambda path: _climbed(unquote(path)),
+    "Tomcat": lambda path: _climbed(unquote(re.sub(";[^/]*", "", path))),
+    "Jetty": lambda path: _climbed(re.sub(";[^/]*", "", unquote(path))),
+    "behind a proxy": lambda path: _climbed(unquote(_climbed(unquote(path)))),
+    "IIS": lambda path: _climbed(unquote(path).replace("\\", "/")),
+    "old": lambda path: _climbed(re.sub("%c0%a([ef])", lambda found: "./"[found[1] == "f"], path, flags=re.IGNORECASE)),
+}
+PIECES = st.sampled_from(
+    (
+        *("/", "/", ".", "..", ";", "%2e", "%2E", "%2f", "%5c", "%25", "%252e", "2e", "%3b", "%c0%ae", "%c0%af", "x"),
+        *("public", "private", "priv%61te", "/public/", "/private/", "%2", "%00", "%70"),
+    )
+)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@given(path=st.lists(PIECES, max_size=10).map(lambda pieces: "/" + "".join(pieces)))
+def test_however_a_server_reads_a_path_it_is_the_one_that_was_judged(server: str, path: str):
+    """What goes on to a host is in what was allowed, and not in what was denied, by the host's own reading."""
+    read = SERVERS[server](path)
+    if decider([rule(1, "allow", "a.example", port=80, path="/public/")], plain("a.example", path))[0]:
+        assert read.startswith("/public/")
+    rules = [rule(1, "allow", "a.example"), rule(2, "deny", "a.example", port=80, path="/private/")]
+    if decider(rules, plain("a.example", path))[0]:
+        assert not read.startswith("/private/")

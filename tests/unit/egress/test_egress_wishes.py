@@ -4,7 +4,7 @@ import apsw
 import pytest
 
 from nanoclaw_runner.contract.clock import parse
-from nanoclawd.agents.egress import Wish, read, read_rate, read_request
+from nanoclawd.agents.egress import MAX_METHODS, Wish, read, read_rate, read_request
 from nanoclawd.egress.rules import Asked, Rate
 from nanoclawd.egress.targets import Target
 from nanoclawd.errors import InvalidName, NotFound, Refused, TooLarge
@@ -94,6 +94,13 @@ def test_how_long(text: str, seconds: int):
 def test_how_long_not(text: str):
     with pytest.raises(InvalidName):
         read(Wish("a.example", lasting=text), "allow")
+
+
+def test_so_many_methods():
+    methods = tuple(f"M{chr(65 + number)}" for number in range(MAX_METHODS + 1))
+    assert read(Wish("a.example:80", methods=methods[1:]), "allow").methods == methods[1:]
+    with pytest.raises(InvalidName, match="methods"):
+        read(Wish("a.example:80", methods=methods), "allow")
 
 
 @pytest.mark.parametrize("method", ["", "G T", "GET\n", "GÉT", "X" * 30, "get,post"])

@@ -1,11 +1,9 @@
 """A gateway on a real unix socket before a real HTTP server on loopback."""
 
 import os
-import shutil
 import ssl
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +13,6 @@ from egress_stage import Out, out
 from gateway_stage import FIRST_UID, Running, Upstream, config_for, running
 
 from nanoclawd.gateway.policy import SubordinateRange
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that every uid may enter."""
-    path = Path(tempfile.mkdtemp(prefix="gateway-test-", dir="/tmp"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture
@@ -78,4 +67,18 @@ async def door(place: Path) -> AsyncIterator[Inside]:
 @pytest.fixture
 async def way_out(place: Path) -> AsyncIterator[Out]:
     async with out(place) as found:
+        yield found
+
+
+@pytest.fixture
+async def patient_door(place: Path) -> AsyncIterator[Inside]:
+    """Silence ends nothing: what ends was ended."""
+    async with inside(place, idle=600) as found:
+        yield found
+
+
+@pytest.fixture
+async def patient_way_out(place: Path) -> AsyncIterator[Out]:
+    """The same without TLS."""
+    async with out(place, idle=600) as found:
         yield found

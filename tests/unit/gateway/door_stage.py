@@ -173,7 +173,10 @@ async def forwarder(door: Inside) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def inside(
-    place: Path, seal: Callable[[int], Mapping[str, Sealed]] | None = None, issuer: Issuer | None = None
+    place: Path,
+    seal: Callable[[int], Mapping[str, Sealed]] | None = None,
+    issuer: Issuer | None = None,
+    idle: float = IDLE_SECONDS,
 ) -> AsyncIterator[Inside]:
     """A gateway before a host with the name ``api.test``; ``127.0.0.1`` and ``other.test`` are the same one.
 
@@ -181,6 +184,7 @@ async def inside(
         place: for its files.
         seal: returns what was entered, for the host's port.
         issuer: the authority of hosts.
+        idle: seconds after which silence ends what is open.
     """
     issuer = issuer or Issuer()
     os.environ["SSL_CERT_FILE"] = str(issuer.bundle(place))
@@ -189,7 +193,7 @@ async def inside(
         host.serve, "127.0.0.1", 0, ssl=issuer.server(place, NAME, "other.test", "tokens.test", "127.0.0.1")
     )
     host.port = server.sockets[0].getsockname()[1]
-    config = Config(gateway=Gateway(max_connections=4, max_egress=8, egress_idle=IDLE_SECONDS))
+    config = Config(gateway=Gateway(max_connections=4, max_egress=8, egress_idle=idle))
     ranges = [SubordinateRange(os.getuid(), 1), SubordinateRange(FIRST_UID, 65_536)]
     reaching = Reaching(names.look_up, names.connect)
     sealed = seal(host.port) if seal is not None else {"key": entered(host.port)}

@@ -131,18 +131,25 @@ class Out:
         return reader, writer
 
 
+def post(host: Host, body: bytes, headers: str = "") -> bytes:
+    """Return a request by plain http with a body."""
+    where = f"127.0.0.1:{host.port}"
+    head = f"POST http://{where}/a?b=c HTTP/1.1\r\nHost: {where}\r\nConnection: close\r\n{headers}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
 def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
 @asynccontextmanager
-async def out(place: Path) -> AsyncIterator[Out]:
+async def out(place: Path, idle: float = IDLE_SECONDS) -> AsyncIterator[Out]:
     host, names = Host(), Names()
     server = await asyncio.start_server(host.serve, "127.0.0.1", 0)
     host.port = server.sockets[0].getsockname()[1]
     config = Config(
         endpoints={"plain": Endpoint(url=f"http://127.0.0.1:{host.port}/v1")},
-        gateway=Gateway(max_connections=4, max_egress=8, egress_idle=IDLE_SECONDS),
+        gateway=Gateway(max_connections=4, max_egress=8, egress_idle=idle),
     )
     ranges = [SubordinateRange(os.getuid(), 1), SubordinateRange(FIRST_UID, 65_536)]
     async with running(config, ranges, Upstream(), place, Reaching(names.look_up, names.connect)) as gateway:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -178,3 +179,25 @@ async def running(
 def error_of(body: bytes) -> dict[str, str]:
     decoded: dict[str, dict[str, str]] = msgspec.json.decode(body)
     return decoded["error"]
+
+
+CALLER = """
+import os, socket, sys
+uid, path, target = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+os.setgroups([]); os.setgid(uid); os.setuid(uid)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(path)
+    connection.sendall(f"GET {target} HTTP/1.1\\r\\nHost: gateway\\r\\nConnection: close\\r\\n\\r\\n".encode())
+    while part := connection.recv(65536):
+        sys.stdout.buffer.write(part)
+"""
+
+
+async def call_as(uid: int, gateway: Running, target: str) -> tuple[int, bytes]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CALLER, str(uid), str(gateway.socket), target), stdout=asyncio.subprocess.PIPE
+    )
+    answer, _ = await child.communicate()
+    assert child.returncode == 0
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), body

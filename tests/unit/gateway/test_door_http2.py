@@ -4,10 +4,7 @@ import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import h2.config
 import h2.connection
@@ -17,85 +14,12 @@ import httpx
 import pytest
 from door_stage import NAME, VALUE, Inside, forwarder
 from egress_stage import answers, status
-from test_peers import call_as
+from gateway_stage import call_as
+from http2_stage import Headers, client
 
 from nanoclawd.gateway.door import http2
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
-type Headers = list[tuple[bytes, bytes]]
-
-
-class Client:
-    """Speaks HTTP/2 as badly as a test likes."""
-
-    def __init__(self, door: Inside, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.door, self.reader, self.writer = door, reader, writer
-        # Nothing is checked on the way out.
-        self.http = h2.connection.H2Connection(
-            h2.config.H2Configuration(
-                client_side=True,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-                header_encoding=None,
-            )
-        )
-        self.http.initiate_connection()
-
-    def head(self, method: str = "GET", path: str = "/", *more: tuple[bytes, bytes]) -> Headers:
-        authority = f"{NAME}:{self.door.host.port}".encode()
-        return [
-            *((b":method", method.encode()), (b":path", path.encode()), (b":scheme", b"https")),
-            *((b":authority", authority), *more),
-        ]
-
-    def request(self, headers: Headers, body: bytes | None = None) -> int:
-        number = self.http.get_next_available_stream_id()
-        self.http.send_headers(number, headers, end_stream=body is None)
-        if body is not None:
-            self.http.send_data(number, body, end_stream=True)
-        return number
-
-    async def flush(self) -> None:
-        self.writer.write(self.http.data_to_send())
-        await self.writer.drain()
-
-    async def events(self) -> AsyncIterator[Any]:
-        await self.flush()
-        while data := await self.reader.read(65_536):
-            for event in self.http.receive_data(data):
-                if isinstance(event, h2.events.DataReceived):
-                    self.http.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
-                yield event
-            await self.flush()
-
-    async def answers(self, *numbers: int) -> dict[int, tuple[int, bytes]]:
-        """Status and body of some streams; 0 where it was reset, -1 where the connection was ended."""
-        found: dict[int, tuple[int, bytes]] = dict.fromkeys(numbers, (-1, b""))
-        over: set[int] = set()
-        async with asyncio.timeout(10):
-            with contextlib.suppress(ConnectionError, h2.exceptions.ProtocolError):
-                async for event in self.events():
-                    number = getattr(event, "stream_id", 0)
-                    if isinstance(event, h2.events.ResponseReceived):
-                        found[number] = (int(dict(event.headers or ())[b":status"]), b"")
-                    elif isinstance(event, h2.events.DataReceived):
-                        found[number] = (found[number][0], found[number][1] + bytes(event.data or b""))
-                    elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
-                        if isinstance(event, h2.events.StreamReset) and number not in over:
-                            found[number] = (0, b"")
-                        over.add(number)
-                    elif isinstance(event, h2.events.ConnectionTerminated):
-                        return found
-                    if over >= set(numbers):
-                        return found
-        return found
-
-
-@asynccontextmanager
-async def client(door: Inside) -> AsyncIterator[Client]:
-    reader, writer = await door.open_tls(context=await door.trust("h2"))
-    yield Client(door, reader, writer)
-    writer.close()
 
 
 async def test_each_stream_is_a_request_with_the_secret(door: Inside, caplog: pytest.LogCaptureFixture):
@@ -114,7 +38,7 @@ async def test_each_stream_is_a_request_with_the_secret(door: Inside, caplog: py
 
 
 async def test_a_real_client_uploads_and_downloads(door: Inside):
-    """httpx over the way out, with cookies in pieces and a body larger than any window."""
+    """httpx over the way out, with a body larger than any window."""
     body = bytes(range(256)) * 8192
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -169,8 +93,9 @@ async def test_a_body_without_a_length_is_framed_anew(door: Inside):
         (b":method", b"POST"),
         (b":authority", b"other.test"),
         (b":strange", b"x"),
+        (b"transfer_encoding", b"chunked"),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 async def test_a_head_that_could_be_read_in_two_ways_is_refused(door: Inside, more: tuple[bytes, bytes]):
     """Smuggling by downgrade: what HTTP/1.1 would take for something else reaches no host."""
@@ -231,6 +156,31 @@ async def test_a_denial_is_a_streams_and_the_connection_goes_on(door: Inside):
     assert got[second] == (200, b"hello")
 
 
+@pytest.mark.parametrize("size", [4000, http2.FRAME_BYTES], ids=["with the head", "behind the refusal"])
+async def test_what_nobody_reads_is_given_back_to_the_connection(door: Inside, size: int):
+    """Bodies of requests that are refused: more of them than the connection's window holds."""
+    door.bind(door.secret(), rules=[door.rule(path="/a")])
+    door.host.serving = answers(OK, b"hello")
+    piece = bytes(size)
+    async with client(door) as found:
+        for _ in range(2 * http2.CONNECTION_WINDOW_BYTES // size):
+            number = found.request(found.head("POST", "/b"), piece)
+            assert (await found.answers(number))[number][0] == 403
+        number = found.request(found.head("POST", "/a"), piece)
+        assert await found.answers(number) == {number: (200, b"hello")}
+
+
+async def test_cookies_in_pieces_are_one_header(door: Inside):
+    """RFC 9113, 8.2.3: HTTP/1.1 knows one only."""
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        number = found.request(found.head("GET", "/", (b"cookie", b"a=1"), (b"cookie", b"b=2")))
+        assert await found.answers(number) == {number: (200, b"hello")}
+    (heard,) = door.host.heard
+    assert b"cookie: a=1; b=2\r\n" in heard
+    assert heard.lower().count(b"cookie:") == 1
+
+
 async def test_an_answer_that_breaks_off_is_not_a_whole_one(door: Inside):
     door.host.serving = answers("HTTP/1.1 200 OK\nContent-Length: 500", b"hello")
     async with client(door) as found:
@@ -238,21 +188,21 @@ async def test_an_answer_that_breaks_off_is_not_a_whole_one(door: Inside):
         assert (await found.answers(number))[number][0] == 0
 
 
-async def test_a_reset_stream_ends_its_request(door: Inside):
+async def test_a_reset_stream_ends_its_request(patient_door: Inside):
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         begun.set()
         await reader.read()
 
     begun = asyncio.Event()
-    door.host.serving = serve
-    async with client(door) as found:
+    patient_door.host.serving = serve
+    async with client(patient_door) as found:
         number = found.request(found.head())
         await found.flush()
         await asyncio.wait_for(begun.wait(), 5)
         found.http.reset_stream(number)
         await found.flush()
-        await asyncio.wait_for(door.host.gone.wait(), 5)
+        await asyncio.wait_for(patient_door.host.gone.wait(), 5)
 
 
 async def _flooded(door: Inside, flood: bytes, *, most: int = 400) -> int:
@@ -280,8 +230,9 @@ async def _flooded(door: Inside, flood: bytes, *, most: int = 400) -> int:
         b"\x00\x00\x05\x02\x00\x00\x00\x00\x01" + b"\x00\x00\x00\x00\x01",  # PRIORITY
         b"\x00\x00\x04\x08\x00\x00\x00\x00\x00" + b"\x00\x00\x00\x01",  # WINDOW_UPDATE
         b"\x00\x00\x00\xfa\x00\x00\x00\x00\x00",  # of no known kind
+        b"\x00\x00\x02\x0a\x00\x00\x00\x00\x00" + b"\x00\x00",  # ALTSVC, which is not for servers
     ],
-    ids=["ping", "settings", "priority", "window", "unknown"],
+    ids=["ping", "settings", "priority", "window", "unknown", "altsvc"],
 )
 async def test_a_flood_of_frames_that_carry_nothing_ends_the_connection(door: Inside, frame: bytes):
     assert await _flooded(door, frame * 100) < 400
@@ -346,12 +297,51 @@ async def test_streams_at_once_are_bounded(door: Inside, monkeypatch: pytest.Mon
         assert [got[number][0] for number in numbers[:3]] == [200, 200, 200]
 
 
+async def test_the_letters_of_an_answer_s_head_are_sent_as_they_are(door: Inside):
+    """Packed by the library, a large one would hold everybody up: the time for it grows by its square."""
+    value = b"y" * 60_000
+    door.host.serving = answers(f"HTTP/1.1 200 OK\nX-Large: {value.decode()}\nContent-Length: 0")
+    async with client(door) as found:
+        found.http.decoder.max_header_list_size = 2**20
+        found.request(found.head())
+        await found.flush()
+        size, heads = 0, []
+        while not heads:
+            data = await asyncio.wait_for(found.reader.read(65_536), 10)
+            size += len(data)
+            heads = [one for one in found.http.receive_data(data) if isinstance(one, h2.events.ResponseReceived)]
+        assert dict(heads[0].headers or ())[b"x-large"] == value
+        assert size > len(value)
+
+
+async def test_a_setting_of_no_known_meaning_may_come_twice(door: Inside, caplog: pytest.LogCaptureFixture):
+    door.host.serving = answers(OK, b"hello")
+    async with client(door) as found:
+        await found.flush()
+        found.writer.write(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x7a\x7a\x00\x00\x00\x01" * 2)
+        number = found.request(found.head())
+        assert (await found.answers(number))[number] == (200, b"hello")
+    assert "failed inside" not in caplog.text
+
+
+async def test_who_begins_too_many_streams_before_it_was_told_has_some_refused(door: Inside):
+    """RFC 9113, 5.1.2: the others go on, and the connection does."""
+    door.host.serving = answers(OK, b"hello")
+    async with client(door) as found:
+        numbers = [found.request(found.head()) for _ in range(http2.MAX_STREAMS + 20)]
+        got = await found.answers(*numbers)
+        assert [got[number] for number in numbers[: http2.MAX_STREAMS]] == [(200, b"hello")] * http2.MAX_STREAMS
+        assert {got[number][0] for number in numbers[http2.MAX_STREAMS :]} <= {0, 200}
+        number = found.request(found.head())
+        assert (await found.answers(number))[number] == (200, b"hello")
+
+
 async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
     """Uploads that nobody reads cost a window, however many streams there are."""
 
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     door.host.serving = serve
     before = _memory()
@@ -371,8 +361,88 @@ async def test_what_a_host_does_not_take_waits_in_the_kernel(door: Inside):
                             found.http.send_data(number, b"\0" * room)
                             sent += room
                     await found.flush()
+        assert sent >= http2.CONNECTION_WINDOW_BYTES
         assert _memory() - before < 48 * 1024 * 1024
         assert (await asyncio.wait_for(call_as(101_000, door.gateway, "http://example.org/"), 5))[0] == 403
+
+
+@pytest.mark.parametrize("way", ["no body", "trailers"])
+async def test_a_body_that_is_shorter_than_announced_is_refused_at_once(door: Inside, way: str):
+    """No host is left waiting for the rest, and nothing that comes later is taken for it."""
+
+    async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        door.host.heard.append(await reader.read())
+
+    door.host.serving = serve
+    async with client(door) as found:
+        head = found.head("POST", "/", (b"content-length", b"10"))
+        if way == "no body":
+            number = found.request(head)
+        else:
+            number = found.http.get_next_available_stream_id()
+            found.http.send_headers(number, head)
+            found.http.send_data(number, b"abc")
+            found.http.send_headers(number, [(b"x-checksum", b"1")], end_stream=True)
+        assert (await found.answers(number))[number][0] == 400
+
+
+async def test_a_large_head_is_refused_in_either_version(door: Inside):
+    """What is too large for HTTP/1.1 gets no further by HTTP/2."""
+    door.host.serving = answers(OK, b"hello", door.host.heard)
+    async with client(door) as found:
+        number = found.request(found.head("GET", "/", *((b"x-%d" % one, b"y" * 1000) for one in range(40))))
+        assert (await found.answers(number))[number][0] in (-1, 0, 431)
+    assert not door.host.heard
+
+
+async def test_a_frame_for_each_byte_costs_no_more_than_the_window(door: Inside):
+    """Of the body of a request that is held there waits what the window lets in, and not a hundred times that."""
+    door.bind(door.secret(), rules=[door.rule(action="ask")])
+    async with client(door) as found:
+        numbers: list[int] = []
+        for _ in range(4):
+            numbers.append(found.http.get_next_available_stream_id())
+            found.http.send_headers(numbers[-1], found.head("POST"))
+        await found.flush()
+        before = _memory()
+        for number in numbers:
+            found.writer.write((b"\x00\x00\x01\x00\x00" + number.to_bytes(4) + b"x") * 65_000)
+        found.writer.write(b"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + b"12345678")
+        async with asyncio.timeout(60):
+            async for event in found.events():
+                if isinstance(event, h2.events.PingAckReceived):
+                    break
+            else:
+                pytest.fail("the connection was ended")
+        assert _memory() - before < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize("kind", ["table", "unknown"])
+async def test_what_settings_offer_is_not_kept(door: Inside, kind: str):
+    """A table of 4 GiB to compress answers' heads by is not filled, and settings of no known meaning are forgotten."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                more = b"".join(b"X-%d-%d: %s\r\n" % (len(door.host.heard), n, b"y" * 1000) for n in range(50))
+                door.host.heard.append(b"")
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + more + b"\r\n")
+                await writer.drain()
+
+    door.host.serving = serve
+    async with client(door) as found:
+        pairs = [(1, 2**32 - 1)] if kind == "table" else [(code, 1) for code in range(0x100, 0x10000)]
+        found.http.decoder.max_allowed_table_size = 2**32
+        await found.answers(found.request(found.head()))
+        before = _memory()
+        for begin in range(0, len(pairs), 2000):
+            some = b"".join(code.to_bytes(2) + value.to_bytes(4) for code, value in pairs[begin : begin + 2000])
+            found.writer.write(len(some).to_bytes(3) + b"\x04\x00\x00\x00\x00\x00" + some)
+        for _ in range(300 if kind == "table" else 1):
+            number = found.request(found.head())
+            assert (await found.answers(number))[number][0] == 200
+        # The client keeps no more than the other side tells it to.
+        assert _memory() - before < 10 * 1024 * 1024
 
 
 async def test_garbage_after_the_handshake_is_no_harm(door: Inside):

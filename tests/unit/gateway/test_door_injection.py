@@ -1,6 +1,7 @@
 """Whatever an agent writes: its request has the secret at its place once, and what else it says is as it was. F-119."""
 
 import base64
+import tracemalloc
 from urllib.parse import parse_qsl, quote
 
 import pytest
@@ -13,6 +14,7 @@ from nanoclawd.egress.targets import Target
 from nanoclawd.gateway.denials import Denial
 from nanoclawd.gateway.door.injection import Charged, Injection
 from nanoclawd.gateway.door.kept_tokens import KeptTokens
+from nanoclawd.gateway.door.redaction import redacted
 from nanoclawd.gateway.door.tokens import AccessTokens
 from nanoclawd.gateway.door.vault import Vault
 
@@ -39,6 +41,7 @@ async def _nobody(_url: str, _form: bytes) -> tuple[int, bytes]:
 async def charged(
     headers: list[tuple[bytes, bytes]], path: str, *secrets: Secret, sealed: dict[str, Sealed] | None = None
 ) -> Charged:
+    """A request of a group's to the host, as it goes on; by default every secret has been entered for it."""
     entered = sealed or {secret.name: Sealed(VALUE, PLACES) for secret in secrets}
     injection = Injection(Vault(entered), AccessTokens(_nobody, KeptTokens(None)))  # type: ignore[arg-type]  # unused
     return await injection.charge("main", secrets, Asked(HOST, "GET", path, "https"), headers)
@@ -123,6 +126,78 @@ async def test_what_is_not_bound_here_changes_nothing(places: tuple[Place, ...],
     assert (found.headers, found.path, found.needles) == (headers, "/?key=1", ())
 
 
+async def test_no_representation_shows_a_secret():
+    """Whatever logs one of these, or an exception with it."""
+    found = await charged([], "/", Secret("one", PLACES), Secret("two", PLACES, None, "query", "key"))
+    assert VALUE in str(found.headers)
+    shown = repr(found) + repr(Sealed(VALUE, PLACES)) + repr(Vault({"one": Sealed(VALUE, PLACES)}))
+    assert VALUE not in shown
+    assert quote(VALUE, safe="") not in shown
+
+
 async def test_a_semicolon_ends_no_cookie():
     with pytest.raises(Denial, match="cookie"):
         await charged([], "/", Secret("one", PLACES, None, "cookie", "a"), sealed={"one": Sealed("a;b", PLACES)})
+
+
+@pytest.mark.parametrize(
+    ("style", "parameter"), [("bearer", ""), ("header", "X-Key"), ("cookie", "a"), ("placeholder", "")]
+)
+async def test_what_ends_a_line_ends_no_header(style: Style, parameter: str):
+    """Also a host that gives tokens could send more than one line."""
+    headers = [(b"X", b"nanoclaw-secret-one")] if style == "placeholder" else []
+    secret = Secret("one", PLACES, None, style, parameter)
+    for value in ("a\r\nX-More: 1", "a\nb", " a", "a\0"):
+        with pytest.raises(Denial, match="characters in it that a header can't have"):
+            await charged(headers, "/", secret, sealed={"one": Sealed(value, PLACES)})
+
+
+async def test_no_part_of_an_answer_is_asked_for_and_nothing_packed():
+    """In a part of an answer could be a part of a secret, which nobody would find."""
+    sent = [(b"Range", b"bytes=0-9"), (b"if-range", b'"x"'), (b"Accept-Encoding", b"br"), (b"X-Other", b"1")]
+    found = await charged(sent, "/", Secret("one", PLACES, None, "header", "X-Key"))
+    assert found.headers == [(b"X-Other", b"1"), (b"X-Key", VALUE.encode()), (b"Accept-Encoding", b"identity")]
+
+
+async def test_what_another_request_has_brought_to_the_host_is_looked_for_too():
+    """A secret of another path of the host: the host knows it, and may say it here."""
+    bound = Secret("one", (Place("api.test", path="/v1/"),))
+    found = await charged([], "/other", bound, sealed={"one": Sealed(VALUE, PLACES)})
+    assert named(found, b"authorization") == []
+    assert VALUE.encode() in found.needles
+
+
+@pytest.mark.parametrize("user", [b"joe", b"\xff\xfe", b"\xc3"])
+async def test_the_pair_that_an_agent_chooses_is_looked_for_as_it_is(user: bytes):
+    """Also of a short secret, and with a user's name that is no text: no byte of the pair comes back."""
+    told = base64.b64encode(user + b":nanoclaw-secret-one")
+    found = await charged(
+        [(b"Authorization", b"Basic " + told)],
+        "/",
+        Secret("one", PLACES, None, "placeholder"),
+        sealed={"one": Sealed("pin45", PLACES)},
+    )
+    (sent,) = named(found, b"authorization")
+    pair = sent.removeprefix(b"Basic ")
+    assert base64.b64decode(pair) == user + b":pin45"
+    assert redacted(b"you are " + pair, found.needles) == b"you are " + b"*" * len(pair)
+
+
+async def test_what_an_agent_chooses_is_not_remembered():
+    """A name of a user for each request fills no memory, and a long one costs no time."""
+    secret = Secret("one", PLACES, None, "placeholder")
+    injection = Injection(Vault({"one": Sealed(VALUE, PLACES)}), AccessTokens(_nobody, KeptTokens(None)))  # type: ignore[arg-type]  # unused
+
+    async def ask(user: bytes) -> Charged:
+        told = b"Basic " + base64.b64encode(user + b":nanoclaw-secret-one")
+        return await injection.charge("main", [secret], Asked(HOST, "GET", "/", "https"), [(b"Authorization", told)])
+
+    await ask(b"joe")
+    tracemalloc.start()
+    for number in range(200):
+        await ask(b"joe%d" % number + b"x" * 900)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 256 * 1024
+    with pytest.raises(Denial, match="too long"):
+        await ask(b"x" * 20_000)

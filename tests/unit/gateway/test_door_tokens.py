@@ -15,6 +15,8 @@ from egress_stage import status
 
 from nanoclawd.egress.secrets import OAuth, Sealed
 from nanoclawd.gateway.door import tokens
+from nanoclawd.gateway.door.kept_tokens import KeptTokens
+from nanoclawd.gateway.door.tokens import AccessTokens
 
 FIRST = "refresh-token-that-was-entered"
 
@@ -141,6 +143,28 @@ async def test_a_token_that_the_host_takes_no_more_is_renewed_once(place: Path, 
         assert found.bodies[-2:] == [b"body", b"body"]
 
 
+async def test_a_token_that_one_request_was_refused_with_is_not_lost_to_others(place: Path):
+    """Agents can have hosts refuse what they like, also while the token server is away."""
+    async with town(place) as (door, found):
+        assert status(await door.fetch()) == 200
+        found.accepted.clear()
+        found.status, found.raw = 503, b"away"
+        assert status(await door.fetch()) == 401
+        found.accepted.add("access-token-number-1")
+        assert status(await door.fetch()) == 200
+        assert len(found.forms) == 2
+
+
+async def test_a_token_of_an_account_that_is_void_is_used_no_more(place: Path):
+    async with town(place) as (door, found):
+        assert status(await door.fetch()) == 200
+        found.accepted.clear()
+        found.status, found.raw = 400, b'{"error": "invalid_grant"}'
+        answer = await door.fetch()
+        assert status(answer) == 502
+        assert b"has to be entered anew" in answer
+
+
 async def test_a_new_refresh_token_is_sealed_before_it_counts_and_outlives_the_gateway(place: Path):
     async with town(place) as (door, found):
         found.given["refresh_token"] = "second-refresh-token"
@@ -155,6 +179,22 @@ async def test_a_new_refresh_token_is_sealed_before_it_counts_and_outlives_the_g
     async with town(place, "entered-anew-by-the-owner") as (door, found):
         assert status(await door.fetch()) == 200
         assert found.forms[0]["refresh_token"] == "entered-anew-by-the-owner"
+
+
+async def test_a_token_that_is_asked_for_when_the_gateway_stops_is_kept(place: Path):
+    """Whoever asked is gone; what the server gives is the only good token from then on."""
+    async with town(place) as (door, found):
+        found.given["refresh_token"] = "refresh-token-number-2"
+        found.release.clear()
+        asking = asyncio.create_task(door.fetch())
+        await asyncio.wait_for(found.asked.wait(), 5)
+        asking.cancel()
+        settling = asyncio.create_task(door.gateway.door.injection.settle(5))
+        await asyncio.sleep(0)
+        found.release.set()
+        await settling
+        kept = KeptTokens(place / "state" / "tokens")
+        assert kept.load("key", FIRST) == "refresh-token-number-2"
 
 
 async def test_a_file_that_was_changed_counts_for_nothing(place: Path):
@@ -223,6 +263,46 @@ async def test_what_a_host_repeats_of_tokens_is_cut_out(place: Path):
         assert b"access-token" not in answer
         assert FIRST.encode() not in answer
         assert b"Bearer ***" in answer
+
+
+async def test_former_tokens_and_the_clients_secret_are_cut_out_too(place: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those that were given up by time, or in exchange, may be good for something yet."""
+    async with town(place, client_secret="secret-of-the-client") as (door, found):
+        now = 1000.0
+        monkeypatch.setattr(tokens.time, "monotonic", lambda: now)
+        for word in ("second", "third"):
+            found.given["refresh_token"] = f"{word}-refresh-token"
+            assert status(await door.fetch()) == 200
+            now += 3600
+        found.given.clear()
+        found.echoes = True
+        answer = await door.fetch("/?a=access-token-number-1&b=second-refresh-token&c=secret-of-the-client&d=plain")
+        assert status(answer) == 200
+        assert b"&d=plain" in answer
+        for former in (b"access-token-number-1", b"second-refresh-token", b"secret-of-the-client"):
+            assert former not in answer
+
+
+async def test_who_leaves_in_the_middle_of_an_exchange_loses_nothing(tmp_path: Path):
+    """The server has given a new refresh token by then, and takes the old one no more."""
+    asked, release, forms = asyncio.Event(), asyncio.Event(), []
+
+    async def ask(_url: str, form: bytes) -> tuple[int, bytes]:
+        forms.append(form)
+        asked.set()
+        await release.wait()
+        return 200, b'{"access_token": "an-access-token"}'
+
+    found = AccessTokens(ask, KeptTokens(tmp_path))
+    sealed = entered(443, FIRST, oauth=OAuth("https://tokens.test/token", "the-client"))
+    first = asyncio.create_task(found.access("key", sealed))
+    await asked.wait()
+    first.cancel()
+    await asyncio.wait({first})
+    second = asyncio.create_task(found.access("key", sealed))
+    release.set()
+    assert await second == "an-access-token"
+    assert len(forms) == 1
 
 
 @pytest.mark.parametrize("told", [None, "1800", "soon", 0, -5, 1e300, "NaN"])

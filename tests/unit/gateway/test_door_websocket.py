@@ -16,8 +16,14 @@ from nanoclawd.gateway.door.websocket import Frames
 
 UPGRADE = (
     "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+# Key and proof are the example of RFC 6455, 1.3.
+AGREED = (
+    "HTTP/1.1 101 Switching\nUpgrade: websocket\nConnection: Upgrade\n"
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+AGREES = AGREED.replace("\n", "\r\n").encode() + b"\r\n\r\n"
 
 
 @dataclass
@@ -67,12 +73,28 @@ async def test_messages_go_both_ways_and_the_secret_does_not_come_back(place: Pa
     await runner.cleanup()
 
 
+async def test_the_head_of_a_socket_is_searched_too(door: Inside):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Said: {VALUE}\r\n\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+        await reader.read()
+
+    door.host.serving = serve
+    reader, writer = await door.open_tls()
+    writer.write(f"GET / HTTP/1.1\r\nHost: {NAME}:{door.host.port}\r\n{UPGRADE}\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"X-Said: " + b"*" * len(VALUE) in head
+    writer.close()
+
+
 async def test_a_socket_ends_with_its_permission(door: Inside):
     go = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x82\x05first")
+        writer.write(AGREES + b"\x82\x05first")
         await writer.drain()
         await go.wait()
         writer.write(b"\x82\x06second")
@@ -88,6 +110,34 @@ async def test_a_socket_ends_with_its_permission(door: Inside):
     go.set()
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await asyncio.wait_for(reader.readexactly(6), 5)
+    writer.close()
+
+
+@pytest.mark.parametrize("bound", ["max_received", "max_sent"])
+async def test_a_rule_bounds_a_socket_each_way(door: Inside, bound: str):
+    """Bytes of frames, heads and all: what is beyond the bound ends it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        while data := await reader.read(1000):
+            door.host.heard.append(data)
+            writer.write(b"\x82\x05first")
+
+    door.bind(door.secret(), rules=[door.rule(**{bound: 7})])
+    door.host.serving = serve
+    reader, writer = await door.open_tls()
+    writer.write(f"GET / HTTP/1.1\r\nHost: {NAME}:{door.host.port}\r\n{UPGRADE}\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    for _ in range(2):
+        writer.write(b"123")
+        assert await reader.readexactly(7) == b"\x82\x05first"
+        if bound == "max_received":
+            break
+    writer.write(b"456")
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await asyncio.wait_for(reader.readexactly(7), 5)
+    assert b"".join(door.host.heard) == (b"123456" if bound == "max_received" else b"123123")
     writer.close()
 
 
@@ -110,6 +160,13 @@ def test_frames_are_walked_over_however_they_come(frames: list[tuple[bytes, int,
     assert found == expected
 
 
+def test_a_frame_that_ends_as_a_secret_begins_is_whole():
+    """Somebody may wait for it, so a secret that is spread over frames is not found."""
+    walked = Frames([b"secret"])
+    assert walked.feed(b"\x82\x05a sec") == b"\x82\x05a sec"
+    assert walked.feed(b"\x82\x03ret") == b"\x82\x03ret"
+
+
 def _head_of(length: int, form: int) -> bytes:
     if form == 127:
         return b"\x82\x7f" + length.to_bytes(8)
@@ -127,7 +184,7 @@ def test_packed_and_masked_frames_are_not_for_an_agent(frame: bytes):
 async def test_silence_ends_it(door: Inside):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        writer.write(AGREES)
         await reader.read()
 
     door.host.serving = serve
@@ -141,9 +198,11 @@ async def test_silence_ends_it(door: Inside):
 @pytest.mark.parametrize(
     ("asked", "head"),
     [
-        (False, "HTTP/1.1 101 Switching\nUpgrade: websocket\nConnection: Upgrade"),
-        (True, "HTTP/1.1 101 Switching\nUpgrade: h2c\nConnection: Upgrade"),
-        (True, "HTTP/1.1 101 Switching\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Extensions: x"),
+        (False, AGREED),
+        (True, AGREED.replace("websocket", "h2c")),
+        (True, f"{AGREED}\nSec-WebSocket-Extensions: x"),
+        (True, AGREED.replace("s3p", "S3p")),
+        (True, AGREED.rpartition("\n")[0]),
     ],
 )
 async def test_a_host_changes_to_nothing_that_nobody_asked_for(door: Inside, asked: bool, head: str):
@@ -160,7 +219,17 @@ async def test_a_host_that_does_not_want_to_answers_as_ever(door: Inside):
     assert b"Upgrade: websocket" in door.host.heard[0]
 
 
-async def test_other_upgrades_are_not_asked_for(door: Inside):
+@pytest.mark.parametrize(
+    ("headers", "method", "body"),
+    [
+        ("Upgrade: h2c\r\nHTTP2-Settings: x\r\n", "GET", b""),
+        (f"{UPGRADE}Content-Length: 3\r\n", "GET", b"abc"),
+        (UPGRADE, "DELETE", b""),
+        (UPGRADE.replace("Connection: Upgrade\r\n", ""), "GET", b""),
+    ],
+    ids=["another", "with a body", "another method", "not this connection's"],
+)
+async def test_other_upgrades_are_not_asked_for(door: Inside, headers: str, method: str, body: bytes):
     door.host.serving = answers("HTTP/1.1 200 OK\nContent-Length: 3", b"yes", door.host.heard)
-    assert status(await door.fetch("/", "Upgrade: h2c\r\nHTTP2-Settings: x\r\n")) == 200
+    assert status(await door.fetch("/", headers, method, body)) == 200
     assert b"pgrade" not in door.host.heard[0]

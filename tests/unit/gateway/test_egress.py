@@ -4,18 +4,21 @@ W-69: nothing goes out that no rule allows.
 """
 
 import asyncio
-import contextlib
 import json
+import os
+import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 from egress_stage import IDLE_SECONDS, Out, Serving, answers, status
-from gateway_stage import AGENTS
+from gateway_stage import AGENTS, call_as
 
 from nanoclawd.egress.targets import parse_authority
-from nanoclawd.gateway import reaching, wire
+from nanoclawd.gateway import reaching, tunnel
 from nanoclawd.gateway.reaching import LOOK_UPS_AT_ONCE
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
@@ -87,17 +90,17 @@ async def test_what_follows_a_refused_tunnel_is_no_request(way_out: Out):
     assert not way_out.host.connections
 
 
-async def test_a_tunnel_carries_both_ways_what_was_sent_early_first(way_out: Out):
-    way_out.allow(way_out.host.rule())
-    reader, writer = await way_out.open()
-    where = f"127.0.0.1:{way_out.host.port}"
+async def test_a_tunnel_carries_both_ways_what_was_sent_early_first(patient_way_out: Out):
+    patient_way_out.allow(patient_way_out.host.rule())
+    reader, writer = await patient_way_out.open()
+    where = f"127.0.0.1:{patient_way_out.host.port}"
     writer.write(f"CONNECT {where} HTTP/1.1\r\nHost: other.example\r\n\r\nearly".encode())
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
     assert await reader.readexactly(5) == b"early"
     writer.write(b"GET http://elsewhere/ HTTP/1.1\r\n\r\n")
     assert await reader.readexactly(34) == b"GET http://elsewhere/ HTTP/1.1\r\n\r\n"
     writer.close()
-    await asyncio.wait_for(way_out.host.gone.wait(), 5)
+    await asyncio.wait_for(patient_way_out.host.gone.wait(), 5)
 
 
 async def test_a_host_that_speaks_first_is_heard(way_out: Out):
@@ -124,7 +127,7 @@ async def test_large_bodies_stream_both_ways(way_out: Out):
             await writer.drain()
 
     sending = asyncio.create_task(send())
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # that nothing ends is the subject
     assert not sending.done(), "what nobody reads waits at its sender"
     assert len(await reader.readexactly(size)) == size
     await sending
@@ -248,26 +251,26 @@ async def test_half_an_answer_is_never_taken_for_a_whole_one(way_out: Out):
 async def test_a_host_that_says_nothing_is_given_up(way_out: Out):
     async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.read(100_000)
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
 
     way_out.allow(way_out.host.rule())
     way_out.host.serving = silent
     assert status(await way_out.get()) == 504
 
 
-async def test_a_caller_that_leaves_ends_its_request_at_the_host(way_out: Out):
+async def test_a_caller_that_leaves_ends_its_request_at_the_host(patient_way_out: Out):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
         await reader.read()
 
-    way_out.allow(way_out.host.rule())
-    way_out.host.serving = serve
-    reader, writer = await way_out.open()
-    writer.write(f"GET http://127.0.0.1:{way_out.host.port}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    patient_way_out.allow(patient_way_out.host.rule())
+    patient_way_out.host.serving = serve
+    reader, writer = await patient_way_out.open()
+    writer.write(f"GET http://127.0.0.1:{patient_way_out.host.port}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
     writer.close()
-    await asyncio.wait_for(way_out.host.gone.wait(), 5)
+    await asyncio.wait_for(patient_way_out.host.gone.wait(), 5)
 
 
 async def test_a_tunnel_on_which_nothing_goes_is_ended(way_out: Out):
@@ -292,6 +295,30 @@ async def test_a_rule_that_is_removed_ends_what_it_allowed_before_the_next_byte(
     writer.close()
 
 
+async def test_a_rule_that_is_removed_ends_an_upload_before_the_next_piece(way_out: Out):
+    taken = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1000):
+            way_out.host.heard.append(data)
+            if b"one" in data:
+                taken.set()
+
+    way_out.allow(way_out.host.rule())
+    way_out.host.serving = serve
+    reader, writer = await way_out.open()
+    head = f"POST http://127.0.0.1:{way_out.host.port}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n"
+    writer.write(head.encode() + b"one")
+    await asyncio.wait_for(taken.wait(), 10)
+    way_out.allow()
+    writer.write(b"two")
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert status(answer) == 403
+    assert b"the permission has ended meanwhile" in answer
+    assert b"".join(way_out.host.heard).endswith(b"one")
+    writer.close()
+
+
 async def test_a_change_that_leaves_a_permission_leaves_the_tunnel(way_out: Out):
     way_out.allow(way_out.host.rule())
     reader, writer = await way_out.connect()
@@ -306,7 +333,7 @@ async def test_a_rule_that_expires_ends_what_it_allowed(way_out: Out):
     reader, writer = await way_out.connect()
     writer.write(b"one")
     assert await reader.readexactly(3) == b"one"
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(0.6)  # the rule's time passes; a tunnel on which nothing goes would last longer
     writer.write(b"two")
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await asyncio.wait_for(reader.readexactly(3), 5)
@@ -370,6 +397,13 @@ async def test_of_a_names_addresses_only_those_on_the_internet_count(way_out: Ou
     assert way_out.names.tried == ["2001:4860:4860::8888"]
 
 
+async def test_of_many_addresses_a_few_are_tried(way_out: Out):
+    way_out.names.known["many.example"] = [f"2001:4860:4860::{number}" for number in range(1, 40)]
+    way_out.allow({"id": 1, "action": "allow", "host": "*"})
+    assert status(await way_out.ask(b"CONNECT many.example:443 HTTP/1.1\r\nHost: x\r\n\r\n")) == 502
+    assert way_out.names.tried == way_out.names.known["many.example"][: reaching._MAX_ADDRESSES]
+
+
 async def test_the_second_address_is_tried_where_the_first_fails(way_out: Out):
     way_out.names.known["two.example"] = ["::1", "127.0.0.1"]
     way_out.allow({"id": 1, "action": "allow", "host": "two.example", "port": way_out.host.port, "private": True})
@@ -378,8 +412,6 @@ async def test_the_second_address_is_tried_where_the_first_fails(way_out: Out):
 
 
 async def test_names_that_nobody_answers_for_hold_up_their_own_group_only(way_out: Out):
-    from test_peers import call_as  # the caller under another uid
-
     release = threading.Event()
     way_out.names.wait = lambda host: None if host == "127.0.0.1" else bool(release.wait(20)) and None
     way_out.allow(way_out.host.rule(), {"id": 2, "action": "allow", "host": "*"})
@@ -409,7 +441,7 @@ async def test_an_unknown_name_and_a_dead_host_are_told_apart(way_out: Out):
 
 async def test_a_caller_that_reads_nothing_keeps_nothing_open(way_out: Out, monkeypatch: pytest.MonkeyPatch):
     """What is written for somebody who never reads is thrown away after a while, with the connection."""
-    monkeypatch.setattr(wire, "FLUSH_SECONDS", 0.3)
+    monkeypatch.setattr(tunnel, "FLUSH_SECONDS", 0.3)
 
     async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(200):
@@ -418,17 +450,42 @@ async def test_a_caller_that_reads_nothing_keeps_nothing_open(way_out: Out, monk
 
     way_out.allow(way_out.host.rule())
     way_out.host.serving = flood
-    reader, writer = await way_out.open()
+    _reader, writer = await way_out.open()
     writer.transport.pause_reading()
     where = f"127.0.0.1:{way_out.host.port}"
     writer.write(f"CONNECT {where} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await asyncio.sleep(IDLE_SECONDS + 1.5)
-    writer.transport.resume_reading()
-    with contextlib.suppress(ConnectionError):
-        while await asyncio.wait_for(reader.read(1_000_000), 5):
-            pass
-    assert reader.at_eof()
-    writer.close()
+    assert await asyncio.to_thread(_hangs_up, writer.get_extra_info("socket").fileno())
+    writer.transport.abort()
+
+
+def _hangs_up(descriptor: int) -> bool:
+    """Tell whether the other end goes; nothing is read meanwhile."""
+    waiting = select.poll()
+    waiting.register(descriptor, 0)
+    return any(found & select.POLLHUP for _, found in waiting.poll(10_000))
+
+
+OWN = """
+import asyncio, sys
+from nanoclawd.egress.targets import Target
+from nanoclawd.gateway.reaching import Reaching, Unreachable
+async def look():
+    try:
+        return await Reaching().look("tests", Target(sys.argv[1], 80), may_be_private=False)
+    except Unreachable as error:
+        return error.message
+print(asyncio.run(look()))
+"""
+
+
+def test_an_address_of_this_machine_is_the_machine_wherever_it_could_be():
+    """W-69: in a network of its own, whose machine has an address of the internet."""
+    make = 'ip address add 8.8.8.8/32 dev lo && ip link set lo up && exec "$@"'
+    for address, said in (("8.8.8.8", "8.8.8.8 is the machine itself\n"), ("8.8.4.4", "('8.8.4.4', 80))]\n")):
+        look = ["unshare", "--net", "sh", "-c", make, "sh", sys.executable, "-c", OWN, address]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        found = subprocess.run(look, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        assert found.stdout.endswith(said)
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:80", "10.0.0.255:65535", "[::1]:443", "[2001:DB8::1]:8080"])

@@ -1,12 +1,15 @@
 """What the journal keeps of requests: one record each, nothing secret, and no more than its rate."""
 
 import asyncio
+import contextlib
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from egress_stage import Out, answers
 
+from eventually import eventually
 from nanoclawd.gateway import audit
 from nanoclawd.gateway.audit import Audit, Record
 
@@ -31,8 +34,7 @@ async def test_each_request_leaves_one_record_when_it_is_over(way_out: Out, capl
     way_out.host.serving = answers("HTTP/1.1 200 OK\nContent-Length: 5", b"hello")
     await way_out.get("/path?query=1")
     (found,) = records(caplog)
-    milliseconds = int(found.pop("MS"))
-    assert 0 <= milliseconds < 5000
+    assert int(found.pop("MS")) >= 0
     assert found == {
         "NANOCLAW_GROUP": "tests",
         "NANOCLAW_AUDIT": "egress",
@@ -49,14 +51,14 @@ async def test_each_request_leaves_one_record_when_it_is_over(way_out: Out, capl
     }
 
 
-async def test_a_tunnel_is_counted_when_it_ends(way_out: Out, caplog: pytest.LogCaptureFixture):
-    way_out.allow(way_out.host.rule())
-    reader, writer = await way_out.connect()
+async def test_a_tunnel_is_counted_when_it_ends(patient_way_out: Out, caplog: pytest.LogCaptureFixture):
+    patient_way_out.allow(patient_way_out.host.rule())
+    reader, writer = await patient_way_out.connect()
     writer.write(b"x" * 1000)
     await reader.readexactly(1000)
     assert not records(caplog)
     writer.close()
-    await asyncio.wait_for(way_out.host.gone.wait(), 5)
+    await asyncio.wait_for(patient_way_out.host.gone.wait(), 5)
     (found,) = records(caplog)
     assert (found["METHOD"], found["SENT"], found["RECEIVED"], found["OUTCOME"]) == (
         "CONNECT",
@@ -65,6 +67,35 @@ async def test_a_tunnel_is_counted_when_it_ends(way_out: Out, caplog: pytest.Log
         "closed",
     )
     assert found["PATH"] == ""
+
+
+async def test_what_is_on_its_way_when_its_permission_ends_goes_no_further(
+    way_out: Out, caplog: pytest.LogCaptureFixture
+):
+    """What the gateway has taken for a caller that does not read is thrown away."""
+
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(bytes(65_536))
+            await writer.drain()
+
+    way_out.allow(way_out.host.rule())
+    way_out.host.serving = flood
+    reader, writer = await way_out.connect()
+    writer.transport.pause_reading()
+    await asyncio.sleep(0.2)  # for all that can be filled to be full: nothing tells when it is
+    way_out.allow()
+    writer.write(b"one more byte")
+    await eventually(lambda: records(caplog))
+    (found,) = records(caplog)
+    assert found["OUTCOME"] == "withdrawn"
+    writer.transport.resume_reading()
+    heard = 0
+    with contextlib.suppress(ConnectionError):
+        while data := await asyncio.wait_for(reader.read(1_000_000), 10):
+            heard += len(data)
+    assert heard < int(found["RECEIVED"])
+    writer.close()
 
 
 async def test_refusals_are_in_it_too(way_out: Out, caplog: pytest.LogCaptureFixture):
@@ -121,8 +152,40 @@ async def test_a_flood_is_summed_up_and_hides_nothing(caplog: pytest.LogCaptureF
     assert before[-1]["NANOCLAW_GROUP"] == "quiet"
     book.close()
     sums = records(caplog)[len(before) :]
-    assert len(sums) == audit.MAX_SUMS + 1
+    assert len(sums) == audit.MAX_SUMS + 2
     assert sum(int(one["COUNT"]) for one in sums) == 1501
     (secret,) = [one for one in sums if one["HOST"] == "secret.example"]
     assert (secret["SENT"], secret["RULE"], secret["OUTCOME"]) == ("77", "4", "closed")
     assert [one["HOST"] for one in sums][-1] == "…"
+
+
+async def test_what_is_refused_hides_nothing_that_went_out(caplog: pytest.LogCaptureFixture):
+    """Whatever an agent has refused first; who allowed a request, and whose it was, is in the sums, too."""
+    book = Audit()
+    for number in range(audit.BURST + 500):
+        book.write(Record("noisy", f"junk{number}.example", 443, "CONNECT", "", 0, "refused"))
+        book.write(Record("noisy", f"no{number}.example", 443, "CONNECT", "", 3, "refused"))
+    for number in range(100):
+        book.write(Record("noisy", f"thief{number}.example", 443, "CONNECT", "", 4, "closed", sent=77))
+    allowed = Record("noisy", "api.example", 443, "POST", "/pay", 5, "answered", session="s1", approval="a7")
+    book.write(allowed)
+    book.write(allowed)
+    book.write(replace(allowed, approval="a8"))
+    before = len(records(caplog))
+    book.close()
+    sums = records(caplog)[before:]
+    assert {one["HOST"] for one in sums} >= {f"thief{number}.example" for number in range(100)}
+    told = {(one["APPROVAL"], one["NANOCLAW_SESSION"], one["COUNT"]) for one in sums if one["HOST"] == "api.example"}
+    assert told == {("a7", "s1", "2"), ("a8", "s1", "1")}
+    assert len(sums) <= audit.MAX_SUMS + audit.MAX_SUMS_OF_HOSTS + 1
+
+
+async def test_what_went_out_is_bounded_too(caplog: pytest.LogCaptureFixture):
+    book = Audit()
+    for number in range(audit.BURST + 1000):
+        book.write(Record("noisy", f"host{number}.example", 443, "CONNECT", "", 4, "closed", sent=1))
+    before = len(records(caplog))
+    book.close()
+    sums = records(caplog)[before:]
+    assert len(sums) == audit.MAX_SUMS_OF_HOSTS + 1
+    assert sum(int(one["SENT"]) for one in sums) == 1000

@@ -27,7 +27,7 @@ async def flooded(way_out: Out, begun: bytes, piece: bytes, pause: float) -> tup
         one.setblocking(False)
         await loop.sock_connect(one, str(way_out.gateway.socket))
         await loop.sock_sendall(one, begun)
-        await asyncio.sleep(pause)
+        await asyncio.sleep(pause)  # what it begins with is to be on its way alone
         sent = 0
         with contextlib.suppress(OSError, TimeoutError):
             while sent < MOST:

@@ -6,10 +6,10 @@ import socket
 from functools import partial
 from pathlib import Path
 
-import egress_stage
 import pytest
 from egress_stage import answers, out, status
 
+from eventually import eventually
 from nanoclawd.gateway import hangups
 
 TUNNEL = "CONNECT {where} HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -27,7 +27,6 @@ async def fill(one: socket.socket) -> None:
 @pytest.mark.parametrize("begun", [TUNNEL, UPLOAD], ids=["tunnel", "upload"])
 async def test_a_caller_that_left_leaves_its_place(place: Path, monkeypatch: pytest.MonkeyPatch, begun: str):
     monkeypatch.setattr(hangups, "FLUSH_SECONDS", 0.05)
-    monkeypatch.setattr(egress_stage, "IDLE_SECONDS", 600)
     deaf = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -35,7 +34,7 @@ async def test_a_caller_that_left_leaves_its_place(place: Path, monkeypatch: pyt
         await deaf.wait()
 
     loop = asyncio.get_running_loop()
-    async with out(place) as way_out:
+    async with out(place, idle=600) as way_out:
         way_out.allow(way_out.host.rule())
         way_out.host.serving = serve
         held = []
@@ -50,16 +49,15 @@ async def test_a_caller_that_left_leaves_its_place(place: Path, monkeypatch: pyt
         for one in held:
             one.close()
         way_out.host.serving = answers("HTTP/1.1 200 Fine\nContent-Length: 5", b"hello")
-        for _ in range(500):
-            if status(await way_out.get()) == 200:
-                break
-            await asyncio.sleep(0.01)
-        else:
-            pytest.fail("its places are not free")
+
+        async def is_served() -> bool:
+            return status(await way_out.get()) == 200
+
+        await eventually(is_served, "its places are free")
         deaf.set()
 
 
-async def test_a_caller_that_only_stops_sending_is_left_alone(place: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_caller_that_only_stops_sending_is_left_alone(monkeypatch: pytest.MonkeyPatch):
     """Half a hang-up is none: an answer may be waited for. (What the gateway reads of it, it takes for an end.)"""
     monkeypatch.setattr(hangups, "FLUSH_SECONDS", 0.0)
     here, there = socket.socketpair()

@@ -1,4 +1,4 @@
-"""Requests that wait at the gateway: nothing of them goes on before somebody's word, and what a rule bounds holds.
+"""Requests that wait at the gateway: nothing of them goes on before somebody's word.
 
 F-108, F-109, F-110, F-113: what the agent's program sees of it. Who decides stands behind the daemon's real socket.
 """
@@ -7,16 +7,19 @@ import asyncio
 import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from door_stage import NAME, Inside
-from egress_stage import Host, Out, answers, status
+from egress_stage import Out, answers, post, status
 
 from nanoclawd.control.requests import RequestsServer
 from nanoclawd.control.values import HeldRequest, RequestAnswer
+from nanoclawd.errors import Unavailable
+from nanoclawd.gateway import asking
 from nanoclawd.gateway.asking import MAX_PREVIEW_BYTES
 
 OK = "HTTP/1.1 200 Fine\nContent-Length: 5"
@@ -29,9 +32,12 @@ class Deciding:
     asked: "asyncio.Queue[HeldRequest]" = field(default_factory=asyncio.Queue)
     said: "asyncio.Queue[RequestAnswer]" = field(default_factory=asyncio.Queue)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    away: bool = False
 
     async def hold(self, request: HeldRequest, tell: Callable[[RequestAnswer], Awaitable[None]]) -> RequestAnswer:
         await self.asked.put(request)
+        if self.away:
+            raise Unavailable("the disk is full")
         await tell(RequestAnswer("asked", "card"))
         try:
             return await self.said.get()
@@ -72,12 +78,6 @@ async def within(door: Inside) -> AsyncIterator[Deciding]:
     door.bind(rules=[door.rule(action="ask", path="/")])
     async with deciding(door) as found:
         yield found
-
-
-def post(host: Host, body: bytes, headers: str = "") -> bytes:
-    where = f"127.0.0.1:{host.port}"
-    head = f"POST http://{where}/a?b=c HTTP/1.1\r\nHost: {where}\r\nConnection: close\r\n{headers}"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def test_nothing_goes_on_before_it_is_allowed_and_then_all_of_it(way_out: Out, plain: Deciding):
@@ -148,6 +148,43 @@ async def test_a_request_inside_tls_is_shown_whole_and_held(door: Inside, within
     assert not door.host.connections
 
 
+async def test_so_many_wait_at_once(way_out: Out, plain: Deciding, monkeypatch: pytest.MonkeyPatch):
+    """Of all groups: one more is refused at once, with when to ask again; there is room when one is decided."""
+    monkeypatch.setattr(asking, "MAX_HELD", 2)
+    way_out.host.serving = answers(OK, b"hello")
+    waiting = [asyncio.create_task(way_out.get()) for _ in range(2)]
+    for _ in waiting:
+        await plain.sees()
+    answer = await way_out.get(headers="Accept: application/json\r\n")
+    assert status(answer) == 429
+    assert b"too_many_held" in answer
+    assert b"Retry-After: " in answer
+    assert plain.asked.empty()
+    plain.says("allowed")
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    waiting.append(asyncio.create_task(way_out.get()))
+    await plain.sees()
+    for _ in range(2):
+        plain.says("allowed")
+    assert [status(one) for one in await asyncio.gather(*waiting)] == [200] * 3
+
+
+async def test_a_daemon_that_cannot_ask_now_is_asked_again_under_the_same_number(
+    way_out: Out, plain: Deciding, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(asking, "_FIRST_PAUSE_SECONDS", 0.01)
+    way_out.host.serving = answers(OK, b"hello")
+    plain.away = True
+    held = asyncio.create_task(way_out.get())
+    first = await plain.sees()
+    plain.away = False
+    again = await plain.sees()
+    assert again.id == first.id
+    assert again.seconds <= first.seconds
+    plain.says("allowed")
+    assert status(await held) == 200
+
+
 @pytest.mark.parametrize("size", [0, 10, 4 * 1024 * 1024])
 async def test_who_leaves_is_not_waited_for(way_out: Out, plain: Deciding, size: int):
     """Also where a part of the body, which nobody reads, stands before the end of the connection."""
@@ -170,6 +207,23 @@ async def test_a_body_that_waits_to_be_called_for_is_not_called_for(way_out: Out
     writer.close()
 
 
+async def test_what_was_allowed_where_one_rule_asked_is_asked_about_by_another(way_out: Out, plain: Deciding):
+    """The same rule, published once more, changes nothing."""
+    opening = asyncio.create_task(way_out.connect())
+    await plain.sees()
+    plain.says("allowed", until=time.time() + 3600)
+    reader, writer = await opening
+    way_out.allow(way_out.host.rule(action="ask"), {"id": 9, "action": "deny", "host": "example.org"})
+    writer.write(b"one")
+    assert await asyncio.wait_for(reader.readexactly(3), 10) == b"one"
+    way_out.allow(way_out.host.rule(id=2, action="ask"))
+    writer.write(b"two")
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await asyncio.wait_for(reader.readexactly(3), 10)
+    assert way_out.host.heard == [b"one"]
+    writer.close()
+
+
 async def test_an_hour_that_is_over_ends_what_was_allowed(way_out: Out, plain: Deciding):
     """What is open by then ends before its next byte."""
     opening = asyncio.create_task(way_out.connect())
@@ -177,57 +231,3 @@ async def test_an_hour_that_is_over_ends_what_was_allowed(way_out: Out, plain: D
     plain.says("allowed", until=1.0)
     with pytest.raises(AssertionError, match=r"HTTP/1\.1 403"):
         await opening
-
-
-# What rules bound.
-
-
-async def test_a_rule_lets_so_many_through(way_out: Out):
-    way_out.allow(way_out.host.rule(rate={"count": 2, "seconds": 3600}))
-    way_out.host.serving = answers(OK, b"hello")
-    assert [status(await way_out.get()) for _ in range(3)] == [200, 200, 429]
-    refused = await way_out.get()
-    (after,) = [line for line in refused.splitlines() if line.startswith(b"Retry-After: ")]
-    assert 1700 <= int(after.split()[1]) <= 1800
-    assert b"(allow 127.0.0.1:" in refused
-    assert b"lets 2/h through" in refused
-    # Another rule has an account of its own.
-    way_out.allow(way_out.host.rule(id=2, rate={"count": 2, "seconds": 3600}))
-    assert status(await way_out.get()) == 200
-
-
-async def test_a_rule_bounds_what_is_sent(way_out: Out):
-    way_out.allow(way_out.host.rule(max_sent=10))
-    assert status(await way_out.ask(post(way_out.host, b"x" * 11))) == 413
-    assert not way_out.host.connections, "it is announced: nothing is sent"
-    where = f"127.0.0.1:{way_out.host.port}"
-    head = f"POST http://{where}/ HTTP/1.1\r\nHost: {where}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-    assert status(await way_out.ask(head + b"6\r\nxxxxxx\r\n" * 2 + b"0\r\n\r\n")) == 413
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_a_rule_bounds_what_is_received(way_out: Out, chunked: bool):
-    """An answer that says that it is larger is not begun; one that turns out to be is cut."""
-    way_out.allow(way_out.host.rule(max_received=10))
-    way_out.host.serving = (
-        answers("HTTP/1.1 200 Fine\nTransfer-Encoding: chunked", b"6\r\nfirst.\r\n6\r\nsecond\r\n0\r\n\r\n")
-        if chunked
-        else answers("HTTP/1.1 200 Fine\nContent-Length: 11", b"x" * 11)
-    )
-    answer = await way_out.get()
-    if chunked:
-        assert b"second" not in answer
-        assert not answer.endswith(b"0\r\n\r\n")
-    else:
-        assert status(answer) == 502
-        assert b"lets answers of 10 bytes through" in answer
-
-
-async def test_a_rule_bounds_a_tunnel_each_way(way_out: Out):
-    way_out.allow(way_out.host.rule(max_received=10))
-    reader, writer = await way_out.connect()
-    writer.write(b"x" * 10)
-    assert await reader.readexactly(10) == b"x" * 10
-    writer.write(b"y")
-    assert await asyncio.wait_for(reader.read(), 10) == b""
-    writer.close()

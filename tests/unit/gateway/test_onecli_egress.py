@@ -108,6 +108,7 @@ async def test_a_request_gets_the_secret_that_only_onecli_knows(stage: Stage):
     agent = stage.api.world.agents[GROUP_ID]
     stage.api.world.secrets[NAME], agent.mode = SECRET, "all"
     assert (await stage.get()).endswith(b"hello")
+    assert stage.api.world.carried[-2:] == [f"{NAME}:{stage.host.port}"] * 2
     assert SECRET.encode() not in heard[0]
     assert f"authorization: {SECRET}".encode() in heard[1].lower().replace(SECRET.lower().encode(), SECRET.encode())
     assert agent.token.encode() not in b"".join(heard)
@@ -119,7 +120,7 @@ async def test_what_no_rule_allows_does_not_get_as_far(stage: Stage):
     writer.write(f"CONNECT {NAME}:{stage.host.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 403")
     writer.close()
-    assert not stage.host.connections
+    assert not [one for one in stage.api.world.carried if NAME in one]
 
 
 async def test_an_address_that_is_not_on_the_internet_does_not_either(stage: Stage):
@@ -128,6 +129,7 @@ async def test_an_address_that_is_not_on_the_internet_does_not_either(stage: Sta
     writer.write(f"CONNECT {NAME}:{stage.host.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert b"--private" in await reader.readuntil(b"\r\n")
     writer.close()
+    assert not [one for one in stage.api.world.carried if NAME in one]
 
 
 async def test_a_narrow_rule_looks_inside_and_goes_on_through_onecli(stage: Stage):
@@ -149,10 +151,10 @@ async def test_a_secret_of_our_own_is_not_shown_to_onecli(stage: Stage):
     stage.api.world.agents[GROUP_ID].mode = "all"
     heard: list[bytes] = []
     stage.host.serving = answers(OK, b"hello", heard)
-    stage.api.world.calls.clear()
     assert status(await stage.get()) == 200
     assert f"Bearer {VALUE}".encode() in heard[0]
     assert SECRET.encode() not in heard[0]
+    assert not [one for one in stage.api.world.carried if NAME in one]
 
 
 async def test_plain_http_goes_in_absolute_form_with_a_token_that_nobody_else_sees(stage: Stage):

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import h11
@@ -21,7 +22,9 @@ from nanoclawd.config import OneCli as Settings
 from nanoclawd.egress.targets import Target
 from nanoclawd.gateway.credentials import Credentials
 from nanoclawd.gateway.denials import Denial
-from nanoclawd.gateway.onecli.client import OneCliError
+from nanoclawd.gateway.onecli import approving
+from nanoclawd.gateway.onecli.client import OneCliClient, OneCliError
+from nanoclawd.gateway.onecli.messages import ApprovalAgent, ApprovalRequest
 from nanoclawd.gateway.onecli.service import Service, serving
 from nanoclawd.gateway.policy import Agent, AgentDirectory, SubordinateRange
 from nanoclawd.gateway.wire import Wire
@@ -295,6 +298,30 @@ async def test_what_is_not_approved_is_denied(tmp_path: Path, api: OneCli):
         holding = asyncio.create_task(api.world.hold(held))
         stage.person.says.set_result(False)
         assert await holding == "deny"
+
+
+async def test_what_is_told_again_is_not_asked_again_and_so_many_at_once(
+    tmp_path: Path, api: OneCli, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever OneCLI makes of what it is told to leave out."""
+    monkeypatch.setattr(approving, "MAX_AT_ONCE", 3)
+    person = Person()
+    async with OneCliClient(settings(api), api.world.key) as client:
+        found = approving.Approvals(client, person, pause=PAUSE)
+        later = datetime.now(UTC) + timedelta(minutes=5)
+        waiting = tuple(
+            ApprovalRequest(
+                f"request-{number}", "GET", "http://a.example/", "a.example", "/", ApprovalAgent(), later.isoformat()
+            )
+            for number in range(5)
+        )
+        assert found.take("http://127.0.0.1:1", waiting[:2])
+        assert not found.take("http://127.0.0.1:1", waiting[:2])
+        assert found.take("http://127.0.0.1:1", waiting)
+        await person.news.wait()
+        assert sorted(one.id for one in person.asked) == ["request-0", "request-1", "request-2"]
+        assert found.in_flight == {"request-0", "request-1", "request-2"}
+        await found.close()
 
 
 async def test_one_that_holds_no_poll_is_not_asked_without_a_break(

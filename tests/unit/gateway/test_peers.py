@@ -1,34 +1,12 @@
 """The caller is who the kernel says: real processes under real uids."""
 
 import asyncio
-import sys
 from pathlib import Path
 
 import pytest
-from gateway_stage import AGENTS, MAIN_UID, OTHER_UID, STRANGER_UID, Running, Upstream, error_of
+from gateway_stage import AGENTS, MAIN_UID, OTHER_UID, STRANGER_UID, Running, Upstream, call_as, error_of
 
 from nanoclawd.gateway.policy import MAX_AGENTS_BYTES
-
-CALLER = """
-import os, socket, sys
-uid, path, target = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-os.setgroups([]); os.setgid(uid); os.setuid(uid)
-with socket.socket(socket.AF_UNIX) as connection:
-    connection.connect(path)
-    connection.sendall(f"GET {target} HTTP/1.1\\r\\nHost: gateway\\r\\nConnection: close\\r\\n\\r\\n".encode())
-    while part := connection.recv(65536):
-        sys.stdout.buffer.write(part)
-"""
-
-
-async def call_as(uid: int, gateway: Running, target: str) -> tuple[int, bytes]:
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", CALLER, str(uid), str(gateway.socket), target), stdout=asyncio.subprocess.PIPE
-    )
-    answer, _ = await child.communicate()
-    assert child.returncode == 0
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split(b" ", 2)[1]), body
 
 
 async def test_each_uid_reaches_what_its_group_may_use(gateway: Running, upstream: Upstream):

@@ -1,6 +1,8 @@
 """The way out: what is forwarded, what is added, what ends here."""
 
 import asyncio
+import base64
+import gzip
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -11,6 +13,7 @@ import pytest
 from aiohttp import web
 from gateway_stage import KEY, MAX_BODY, Running, Upstream, config_for, error_of, running
 
+from nanoclawd.gateway import front
 from nanoclawd.gateway import proxy as proxy_module
 from nanoclawd.gateway.policy import SubordinateRange
 from nanoclawd.gateway.refusals import MAX_LOGGED_PER_MINUTE
@@ -87,6 +90,42 @@ async def test_an_echoed_credential_never_comes_back(
     assert text.startswith("Bearer [api-key] xxx")
     assert KEY[:8] not in text
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_credential_that_an_answer_echoes_never_comes_back(gateway: Running, upstream: Upstream, packed: bool):
+    """However it is cut into pieces, and in common spellings: a server of tools may say back what it was sent."""
+
+    async def echo(request: web.Request) -> web.StreamResponse:
+        key = request.headers["Authorization"].removeprefix("Bearer ")
+        text = f"data: {key}\n\n{base64.b64encode(b'x' + key.encode()).decode()}\n\nand {key}".encode()
+        packing = {"Content-Encoding": "gzip"} if packed else {}
+        response = web.StreamResponse(headers={"X-Request-Id": f"of {key}", **packing})
+        await response.prepare(request)
+        for letter in gzip.compress(text) if packed else text:
+            await response.write(bytes([letter]))
+        return response
+
+    upstream.answer = echo
+    async with gateway.client() as client, client.post("keyed/chat/completions", data=b"{}") as answer:
+        text = await answer.text()
+        assert answer.status == 200
+        assert answer.headers["X-Request-Id"] == "of " + "*" * len(KEY)
+    stars = "*" * len(KEY)
+    assert text.startswith(f"data: {stars}\n\n")
+    assert text.endswith(f"and {stars}")
+    assert KEY[4:12] not in text
+    assert base64.b64encode(b"x" + KEY.encode()).decode()[4:-4] not in text
+
+
+async def test_what_an_endpoint_packs_in_another_way_is_refused(gateway: Running, upstream: Upstream):
+    async def pack(_: web.Request) -> web.Response:
+        return web.Response(body=b"???", headers={"Content-Encoding": "br"})
+
+    upstream.answer = pack
+    async with gateway.client() as client, client.post("keyed/chat/completions", data=b"{}") as answer:
+        assert answer.status == 502
+        assert "packs its answer" in error_of(await answer.read())["message"]
 
 
 async def test_a_refused_credential_is_said_in_our_words(gateway: Running, upstream: Upstream):
@@ -348,9 +387,7 @@ async def test_an_answer_that_breaks_off_is_never_taken_for_whole(gateway: Runni
     assert error_of(content.split(b"data: ")[2].strip())["type"] == "endpoint_broke_off"
 
 
-async def test_the_environments_proxies_are_not_used(
-    gateway: Running, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-):
+async def test_the_environments_proxies_are_not_used(gateway: Running, monkeypatch: pytest.MonkeyPatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with gateway.client() as client, client.get("plain/models") as answer:
@@ -367,6 +404,16 @@ async def test_cookies_of_an_endpoint_are_not_kept(gateway: Running, upstream: U
             async with client.get("plain/models"):
                 pass
     assert "Cookie" not in upstream.headers[1]
+
+
+async def test_who_connects_and_says_nothing_is_not_waited_for(gateway: Running, monkeypatch: pytest.MonkeyPatch):
+    """Nor who says too little for anybody to know where it wants to."""
+    monkeypatch.setattr(front, "KNOCK_SECONDS", 0.1)
+    for begun in (b"", b"GET "):
+        reader, writer = await asyncio.open_unix_connection(str(gateway.socket))
+        writer.write(begun)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
 
 
 async def test_connections_over_the_bound_are_turned_away_and_come_back(gateway: Running):

@@ -17,12 +17,18 @@ async def test_a_file_that_takes_anothers_place_is_told(tmp_path: Path):
         (tmp_path / "a" / "new").write_text("x")
         (tmp_path / "a" / "new").rename(tmp_path / "a" / "agents.json")
         await asyncio.wait_for(changed.wait(), 5)
-        changed.clear()
-        await asyncio.sleep(0)
     watch.close()
-    (tmp_path / "a" / "later").write_text("x")
-    await asyncio.sleep(0)
+
+
+async def test_a_watch_that_is_closed_is_told_nothing(tmp_path: Path):
+    changed, witnessed = asyncio.Event(), asyncio.Event()
+    watch = Watch((tmp_path / "agents.json",), changed.set)
+    witness = Watch((tmp_path / "agents.json",), witnessed.set)
+    watch.close()
+    (tmp_path / "later").write_text("x")
+    await asyncio.wait_for(witnessed.wait(), 5)
     assert not changed.is_set()
+    witness.close()
 
 
 async def test_the_door_writes_down_anew_whom_to_trust_when_it_is_told(tmp_path: Path):

@@ -139,7 +139,7 @@ def test_every_row_once_and_in_order_beside_a_busy_writer(empty: Victim) -> None
                 found = empty.read(after_seq=seen[-1] if seen else 0)
             except NotNowError:
                 not_nows += 1
-                time.sleep(0.001)
+                time.sleep(0.001)  # a lock has no event: the daemon looks again at the next ring
                 continue
             for row in found.rows:
                 assert isinstance(row, OutboundRow)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from nanoclawd.channels.markup.parsing import parse
+from nanoclawd.channels.markup.plain import to_plain
 from nanoclawd.control.requests import RequestsServer
 from nanoclawd.egress.rules import Asked, Decision
 from nanoclawd.egress.targets import Target
@@ -134,7 +136,7 @@ async def test_a_card_says_what_is_asked_for_and_once_is_once(asking: Asking, gr
     card = await asking.card()
     assert card.card.title == f"main asks: POST {HOST}"
     assert f"POST https://{HOST}/v1/send?to=all" in card.card.text
-    assert '> {"to": "all"}\n> \\x1b[31m' in card.card.text
+    assert '> {"to": "all"}\n> `\\x1b[31m' in card.card.text
     assert [one.value for one in card.card.options] == ["once", "hour", "deny"]
     assert len(f"{card.card_id}:{max(one.value for one in card.card.options)}".encode()) <= 64
     assert not task.done()
@@ -147,6 +149,60 @@ async def test_a_card_says_what_is_asked_for_and_once_is_once(asking: Asking, gr
     again = asking.ask()
     assert (await asking.card(number=2)).card_id != card.card_id
     again.cancel()
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        *(
+            "[friend](https://foe.example/)",
+            "![friend](https://foe.example/)",
+            "<!--foe-->",
+            "||foe||",
+            "~~foe~~",
+            "**foe**",
+        ),
+        *("&#x66;oe", "`foe`", "``foe", "`", "a_b_", "\\*", "<https://foe.example/>", "[a]:foe"),
+    ],
+)
+async def test_nothing_of_a_request_is_hidden_by_markup(asking: Asking, group: AgentGroup, hidden: str):
+    """F-118: a link's target, a spoiler, an escaped character: whoever decides sees every one, path and body."""
+    task = asking.ask(asking.permit(path=f"/a?to={hidden}"), f"# {hidden}\n- to {hidden}".encode())
+    card = await asking.card()
+    seen = to_plain(parse(card.card.text)).replace("\n", " ")
+    assert f"POST https://{HOST}/a?to={hidden}" in seen
+    assert f"# {hidden}" in seen
+    assert f"- to {hidden}" in seen
+    task.cancel()
+
+
+async def test_the_journal_has_no_query(asking: Asking, group: AgentGroup, caplog: pytest.LogCaptureFixture):
+    """Whoever decides sees it; it is not for everybody who may read the journal, as in the audit."""
+    caplog.set_level("INFO")
+    task = asking.ask(asking.permit(path="/v1/send?token=its-own-one"), b"and a body")
+    assert "token=its-own-one" in (await asking.card()).card.text
+    assert f"main asks for POST https://{HOST}/v1/send, approval" in caplog.text
+    assert "its-own-one" not in caplog.text
+    assert "and a body" not in caplog.text
+    task.cancel()
+
+
+@pytest.mark.parametrize(("method", "said"), [("POST", True), ("DELETE", True), ("GET", False)])
+async def test_a_body_that_was_not_seen_is_said_not_to_have_been(
+    asking: Asking, group: AgentGroup, method: str, said: bool
+):
+    """F-118: who sends the body late, or asks first whether it is wanted, does not hide that there may be one."""
+    task = asking.ask(asking.permit(method))
+    assert ("goes on unseen" in (await asking.card()).card.text) is said
+    task.cancel()
+
+
+async def test_no_letter_of_a_body_is_blank(asking: Asking, group: AgentGroup):
+    """F-118: also letters that show nothing, and marks that choose how others look."""
+    task = asking.ask(preview="a\u3164b\u2800c\u00a0d\ufe0fe\u200df\u202eg".encode())
+    text = (await asking.card()).card.text
+    assert r"a\u3164b\u2800c\xa0d\ufe0fe\u200df\u202eg" in text
+    task.cancel()
 
 
 async def test_an_hour_is_for_what_the_rule_asks_of_this_host_and_method(asking: Asking, group: AgentGroup):
@@ -185,6 +241,17 @@ async def test_the_row_says_whose_and_where_and_a_click_is_of_its_own_approval(a
     assert [one.id for one in await asking.pending()] == [approval.id]
     await asking.press(OWNER, card, "deny")
     assert (await denied(task)).kind == "approval_denied"
+
+
+async def test_a_session_that_was_deleted_since_then_is_not_shown(asking: Asking, group: AgentGroup):
+    permit = asking.permit()
+    permit.session = "abcdefghijkl"
+    task = asking.ask(permit)
+    card = await asking.card()
+    assert "abcdefghijkl" not in card.card.text
+    assert [one.session_id for one in await asking.pending()] == [None]
+    await asking.press(OWNER, card, "once")
+    assert (await task).allowed
 
 
 async def test_no_is_no(asking: Asking, group: AgentGroup):
@@ -353,6 +420,35 @@ async def test_who_asks_and_hangs_up_buries_nobody_in_cards(
     await asking.card()
     task.cancel()
     assert (await denied(asking.ask())).status == 429
+
+
+async def test_so_many_of_a_group_wait_for_somebody(asking: Asking, group: AgentGroup, monkeypatch: pytest.MonkeyPatch):
+    """Whatever the gateway holds, which may be another one by now."""
+    monkeypatch.setattr(held, "MAX_WAITING", 1)
+    task = asking.ask()
+    card = await asking.card()
+    denial = await denied(asking.ask())
+    assert (denial.status, denial.kind) == (429, "too_many_held")
+    await asking.press(OWNER, card, "once")
+    assert (await task).allowed
+    again = asking.ask()
+    await asking.card(number=2)
+    again.cancel()
+
+
+@pytest.mark.parametrize("what", ["it allows by now", "it is another group's"])
+async def test_nobody_is_asked_about_what_no_rule_asks_about(asking: Asking, group: AgentGroup, what: str):
+    """The gateway may have read the rules before they were changed."""
+    if what == "it allows by now":
+        row, _ = await asking.database.run(egress.put, NewRule(group.id, "allow", HOST), "root")
+    else:
+        other = await asking.group("other")
+        row, _ = await asking.database.run(egress.put, NewRule(other.id, "ask", HOST), "root")
+    asking.publish("main", row.rule.id)
+    denial = await denied(asking.ask())
+    assert denial.kind == "no_approver"
+    assert "does not ask about requests of main any more" in denial.message
+    assert await asking.every_approval() == []
 
 
 async def test_a_rule_that_has_changed_meanwhile_decides(asking: Asking, group: AgentGroup):

@@ -182,7 +182,7 @@ async def test_a_code_ends_in_time(stage: Stage, monkeypatch: pytest.MonkeyPatch
     assert over.state is PairingState.ENDED
     assert not await stage.says(shown.code)
     shown = await stage.begin()
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(0.06)  # its time passes
     assert not await stage.says(shown.code), "also where nobody has looked meanwhile"
 
 

@@ -92,7 +92,7 @@ def says(*pieces: str, pause: float = 0.0, usage: tuple[int, int] | None = None,
         handler.begin_stream()
         for piece in pieces:
             handler.piece(piece)
-            time.sleep(pause)
+            time.sleep(pause)  # as slow as a test wants it
         handler.piece(None, ended)
         if usage is not None:
             handler.usage(*usage)
@@ -183,6 +183,6 @@ def breaks_off(*pieces: str, error: str | None = None) -> Behaviour:
 def is_silent(seconds: float) -> Behaviour:
     def behave(handler: Handler) -> None:
         handler.begin_stream()
-        time.sleep(seconds)
+        time.sleep(seconds)  # as slow as a test wants it
 
     return behave

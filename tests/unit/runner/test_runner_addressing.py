@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from place_stage import ADA, HELPER, TEAM, destinations, own_chat
 from runner_stage import Host
 
 from nanoclaw_runner.addressing import MAX_MESSAGES, Sorted, correction, listed, misdirected, shown, sort_out
@@ -9,28 +10,6 @@ from nanoclaw_runner.contract.rows import Address
 from nanoclaw_runner.destinations import Book, Destination, find, place_of
 from nanoclaw_runner.output import parse
 from nanoclaw_runner.store.inbox import Inbox
-
-ADA = Destination("ada", "Ada Lovelace", Address("loop", "1"))
-TEAM = Destination("team", "The team", Address("loop", "2"))
-HELPER = Destination("helper", "helper", Address("agent", "helper"))
-
-
-def destinations(host: Host, *entries: Destination) -> None:
-    for one in entries:
-        agent = one.address.channel_type == "agent"
-        place = (
-            (None, None, one.address.platform_id)
-            if agent
-            else (one.address.channel_type, one.address.platform_id, None)
-        )
-        host.inbound.execute(
-            "INSERT INTO destinations VALUES (?, ?, ?, ?, ?, ?)",
-            (one.name, one.display_name, "agent" if agent else "channel", *place),
-        )
-
-
-def own_chat(host: Host, platform: str) -> None:
-    host.inbound.execute("INSERT OR REPLACE INTO session_routing VALUES (1, 'loop', ?, NULL)", (platform,))
 
 
 def sent(text: str, *places: Destination, asked: Destination | None = ADA) -> Sorted:

@@ -1,38 +1,16 @@
 """Answers that find their way: places and threads, corrections, words beside calls of tools."""
 
-from collections.abc import Callable
-
 import pytest
+from place_stage import TERMINAL, destinations, own_chat, rows, several
 from runner_stage import Host
-from test_runner_addressing import HELPER, TEAM, destinations, own_chat
-from told_provider import Talk
+from told_provider import Opens
 
-from nanoclaw_runner.contract.rows import Address
-from nanoclaw_runner.destinations import Destination
 from nanoclaw_runner.providers.base import (
     Error,
     Partial,
     Result,
     Said,
 )
-
-TERMINAL = Destination("ada", "Ada", Address("cli", "terminal"))
-ROWS = "SELECT json_extract(content, '$.text'), channel_type, platform_id, thread_id, in_reply_to FROM messages_out"
-
-type Opens = Callable[..., Talk]
-
-
-@pytest.fixture
-def opened(host: Host, monkeypatch: pytest.MonkeyPatch) -> Opens:
-    return lambda **changes: Talk(host, monkeypatch, **changes)
-
-
-def rows(host: Host) -> list[tuple[object, ...]]:
-    return host.outbound(f"{ROWS} WHERE kind = 'chat' ORDER BY seq")
-
-
-def several(host: Host) -> None:
-    destinations(host, TERMINAL, TEAM, HELPER)
 
 
 async def test_plain_words_reach_the_only_place(host: Host, opened: Opens):

@@ -5,19 +5,13 @@ from collections.abc import Awaitable, Callable
 import apsw
 import pytest
 from runner_stage import PATIENCE_SECONDS, Host
-from told_provider import Query, Talk
+from told_provider import Opens, Query, Talk
 
+from eventually import eventually
 from nanoclaw_runner import exchange
 from nanoclaw_runner.prompt import Prompt
 from nanoclaw_runner.providers import claude_tools
 from nanoclaw_runner.providers.base import Activity, Init, Partial, Result, Works
-
-type Opens = Callable[..., Talk]
-
-
-@pytest.fixture
-def opened(host: Host, monkeypatch: pytest.MonkeyPatch) -> Opens:
-    return lambda **changes: Talk(host, monkeypatch, **changes)
 
 
 async def _first_words(talk: Talk, query: Query) -> None:
@@ -55,7 +49,7 @@ async def test_nothing_comes_of_a_prompt_before_it_is_claimed(
         await talk.query(1, 2)
         assert two not in host.acks()
         await first(talk, query)
-        await talk.until(lambda: host.acks().get(two) == "processing")
+        await eventually(lambda: host.acks().get(two) == "processing")
         query.room.set()
         query.say(Result("2"))
         await talk.settled(two)
@@ -90,7 +84,7 @@ async def test_a_client_that_takes_nothing_holds_no_claim_up(host: Host, opened:
         await talk.settled(one)
         query.room.clear()
         two = talk.insert("b")
-        await talk.until(lambda: host.acks().get(two) == "processing")
+        await eventually(lambda: host.acks().get(two) == "processing")
         query.say(Result("2"))
         await talk.settled(two)
 
@@ -135,12 +129,12 @@ async def test_a_slow_disk_holds_no_client_up(host: Host, opened: Opens):
         for event in (Init("c"), Works("files"), Activity()):
             before = exchange.heard_at
             query.say(event)
-            await talk.until(lambda before=before: exchange.heard_at > before)
+            await eventually(lambda before=before: exchange.heard_at > before)
         begun = talk.outbox._begun
         assert begun is not None
         assert not begun.done()
         reader.close()
-        await talk.until(lambda: host.acks().get(two) == "processing")
+        await eventually(lambda: host.acks().get(two) == "processing")
         query.say(Result("2"))
         await talk.settled(two)
         assert host.replies() == ["1", "2"]
@@ -159,6 +153,6 @@ async def test_a_claim_that_cannot_be_written_ends_the_runner(
         two = talk.insert("b")
         await talk.query(1, 2)
         query.say(Result("2"))
-        await talk.until(lambda: talk.task is not None and talk.task.done())
+        await eventually(lambda: talk.task is not None and talk.task.done())
         assert two not in host.acks()
         assert host.replies() == ["1"]

@@ -3,8 +3,8 @@
 import os
 
 import pytest
+from place_stage import ADA, HELPER, destinations, own_chat
 from runner_stage import Host
-from test_runner_addressing import ADA, HELPER, destinations, own_chat
 
 from nanoclaw_runner.contract.agent_config import AgentConfig
 from nanoclaw_runner.destinations import Book

@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import apsw
 import pytest
+from place_stage import rows, several
 from runner_stage import Host, chat
-from test_runner_addressing import HELPER, TEAM, destinations
-from told_provider import Talk
+from told_provider import Opens
 
+from eventually import eventually
 from nanoclaw_runner.contract import clock
-from nanoclaw_runner.contract.rows import Address
-from nanoclaw_runner.destinations import Destination
 from nanoclaw_runner.providers.base import (
     Activity,
     Concern,
@@ -27,24 +25,6 @@ from nanoclaw_runner.providers.base import (
     Usage,
     Works,
 )
-
-TERMINAL = Destination("ada", "Ada", Address("cli", "terminal"))
-ROWS = "SELECT json_extract(content, '$.text'), channel_type, platform_id, thread_id, in_reply_to FROM messages_out"
-
-type Opens = Callable[..., Talk]
-
-
-@pytest.fixture
-def opened(host: Host, monkeypatch: pytest.MonkeyPatch) -> Opens:
-    return lambda **changes: Talk(host, monkeypatch, **changes)
-
-
-def rows(host: Host) -> list[tuple[object, ...]]:
-    return host.outbound(f"{ROWS} WHERE kind = 'chat' ORDER BY seq")
-
-
-def several(host: Host) -> None:
-    destinations(host, TERMINAL, TEAM, HELPER)
 
 
 async def test_an_open_query_takes_the_next_message(host: Host, opened: Opens):
@@ -68,7 +48,7 @@ async def test_a_quiet_query_is_closed_and_the_loop_goes_on(host: Host, opened: 
         first.say(Init("c-1"), Result("1"))
         await talk.settled(one)
         answered = asyncio.get_running_loop().time()
-        await talk.until(lambda: first.closed)
+        await eventually(lambda: first.closed)
         assert asyncio.get_running_loop().time() - answered > 0.1
         two = talk.insert("b")
         second = await talk.query(2)
@@ -94,7 +74,7 @@ async def test_activity_and_input_keep_a_query_open(host: Host, opened: Opens, s
                 talk.insert("more")
                 (await talk.query(1, number)).say(Result("x"))
         assert not query.closed
-        await talk.until(lambda: query.closed)
+        await eventually(lambda: query.closed)
         assert asyncio.get_running_loop().time() - begun > 1.4
 
 
@@ -104,7 +84,7 @@ async def test_no_quiet_time_at_all_closes_each_query(host: Host, opened: Opens)
             one = talk.insert("a")
             (await talk.query(number)).say(Result("1"))
             await talk.settled(one)
-        await talk.until(lambda: talk.provider.queries[1].closed)
+        await eventually(lambda: talk.provider.queries[1].closed)
 
 
 async def test_a_command_closes_the_query_first(host: Host, opened: Opens):
@@ -190,7 +170,7 @@ async def test_a_turn_that_takes_too_long_is_ended_with_a_word(host: Host, opene
         query = await talk.query()
         await talk.settled(one)
         assert host.replies() == ["Error: I was not done within 0.2 seconds, and was stopped. Please ask again."]
-        await talk.until(lambda: query.closed)
+        await eventually(lambda: query.closed)
         two = talk.insert("b")
         (await talk.query(2)).say(Result("2"))
         await talk.settled(two)
@@ -203,7 +183,7 @@ async def test_a_turn_of_endless_tool_calls_is_ended_with_a_word(host: Host, ope
         for _ in range(7):
             query.say(ToolBegan("bash"), ToolEnded("bash"))
         assert "more than 5 tool calls" in (await talk.replies(1))[0]
-        await talk.until(lambda: query.closed)
+        await eventually(lambda: query.closed)
 
 
 async def test_the_tools_bound_is_one_turns(host: Host, opened: Opens):
@@ -302,7 +282,7 @@ async def test_troubles_are_reported_with_the_answer_and_once(host: Host, opened
         (await talk.query(2)).say(Result("2"))
         await talk.settled(two)
         talk.provider.queries[1].say(Concern("mcp", "mail", "it has ended"))
-        await talk.until(lambda: len(system_rows(host)) == 3)
+        await eventually(lambda: len(system_rows(host)) == 3)
 
 
 async def test_a_silent_tool_has_its_own_bound(host: Host, opened: Opens):
@@ -311,17 +291,17 @@ async def test_a_silent_tool_has_its_own_bound(host: Host, opened: Opens):
         talk.insert("a")
         query = await talk.query()
         query.say(ToolBegan("bash", timeout=60))
-        await talk.until(lambda: any("running bash" in said for said in talk.notifier.said))
+        await eventually(lambda: any("running bash" in said for said in talk.notifier.said))
         await asyncio.sleep(0.6)  # silence is what this is about
         assert not [said for said in talk.notifier.said if "trigger" in said]
         query.say(ToolEnded("bash"))
         assert talk.provider.workshop is not None
         watcher = talk.provider.workshop.tools.watcher
         watcher.began("ask_user_question", None)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.6)  # as above
         assert not [said for said in talk.notifier.said if "trigger" in said]
         watcher.ended("ask_user_question")
-        await talk.until(lambda: any("WATCHDOG=trigger" in said for said in talk.notifier.said))
+        await eventually(lambda: any("WATCHDOG=trigger" in said for said in talk.notifier.said))
 
 
 async def test_the_host_sees_which_tool_runs(host: Host, opened: Opens):
@@ -330,13 +310,13 @@ async def test_the_host_sees_which_tool_runs(host: Host, opened: Opens):
         one = talk.insert("a")
         query = await talk.query()
         query.say(ToolBegan("bash", timeout=60))
-        await talk.until(lambda: host.outbound(state))
+        await eventually(lambda: host.outbound(state))
         ((name, timeout, started),) = host.outbound(state)
         assert (name, timeout) == ("bash", 60.0)
         assert clock.to_text(clock.parse(str(started))) == started
         query.say(ToolEnded("bash"), Result("x"))
         await talk.settled(one)
-        await talk.until(lambda: host.outbound(state) == [(None, None, None)])
+        await eventually(lambda: host.outbound(state) == [(None, None, None)])
 
 
 async def test_what_the_provider_says_that_it_does_is_in_the_status(host: Host, opened: Opens):
@@ -344,7 +324,7 @@ async def test_what_the_provider_says_that_it_does_is_in_the_status(host: Host, 
         one = talk.insert("a")
         query = await talk.query()
         query.say(Progress("rate limited, trying again in 20 s"))
-        await talk.until(
+        await eventually(
             lambda: any("turn 1: rate limited, trying again in 20 s (openai)" in said for said in talk.notifier.said)
         )
         query.say(Result("x"))
@@ -357,7 +337,7 @@ async def test_nothing_is_looked_at_while_nothing_happens(host: Host, opened: Op
         one = talk.insert("a")
         (await talk.query()).say(Result("1"))
         await talk.settled(one)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the end of its turn: nothing tells when its last look is over
         looks: list[str] = []
         monkeypatch.setattr(talk.inbox, "look", lambda *_args, **_kinds: looks.append("look"))
         monkeypatch.setattr(talk.outbox, "acknowledged", lambda *_args: looks.append("acknowledged"))

@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
 import pytest
-from runner_stage import PATIENCE_SECONDS, Host
+from runner_stage import Host
 
+from eventually import eventually
 from nanoclaw_runner import conversation as conversation_module
 from nanoclaw_runner.contract.agent_config import AgentConfig
 from nanoclaw_runner.contract.doorbell import Partial
@@ -144,23 +145,21 @@ class Talk:
         self.ring()
         return identifier
 
-    async def until(self, true: Callable[[], object]) -> None:
-        """Wait until something is so; the loop goes round meanwhile."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not true():  # noqa: ASYNC110  # files have no event
-                await asyncio.sleep(0.005)
-
     async def query(self, number: int = 1, prompts: int = 1) -> Query:
         """Return the query of a number, once it has been given so many prompts."""
-        await self.until(
+        await eventually(
             lambda: len(self.provider.queries) >= number and len(self.provider.queries[number - 1].prompts) >= prompts
         )
         return self.provider.queries[number - 1]
 
     async def replies(self, count: int) -> list[str]:
-        await self.until(lambda: len(self.host.replies()) >= count)
+        await eventually(lambda: len(self.host.replies()) >= count)
         return self.host.replies()
 
     async def settled(self, *ids: str) -> None:
         """Wait until messages are done with."""
-        await self.until(lambda: all(self.host.acks().get(one) == "completed" for one in ids))
+        await eventually(lambda: all(self.host.acks().get(one) == "completed" for one in ids))
+
+
+type Opens = Callable[..., Talk]
+"""Begins a conversation; takes what is to be different in its configuration."""

@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from machine import House
 from session_stage import Stage
 
 from nanoclawd.paths import SessionPaths
@@ -29,3 +30,11 @@ def inbound(paths: SessionPaths) -> Iterator[Inbound]:
     opened = Inbound(paths.inbound_db)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    made = House(tmp_path)
+    await made.open()
+    yield made
+    await made.end()

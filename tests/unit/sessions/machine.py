@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 from session_stage import READER, Platform, Rules, said
 
+from eventually import eventually
 from nanoclaw_runner.contract import clock, sequence
 from nanoclaw_runner.contract.doorbell import RING
 from nanoclaw_runner.contract.rows import Address
@@ -333,14 +334,8 @@ class House:
         finally:
             connection.close()
 
-    async def until(self, happened: Callable[[], object]) -> None:
-        """Wait until something is so: sessions work in tasks and threads of their own, and say so to nobody."""
-        async with asyncio.timeout(PATIENCE):
-            while not happened():  # noqa: ASYNC110  # files, rows and tasks of the parts under test: there is no event
-                await asyncio.sleep(0.005)
-
     async def asleep(self) -> None:
-        await self.until(lambda: not self.sessions.actors)
+        await eventually(lambda: not self.sessions.actors)
 
 
 def at(address: Address, message: NewMessage) -> NewMessage:

@@ -14,6 +14,7 @@ from machine import House, at, busy
 from session_stage import message
 
 import nanoclawd
+from eventually import eventually
 from nanoclaw_runner.contract import agent_config
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.agents import provision
@@ -92,7 +93,7 @@ async def test_a_new_group_can_start(town: Town):
     assert town.house.machine.reloads == 1
     session = await town.house.session(group, DEN)
     await town.house.say(session, at(DEN, message("m")))
-    await town.house.until(lambda: town.house.platform.texts == ["re: m"])
+    await eventually(lambda: town.house.platform.texts == ["re: m"])
 
 
 async def test_a_groups_python_package_may_bring_a_provider(town: Town):
@@ -204,7 +205,7 @@ async def test_a_deleted_group_leaves_nothing(town: Town):
     house.machine.program = busy
     await house.say(session, at(DEN, message("m")))
     await house.say(neighbour, at(HALL, message("n")))
-    await house.until(lambda: len(house.machine.running) == 2)
+    await eventually(lambda: len(house.machine.running) == 2)
     with pytest.raises(Refused, match="3 sessions"):
         await town.agents.delete("gone", force=False)
     await town.agents.delete("gone", force=True)
@@ -287,11 +288,11 @@ async def test_the_calling_session_alone_restarts(town: Town):
     one, two = await town.house.session(group, DEN), await town.house.session(group, HALL)
     await town.house.say(one, at(DEN, message("m")))
     await town.house.say(two, at(HALL, message("n")))
-    await town.house.until(lambda: len(town.house.platform.texts) == 2)
-    await town.house.until(lambda: len(town.house.machine.running) == 2)
+    await eventually(lambda: len(town.house.platform.texts) == 2)
+    await eventually(lambda: len(town.house.machine.running) == 2)
     assert await town.agents.restart_session(one.id)
-    await town.house.until(lambda: town.house.machine.running == [f"nanoclaw-main@{two.id}.service"])
-    await town.house.until(lambda: town.house.sessions.living(one.id) is None)
+    await eventually(lambda: town.house.machine.running == [f"nanoclaw-main@{two.id}.service"])
+    await eventually(lambda: town.house.sessions.living(one.id) is None)
     assert not await town.agents.restart_session(one.id)
     assert await town.agents.restart("main") == 1
 

@@ -13,6 +13,7 @@ import pytest
 from machine import PATIENCE, House, at, busy, echo
 from session_stage import CHAT, message
 
+from eventually import eventually
 from nanoclawd.sessions.actor import SessionActor
 from nanoclawd.sessions.aftermath import CLOSED, STOPPED
 from nanoclawd.sessions.ending import Ended
@@ -55,7 +56,7 @@ async def begun(house: House, session: Session) -> None:
     """Have a container that works on a message and will not end by itself."""
     house.machine.program = busy
     await house.say(session, at(CHAT, message("one")))
-    await house.until(lambda: claimed(house, session) == ["one"])
+    await eventually(lambda: claimed(house, session) == ["one"])
 
 
 def claimed(house: House, session: Session) -> list[str]:
@@ -77,13 +78,13 @@ def living(house: House, session: Session) -> SessionActor:
 async def answered_later(house: House, session: Session) -> None:
     house.machine.program = echo
     await house.say(session, at(CHAT, message("later")))
-    await house.until(lambda: "re: later" in house.platform.texts)
+    await eventually(lambda: "re: later" in house.platform.texts)
 
 
 async def idle(house: House, session: Session) -> None:
     """Have a container that has nothing to do."""
     await house.say(session, at(CHAT, message("one")))
-    await house.until(lambda: house.platform.ended == [("one", True)])
+    await eventually(lambda: house.platform.ended == [("one", True)])
 
 
 async def test_a_stop_while_a_new_daemon_takes_an_idle_container_over(
@@ -129,7 +130,7 @@ async def test_a_message_that_comes_with_the_stop_is_answered(house: House, monk
         await asyncio.wait_for(reached.wait(), PATIENCE)
         assert await living(house, session).stop(Ended.FOR_RESTART)
         await house.say(session, at(CHAT, message("two")))
-    await house.until(lambda: house.platform.texts == ["re: one", "re: two"])
+    await eventually(lambda: house.platform.texts == ["re: one", "re: two"])
     assert house.machine.starts == [session.id] * 2
 
 
@@ -176,7 +177,7 @@ async def test_what_is_dropped_while_its_container_is_about_to_start_starts_none
         await house.say(session, at(CHAT, message("one")))
         await asyncio.wait_for(reached.wait(), PATIENCE)
         stopping = asyncio.create_task(house.sessions.stop_turn(session))
-        await house.until(lambda: house.platform.texts == [STOPPED])
+        await eventually(lambda: house.platform.texts == [STOPPED])
     assert await stopping
     await house.asleep()
     assert house.machine.starts == []

@@ -1,14 +1,12 @@
 """Rows for the next container: none that is there takes one, the next one does, and nobody waits for nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import apsw
-import pytest
 from machine import Agent, House, at, echo
 from session_stage import message
 
+from eventually import eventually
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.agents.notes import note_to
 from nanoclawd.sessions.inbound import NewMessage
@@ -18,19 +16,11 @@ from nanoclawd.store.sessions import Session
 DEN = Address("irc", "#den")
 
 
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    made = House(tmp_path)
-    await made.open()
-    yield made
-    await made.end()
-
-
 async def talking(house: House) -> Session:
     """Return a session whose container has answered, and is idle."""
     session = await house.session(await house.group(), DEN)
     await house.say(session, at(DEN, message("m")))
-    await house.until(lambda: house.platform.texts == ["re: m"])
+    await eventually(lambda: house.platform.texts == ["re: m"])
     return session
 
 
@@ -48,11 +38,11 @@ async def test_a_container_that_is_there_never_sees_it(house: House):
     actor.nudge()
     assert house.query(session, "SELECT status, on_wake FROM messages_in WHERE id = 'n'") == [("paused", 1)]
     await house.say(session, at(DEN, message("between")))
-    await house.until(lambda: "re: between" in house.platform.texts)
+    await eventually(lambda: "re: between" in house.platform.texts)
     assert "re: n" not in house.platform.texts
     assert house.machine.starts == [session.id]
     assert await actor.restart()
-    await house.until(lambda: "re: n" in house.platform.texts)
+    await eventually(lambda: "re: n" in house.platform.texts)
     assert house.machine.starts == [session.id] * 2
     assert house.platform.texts.count("re: n") == 1
 
@@ -63,7 +53,7 @@ async def test_a_restart_with_a_note_begins_again_at_once(house: House):
     actor = house.sessions.living(session.id)
     assert actor is not None
     assert await actor.restart(note("n"))
-    await house.until(lambda: "re: n" in house.platform.texts)
+    await eventually(lambda: "re: n" in house.platform.texts)
     assert house.machine.starts == [session.id] * 2
 
 
@@ -95,8 +85,8 @@ async def test_a_note_to_who_sleeps_is_for_the_container_that_begins_for_it(hous
     made = await house.database.run(_noted, session.id)
     assert made.on_wake
     assert await house.sessions.deliver_system(session.id, made)
-    await house.until(lambda: house.machine.starts == [session.id])
-    await house.until(lambda: house.query(session, "SELECT status FROM messages_in") != [("paused",)])
+    await eventually(lambda: house.machine.starts == [session.id])
+    await eventually(lambda: house.query(session, "SELECT status FROM messages_in") != [("paused",)])
 
 
 async def test_it_waits_for_the_turn_that_is_under_way(house: House):
@@ -110,13 +100,13 @@ async def test_it_waits_for_the_turn_that_is_under_way(house: House):
     house.machine.program = slow
     session = await house.session(await house.group(), DEN)
     await house.say(session, at(DEN, message("m")))
-    await house.until(lambda: house.machine.running)
+    await eventually(lambda: house.machine.running)
     actor = house.sessions.living(session.id)
     assert actor is not None
     assert await actor.restart_after_turn(note("n"))
     assert house.platform.texts == []
     answer.set()
-    await house.until(lambda: house.platform.texts == ["re: m", "re: n"])
+    await eventually(lambda: house.platform.texts == ["re: m", "re: n"])
     assert house.machine.starts == [session.id] * 2
 
 
@@ -130,9 +120,9 @@ async def test_a_daemon_that_dies_in_between_loses_nothing(house: House):
     house.machine.lasting = True
     await house.restart()
     assert house.query(session, "SELECT status FROM messages_in WHERE id = 'n'") == [("paused",)]
-    await house.until(lambda: house.sessions.living(session.id) is not None)
+    await eventually(lambda: house.sessions.living(session.id) is not None)
     await house.machine.stop_unit(f"nanoclaw-main@{session.id}.service")
-    await house.until(lambda: "re: n" in house.platform.texts)
+    await eventually(lambda: "re: n" in house.platform.texts)
     assert house.platform.texts.count("re: n") == 1
 
 

@@ -6,6 +6,7 @@ import pytest
 from machine import House, at
 from session_stage import CHAT, message
 
+from eventually import eventually
 from nanoclawd.sessions import actor as actor_module
 
 FAILURES = 14
@@ -30,11 +31,11 @@ async def test_news_ends_a_long_pause(tmp_path: Path, monkeypatch: pytest.Monkey
     session = await house.session(await house.group(), CHAT)
     await house.say(session, at(CHAT, message("one")))
     for number in range(1, FAILURES + 1):
-        await house.until(lambda so_many=number: failed >= 2 * so_many)
+        await eventually(lambda so_many=number: failed >= 2 * so_many)
         actor = house.sessions.living(session.id)
         assert actor is not None
         actor.nudge()
-    await house.until(lambda: house.platform.texts[-1:] == ["re: one"])
+    await eventually(lambda: house.platform.texts[-1:] == ["re: one"])
     assert house.platform.texts[0].startswith("I can't work at the moment")
     assert len(house.platform.texts) == 2
     await house.end()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ import pytest
 from machine import Agent, House, at, busy, echo
 from session_stage import message
 
+from eventually import eventually
 from nanoclaw_runner.contract.clock import now_text
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.errors import Unavailable
@@ -24,14 +24,6 @@ from nanoclawd.store import sessions as session_rows
 DEN = Address("irc", "#den")
 HALL = Address("irc", "#hall")
 THREAD = Address("irc", "#den", "t1")
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    made = House(tmp_path)
-    await made.open()
-    yield made
-    await made.end()
 
 
 def statuses(house: House, session: session_rows.Session) -> dict[str, str]:
@@ -60,7 +52,7 @@ async def test_many_agents_hear_one_message(house: House):
     assert commits == 1
     assert len(await house.database.run(session_rows.awake)) == 20
     assert {actor.ref.id for actor in house.sessions.actors} == {session.id for session in sessions}
-    await house.until(lambda: len(house.machine.running) == 20)
+    await eventually(lambda: len(house.machine.running) == 20)
     again = await house.sessions.accept_all([(session, at(DEN, message("m"))) for session in sessions])
     assert again == [False] * 20
 
@@ -74,7 +66,7 @@ async def test_one_agents_trouble_is_nothing_to_the_others(house: House):
     results = await house.sessions.accept_all([(session, at(DEN, message("m"))) for session in sessions])
     assert [results[0], results[2]] == [True, True]
     assert isinstance(results[1], Unavailable)
-    await house.until(lambda: house.platform.texts == ["re: m", "re: m"])
+    await eventually(lambda: house.platform.texts == ["re: m", "re: m"])
 
 
 async def test_a_locked_session_holds_nobody_up(house: House):
@@ -87,11 +79,11 @@ async def test_a_locked_session_holds_nobody_up(house: House):
     both = asyncio.create_task(
         house.sessions.accept_all([(locked, at(DEN, message("m"))), (free, at(HALL, message("n")))])
     )
-    await house.until(lambda: house.platform.texts == ["re: n"])
+    await eventually(lambda: house.platform.texts == ["re: n"])
     assert not both.done()
     lock.close()
     assert await both == [True, True]
-    await house.until(lambda: sorted(house.platform.texts) == ["re: m", "re: n"])
+    await eventually(lambda: sorted(house.platform.texts) == ["re: m", "re: n"])
 
 
 async def test_a_caller_that_gives_up_leaves_no_message_unanswered(house: House):
@@ -103,12 +95,12 @@ async def test_a_caller_that_gives_up_leaves_no_message_unanswered(house: House)
     call = asyncio.create_task(
         house.sessions.accept_all([(session, at(Address("irc", session.group), message("m"))) for session in sessions])
     )
-    await house.until(lambda: statuses(house, sessions[0]))
+    await eventually(lambda: statuses(house, sessions[0]))
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     lock.close()
-    await house.until(lambda: house.platform.texts)
+    await eventually(lambda: house.platform.texts)
 
 
 async def test_a_session_that_closed_meanwhile_takes_no_message(house: House):
@@ -133,7 +125,7 @@ async def test_nothing_is_accepted_on_a_full_disk(house: House, monkeypatch: pyt
     asleep = await house.session(await house.group("asleep"), HALL)
     house.machine.program = busy
     assert await house.say(awake, at(DEN, message("m"))) == [True]
-    await house.until(lambda: house.machine.running)
+    await eventually(lambda: house.machine.running)
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=-1))
         (busy_one,) = await house.say(awake, at(DEN, message("n")))
@@ -157,7 +149,7 @@ async def test_a_sessions_answers_go_where_it_was_asked(house: House, mode: str,
     session = await house.sessions.create(group.id, "main", chat.id, address.thread_id, mode)
     assert (session.mode, session.thread_id) == (mode, address.thread_id)
     await house.say(session, at(address, message("m")))
-    await house.until(lambda: house.platform.got)
+    await eventually(lambda: house.platform.got)
     assert [outgoing.address for outgoing in house.platform.got] == [address]
 
 
@@ -169,7 +161,7 @@ async def test_the_chats_of_an_agent_meet_in_one_session(house: House):
         house.rules.chats.add((address.channel_type, address.platform_id))
     session = await house.sessions.create(group.id, "main", None, None, "agent-shared")
     await house.say(session, at(DEN, message("one")), at(HALL, message("two")))
-    await house.until(lambda: len(house.platform.got) == 2)
+    await eventually(lambda: len(house.platform.got) == 2)
     assert {(outgoing.address, outgoing.body) for outgoing in house.platform.got} == {
         (DEN, Text("re: one")),
         (HALL, Text("re: two")),
@@ -177,9 +169,9 @@ async def test_the_chats_of_an_agent_meet_in_one_session(house: House):
     house.machine.program = busy
     await house.restart()
     await house.say(session, at(HALL, message("three")))
-    await house.until(lambda: house.sessions.actors)
+    await eventually(lambda: house.sessions.actors)
     assert await house.sessions.stop_turn(session)
-    await house.until(lambda: house.platform.texts[2:] == [STOPPED])
+    await eventually(lambda: house.platform.texts[2:] == [STOPPED])
     assert house.platform.got[2].address == HALL
 
 
@@ -202,8 +194,8 @@ async def test_what_nobody_saw_is_shown_when_somebody_comes(house: House, restar
     house.platform.away = True
     await house.say(shared, at(DEN, message("one")))
     await house.say(own, at(DEN, message("two")))
-    await house.until(lambda: len(house.machine.starts) == 2)
-    await house.until(lambda: {statuses(house, shared)["one"], statuses(house, own)["two"]} == {"completed"})
+    await eventually(lambda: len(house.machine.starts) == 2)
+    await eventually(lambda: {statuses(house, shared)["one"], statuses(house, own)["two"]} == {"completed"})
     await house.machine.stop()
     await house.asleep()
     assert house.platform.got == []
@@ -213,7 +205,7 @@ async def test_what_nobody_saw_is_shown_when_somebody_comes(house: House, restar
     house.sessions.attached(HALL)
     house.platform.away = False
     house.sessions.attached(DEN)
-    await house.until(lambda: sorted(house.platform.texts) == ["re: one", "re: two"])
+    await eventually(lambda: sorted(house.platform.texts) == ["re: one", "re: two"])
     await house.asleep()
     assert await house.restart() == 0
 
@@ -223,7 +215,7 @@ async def test_a_context_row_does_not_make_it_forget_who_waits(house: House):
     session = await house.session(group, DEN)
     house.platform.away = True
     await house.say(session, at(DEN, message("one")))
-    await house.until(lambda: statuses(house, session)["one"] == "completed")
+    await eventually(lambda: statuses(house, session)["one"] == "completed")
     await house.machine.stop()
     await house.asleep()
     session = await house.database.run(session_rows.by_id, session.id)
@@ -233,7 +225,7 @@ async def test_a_context_row_does_not_make_it_forget_who_waits(house: House):
     await house.asleep()
     house.platform.away = False
     house.sessions.attached(DEN)
-    await house.until(lambda: house.platform.texts == ["re: one"])
+    await eventually(lambda: house.platform.texts == ["re: one"])
 
 
 async def test_a_stopped_turn(house: House):
@@ -242,7 +234,7 @@ async def test_a_stopped_turn(house: House):
     house.machine.program = busy
     later = now_text(plus_seconds=3600)
     await house.say(session, at(DEN, message("now")), at(DEN, message("later", process_after=later)))
-    await house.until(lambda: house.machine.running)
+    await eventually(lambda: house.machine.running)
     assert await house.sessions.stop_turn(session)
     await house.asleep()
     assert house.machine.running == []
@@ -259,9 +251,9 @@ async def test_what_waits_for_a_place_is_stopped_without_a_container(tmp_path: P
     second = await house.session(await house.group("second"), HALL)
     house.machine.program = busy
     await house.say(first, at(DEN, message("one")))
-    await house.until(lambda: house.machine.running)
+    await eventually(lambda: house.machine.running)
     await house.say(second, at(HALL, message("two")))
-    await house.until(house.admission.waiting)
+    await eventually(house.admission.waiting)
     assert await house.sessions.stop_turn(second)
     assert house.platform.texts == [STOPPED]
     assert await house.sessions.stop_turn(first)
@@ -274,11 +266,11 @@ async def test_a_message_after_the_stop_is_answered(house: House):
     session = await house.session(await house.group(), DEN)
     house.machine.program = busy
     await house.say(session, at(DEN, message("one")))
-    await house.until(lambda: house.machine.running)
+    await eventually(lambda: house.machine.running)
     await house.sessions.stop_turn(session)
     house.machine.program = echo
     await house.say(session, at(DEN, message("two")))
-    await house.until(lambda: "re: two" in house.platform.texts)
+    await eventually(lambda: "re: two" in house.platform.texts)
     assert "re: one" not in house.platform.texts
 
 
@@ -287,7 +279,7 @@ async def test_a_closed_session(house: House):
     session = await house.session(await house.group(), DEN)
     house.machine.program = busy
     await house.say(session, at(DEN, message("one")))
-    await house.until(lambda: house.machine.running)
+    await eventually(lambda: house.machine.running)
     await house.sessions.close_session(session)
     await house.asleep()
     assert house.machine.running == []
@@ -313,7 +305,7 @@ async def test_a_row_of_the_hosts_own(house: House, trigger: bool):
     assert await house.sessions.stored_content(session.id, "answer-2") is None
     assert house.query(session, "SELECT kind, content, trigger FROM messages_in") == [("system", content, int(trigger))]
     if trigger:
-        await house.until(lambda: house.platform.texts == ["re: yes"])
+        await eventually(lambda: house.platform.texts == ["re: yes"])
         await house.machine.stop()
     await house.asleep()
     assert len(house.machine.starts) == int(trigger)
@@ -334,7 +326,7 @@ async def test_destinations_are_known_to_the_agent(house: House):
     assert book() == []
     house.machine.program = busy
     await house.say(session, at(DEN, message("one")))
-    await house.until(lambda: house.machine.running)
+    await eventually(lambda: house.machine.running)
     own = await house.database.run(destinations.of_group, group.id)
     assert book() == [(own[0].local_name, "channel", "#den")]
     await house.database.run(destinations.add_agent, group.id, other.id, "friend")
@@ -358,10 +350,10 @@ async def test_a_sign_of_work_lasts_as_long_as_the_work(house: House):
     house.machine.program = slow
     await house.say(session, at(THREAD, message("one")))
     await begun.wait()
-    await house.until(lambda: house.platform.at_work == {session.id: THREAD})
+    await eventually(lambda: house.platform.at_work == {session.id: THREAD})
     go_on.set()
-    await house.until(lambda: house.platform.texts == ["re: one"])
-    await house.until(lambda: house.platform.at_work == {})
+    await eventually(lambda: house.platform.texts == ["re: one"])
+    await eventually(lambda: house.platform.at_work == {})
     assert house.machine.running, "the container idles on, without a sign"
 
 
@@ -370,7 +362,7 @@ async def test_a_sign_of_work_ends_with_the_session(house: House, end: str):
     session = await house.session(await house.group(), DEN)
     house.machine.program = busy
     await house.say(session, at(DEN, message("one")))
-    await house.until(lambda: house.machine.running and house.platform.at_work)
+    await eventually(lambda: house.machine.running and house.platform.at_work)
     match end:
         case "stop":
             await house.sessions.stop_turn(session)
@@ -380,7 +372,7 @@ async def test_a_sign_of_work_ends_with_the_session(house: House, end: str):
             house.sessions.drop(session.id)
         case "daemon":
             house.sessions.close()
-    await house.until(lambda: house.platform.at_work == {})
+    await eventually(lambda: house.platform.at_work == {})
 
 
 async def test_a_delivery_is_tried_again_while_the_container_is_awake(house: House, monkeypatch: pytest.MonkeyPatch):
@@ -389,10 +381,10 @@ async def test_a_delivery_is_tried_again_while_the_container_is_awake(house: Hou
     house.platform.answer = lambda _outgoing: results.pop() if results else Delivered()
     session = await house.session(await house.group(), DEN)
     await house.say(session, at(DEN, message("one")))
-    await house.until(lambda: house.platform.texts == ["re: one"])
+    await eventually(lambda: house.platform.texts == ["re: one"])
     assert house.machine.running
     assert house.machine.starts == [session.id]
-    await house.until(lambda: house.platform.ended == [("one", True)])
+    await eventually(lambda: house.platform.ended == [("one", True)])
 
 
 async def test_a_turn_has_ended_when_its_answer_was_seen(house: House):
@@ -400,14 +392,14 @@ async def test_a_turn_has_ended_when_its_answer_was_seen(house: House):
     session = await house.session(await house.group(), DEN)
     house.platform.away = True
     await house.say(session, at(DEN, message("one")))
-    await house.until(lambda: statuses(house, session) == {"one": "completed"})
+    await eventually(lambda: statuses(house, session) == {"one": "completed"})
     await house.machine.stop()
     await house.asleep()
     assert house.platform.ended == []
     await house.restart()
     house.platform.away = False
     house.sessions.attached(DEN)
-    await house.until(lambda: house.platform.ended == [("one", True)])
+    await eventually(lambda: house.platform.ended == [("one", True)])
     assert house.platform.texts == ["re: one"]
     assert house.machine.starts == [session.id]
 
@@ -417,7 +409,7 @@ async def test_a_failed_wake_is_told(house: House):
     house.machine.broken = True
     session = await house.session(await house.group(), DEN)
     await house.say(session, at(DEN, message("one")))
-    await house.until(lambda: house.platform.texts)
+    await eventually(lambda: house.platform.texts)
     assert "can't start" in house.platform.texts[0]
     assert f"ncl sessions logs {session.id}" in house.platform.texts[0]
     assert house.platform.got[0].in_reply_to == "one"
@@ -443,7 +435,7 @@ async def test_failed_is_failed(house: House):
 
     house.machine.program = fails
     await house.say(session, at(DEN, message("one")))
-    await house.until(lambda: house.platform.ended)
+    await eventually(lambda: house.platform.ended)
     assert house.platform.ended == [("one", False)]
     assert statuses(house, session) == {"one": "failed"}
 
@@ -461,14 +453,14 @@ async def test_one_session_restarts_alone_and_after_its_turn(house: House):
     house.machine.program = slow
     await house.say(session, at(DEN, message("one")))
     await house.say(other, at(HALL, message("two")))
-    await house.until(lambda: len(house.machine.running) == 2)
+    await eventually(lambda: len(house.machine.running) == 2)
     actor = house.sessions.living(session.id)
     assert actor is not None
     assert await actor.restart_after_turn()
     assert len(house.machine.running) == 2
     go_on.set()
-    await house.until(lambda: sorted(house.platform.texts) == ["re: one", "re: two"])
-    await house.until(lambda: house.machine.running == [f"nanoclaw-main@{other.id}.service"])
-    await house.until(lambda: house.sessions.living(session.id) is None)
+    await eventually(lambda: sorted(house.platform.texts) == ["re: one", "re: two"])
+    await eventually(lambda: house.machine.running == [f"nanoclaw-main@{other.id}.service"])
+    await eventually(lambda: house.sessions.living(session.id) is None)
     await house.say(session, at(DEN, message("three")))
-    await house.until(lambda: "re: three" in house.platform.texts)
+    await eventually(lambda: "re: three" in house.platform.texts)

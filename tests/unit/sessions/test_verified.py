@@ -1,27 +1,18 @@
 """In the middle of a turn an agent hears at once what became of what it said; after the turn nobody needs it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import apsw
 import pytest
 from machine import Agent, House, at
 from session_stage import Stage, message, said
 
+from eventually import eventually
 from nanoclaw_runner.contract import cards, clock
 from nanoclaw_runner.contract.rows import Address
 from nanoclawd.sessions.ports import Delivered, ShownCard, Undelivered
 
 DEN = Address("irc", "#den")
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    made = House(tmp_path)
-    await made.open()
-    yield made
-    await made.end()
 
 
 def say(agent: Agent, identifier: str, content: str, kind: str = "chat", chat: str = DEN.platform_id) -> None:
@@ -61,7 +52,7 @@ async def test_a_tool_hears_what_became_of_its_row(house: House):
         heard.append(await outcome(agent, "nobody"))
         house.platform.away = False
         agent.answer(asked, said("done"), address)
-        await house.until(lambda: "done" in house.platform.texts)
+        await eventually(lambda: "done" in house.platform.texts)
         try:
             await asyncio.wait_for(agent.rung(), 0.3)
         except TimeoutError:
@@ -74,7 +65,7 @@ async def test_a_tool_hears_what_became_of_its_row(house: House):
     house.platform.answer = lambda outgoing: answers.get(outgoing.id, Delivered(f"p-{outgoing.id}"))
     house.machine.program = program
     await house.say(await house.session(await house.group(), DEN), at(DEN, message("one")))
-    await house.until(lambda: bool(quiet))
+    await eventually(lambda: bool(quiet))
     assert heard == [("delivered", None), ("failed", "kicked"), ("pending", "flood"), ("pending", None)]
 
 
@@ -93,7 +84,7 @@ async def test_a_card_that_asks_nothing_is_shown_and_no_question_is_kept(house: 
 
     house.machine.program = program
     await house.say(await house.session(await house.group(), DEN), at(DEN, message("one")))
-    await house.until(lambda: "done" in house.platform.texts)
+    await eventually(lambda: "done" in house.platform.texts)
     assert house.platform.got[0].body == ShownCard(card, "")
     assert house.rules.questions == {}
 
@@ -144,7 +135,7 @@ async def test_a_failure_that_a_tool_could_not_tell_is_told_to_people(house: Hou
     )
     house.machine.program = program
     await house.say(await house.session(await house.group(), DEN), at(DEN, message("one")))
-    await house.until(lambda: "done" in house.platform.texts or any("kicked" in text for text in house.platform.texts))
+    await eventually(lambda: "done" in house.platform.texts or any("kicked" in text for text in house.platform.texts))
     assert [text for text in house.platform.texts if "kicked" in text] == (
         ["A reply could not be delivered: kicked."] if dies else []
     )

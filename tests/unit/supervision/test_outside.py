@@ -4,14 +4,15 @@ F-107: while OneCLI is away nobody is started to fail; W-45: what can do without
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from eventually import eventually
 from nanoclawd.egress.outside import Outside
 from nanoclawd.supervision.admission import Admission, Bounds, Hold
 from nanoclawd.supervision.outside import OutsideWatch
@@ -67,16 +68,6 @@ class Stage:
     def wakes(self, session: str, group: str) -> asyncio.Task[None]:
         return asyncio.create_task(self.admission.enter(session, group, self.on_hold))
 
-    async def until(self, wanted: Callable[[], bool]) -> None:
-        """Return when something is so; the admission says when it may be."""
-        news = asyncio.Event()
-        self.admission.queue_changed = self.admission.make_room = news.set
-        async with asyncio.timeout(10):
-            while not wanted():
-                news.clear()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), 0.02)
-
 
 @asynccontextmanager
 async def staged(place: Path, patience: float = 60.0, concerned: frozenset[str] = frozenset({"out"})) -> AsyncIterator:
@@ -108,9 +99,9 @@ async def test_away_is_told_once_and_ends_by_itself(tmp_path: Path):
     async with staged(tmp_path) as stage:
         await stage.gateway.say(AWAY)
         held = stage.wakes("a", "out")
-        await stage.until(lambda: bool(stage.told))
+        await eventually(lambda: bool(stage.told))
         await stage.gateway.say(Outside("away", "OneCLI answered 500"))
-        await stage.until(lambda: stage.admission.waiting()[0].reason == "OneCLI answered 500")
+        await eventually(lambda: stage.admission.waiting()[0].reason == "OneCLI answered 500")
         assert not held.done()
         await stage.gateway.say(READY)
         await held
@@ -121,7 +112,7 @@ async def test_who_waited_already_is_told_when_it_goes_away(tmp_path: Path):
     async with staged(tmp_path) as stage:
         held = stage.wakes("a", "out")
         await stage.gateway.say(AWAY)
-        await stage.until(lambda: stage.told == [AWAY.reason])
+        await eventually(lambda: stage.told == [AWAY.reason])
         held.cancel()
         await asyncio.gather(held, return_exceptions=True)
         assert stage.admission.waiting() == []
@@ -131,9 +122,9 @@ async def test_the_next_outage_is_told_anew(tmp_path: Path):
     async with staged(tmp_path) as stage:
         for number in range(2):
             await stage.gateway.say(AWAY)
-            await stage.until(lambda: stage.watch.state == AWAY)
+            await eventually(lambda: stage.watch.state == AWAY)
             held = stage.wakes(f"s{number}", "out")
-            await stage.until(lambda: len(stage.told) == number + 1)  # noqa: B023
+            await eventually(lambda: len(stage.told) == number + 1)  # noqa: B023
             await stage.gateway.say(READY)
             await held
 
@@ -141,9 +132,9 @@ async def test_the_next_outage_is_told_anew(tmp_path: Path):
 async def test_a_gateway_that_restarts_is_waited_for_without_a_word(tmp_path: Path):
     async with staged(tmp_path) as stage:
         await stage.gateway.say(READY)
-        await stage.until(lambda: stage.watch.state.state == "ready")
+        await eventually(lambda: stage.watch.state.state == "ready")
         await stage.gateway.end()
-        await stage.until(lambda: stage.watch.state.state == "starting")
+        await eventually(lambda: stage.watch.state.state == "starting")
         held = stage.wakes("a", "out")
         await stage.gateway.begin()
         await stage.gateway.say(READY)
@@ -154,7 +145,7 @@ async def test_a_gateway_that_restarts_is_waited_for_without_a_word(tmp_path: Pa
 async def test_a_gateway_that_stays_silent_is_away(tmp_path: Path):
     async with staged(tmp_path, patience=0.1) as stage:
         held = stage.wakes("a", "out")
-        await stage.until(lambda: bool(stage.told))
+        await eventually(lambda: bool(stage.told))
         assert stage.told == ["the appliance's gateway does not answer"]
         await stage.gateway.say(READY)
         await held

@@ -1,13 +1,13 @@
 """A homeserver, an adapter on it, and people: what the tests of the Matrix channel play with."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eventually import eventually
 from homeserver.person import Person
 from homeserver.server import Homeserver
 from nanoclaw_runner.contract.rows import Address
@@ -15,7 +15,7 @@ from nanoclawd.channels.adapter import ChannelPlaces
 from nanoclawd.channels.matrix import create
 from nanoclawd.channels.matrix.adapter import MatrixAdapter
 from nanoclawd.channels.matrix.pace import Pace
-from unit.channels.contract import PATIENCE_SECONDS, PlatformSide, Received
+from unit.channels.contract import PlatformSide, Received
 
 BOT = "bot"
 
@@ -59,15 +59,6 @@ class Stage:
         return room_id
 
 
-async def until_told(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again until a condition holds of which nobody is told."""
-    for _ in range(int(PATIENCE_SECONDS * 20)):
-        if await condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it did not come true in time")
-
-
 @contextlib.asynccontextmanager
 async def staged(
     server: Homeserver, directory: Path, number: int, monkeypatch: pytest.MonkeyPatch, **options: Any
@@ -98,7 +89,7 @@ class MatrixSide(PlatformSide):
 
     async def appear(self) -> None:
         await self.stage.ada.sees_member(self.chat, self.stage.bot_id)
-        await until_told(self._knows)
+        await eventually(self._knows)
 
     async def _knows(self) -> bool:
         return self.chat in [one.platform_id for one in await self.adapter.conversations()]

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from eventually import eventually
 from nanoclawd.channels.adapter import HealthState
 from nanoclawd.errors import Refused, Unavailable
 from nanoclawd.routing.event import Change, InboundEvent
 from nanoclawd.sessions.ports import Delivered, Edit, PartialText, Reaction, Text, Undelivered
 from unit.channels.contract import Received, attachment, outgoing
-from unit.channels.matrix.stage import Stage, until_told
+from unit.channels.matrix.stage import Stage
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
 
@@ -151,7 +152,7 @@ async def test_a_room_that_the_account_was_put_out_of(stage: Stage, received: Re
     async def is_out() -> bool:
         return room not in [one.platform_id for one in await stage.adapter.conversations()]
 
-    await until_told(is_out)
+    await eventually(is_out)
     await stage.ada.client.room_invite(room, stage.bot_id)
     await stage.ada.sees_member(room, stage.bot_id)
     assert (await event_of(received, await stage.ada.say(room, "welcome back"))).text == "welcome back"
@@ -254,7 +255,7 @@ async def test_invitations_are_for_whom_the_options_say(stage: Stage, received: 
     async def is_open() -> bool:
         return "invitations are open" in stage.adapter.health().detail
 
-    await until_told(is_open)
+    await eventually(is_open)
     assert room not in [one.platform_id for one in await stage.adapter.conversations()]
     await stage.restart(received, invites=[f"{stage.ada.user_id[:5]}*"])
     await stage.ada.sees_member(room, stage.bot_id)
@@ -423,7 +424,7 @@ async def test_a_server_that_refuses_the_stored_token_is_read_anew(stage: Stage,
         marks = json.loads(progress.read_text())["marks"]
         return [marks[room][0] for room in (talk, quiet) if room in marks] == [own.platform_message_id, secret]
 
-    await until_told(is_kept)
+    await eventually(is_kept)
     await stage.adapter.teardown()
     kept = json.loads(progress.read_text())
     progress.write_text(json.dumps(kept | {"since": "no token of this server"}))

@@ -46,7 +46,7 @@ async def delivered(stage: Stage, room: str, text: str, name: str, in_reply_to: 
             if isinstance(outcome, Delivered):
                 return
             assert not outcome.permanent, outcome
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # the appliance's pause between two attempts
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
@@ -74,17 +74,17 @@ async def test_whatever_the_network_does_every_message_arrives_once_and_in_order
         async def weather() -> None:
             for kind in (chance.choice(list(Weather)) for _ in range(WEATHERS)):
                 await proxy.change(kind)
-                await asyncio.sleep(chance.uniform(0.3, 1.5))
+                await asyncio.sleep(chance.uniform(0.3, 1.5))  # the weather lasts
                 if chance.random() < 0.3:
                     await proxy.cut(reset=chance.random() < 0.5)
                 await proxy.change(Weather.FAIR)
-                await asyncio.sleep(chance.uniform(0.0, 0.4))
+                await asyncio.sleep(chance.uniform(0.0, 0.4))  # as above
 
         async def people() -> None:
             while not changing.done():
                 sent.append(f"in {len(sent)}")
                 await stage.ada.say(room, sent[-1])
-                await asyncio.sleep(chance.uniform(0.05, 0.3))
+                await asyncio.sleep(chance.uniform(0.05, 0.3))  # people do not write all at once
 
         changing = asyncio.create_task(weather())
         talking = asyncio.create_task(people())
@@ -166,7 +166,7 @@ async def test_the_error_of_a_call_that_nobody_waits_for_is_not_told_to_the_jour
             asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
             home.call_soon_threadsafe(begun.set)
             try:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 raise Unavailable("away") from None
 
@@ -210,7 +210,7 @@ async def test_a_server_that_asks_to_wait_is_given_time(
             # After that time it is taken.
             last = refused[-1].retry_after
             assert last is not None
-            await asyncio.sleep(last + 0.1)
+            await asyncio.sleep(last + 0.1)  # as long as the server has said
             again = await stage.adapter.deliver(outgoing(stage.address(room), Text("at last"), "row-last"))
             assert isinstance(again, Delivered)
     finally:
