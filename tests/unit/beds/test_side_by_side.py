@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -306,3 +307,29 @@ def test_the_number_of_beds_and_their_names_come_from_the_environment():
     for wrong in ("0", "-1", "many", "10", "1.5"):
         with pytest.raises(BedError, match="is no number of beds"):
             side_by_side.beds_named(wrong, "test")
+
+
+@pytest.fixture
+def in_fresh_bed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BED_NAME", "t-1")
+    monkeypatch.setenv("BED_HOME", str(stage.home))
+    return Path(shutil.copy2(TESTS / "bed" / "in-fresh-bed", stage.home))
+
+
+@pytest.mark.parametrize("keep", ["", "1"])
+def test_a_command_in_a_fresh_bed_has_its_status_passed_on(stage: Stage, in_fresh_bed: Path, keep: str):
+    ended = subprocess.run([in_fresh_bed, "sh", "-c", "exit 7"], env=os.environ | {"KEEP": keep}, check=False)
+    assert ended.returncode == 7
+    assert stage.left_up() == (["t-1"] if keep else [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_fresh_bed_is_removed_if_its_command_is_interrupted(stage: Stage, in_fresh_bed: Path, number: signal.Signals):
+    begun = stage.home / "begun"
+    os.mkfifo(begun)
+    with subprocess.Popen([in_fresh_bed, "sh", "-c", f": >{begun}; sleep 600"], start_new_session=True) as process:
+        begun.open().close()
+        assert stage.left_up() == ["t-1"]
+        os.killpg(process.pid, number)
+        assert process.wait(timeout=60) == 130
+    assert stage.left_up() == []
