@@ -13,7 +13,8 @@ help:            ## list these targets
 run: ## boot the appliance and chat with it; MSG='…' asks one question
 	@BED_NAME=$${BED_NAME:-run} tests/bed/run '$(subst ','\'',$(MSG))'
 
-test: lint test-unit test-system test-package ## all checks and tests, the system tests in a fresh bed
+test: lint test-unit ## all checks and tests; the packages are tried beside the system tests
+	@tests/bed/in-beds --beside 'make --no-print-directory test-package' tests/system $(TESTS)
 
 lint: ## ruff and mypy
 	@$(BED) builder -- tests/bed/lint
@@ -24,8 +25,8 @@ format: ## let ruff lay out the sources
 test-unit: ## unit and property tests, without a bed (TESTS='-k name' narrows them)
 	@$(BED) builder -- python3 -m pytest -n 4 --dist loadfile tests/unit $(TESTS)
 
-test-system: ## system tests in a fresh bed (TESTS='-k name'; KEEP=1 leaves the bed up)
-	@BED_NAME=$${BED_NAME:-test} tests/bed/in-fresh-bed python3 -m pytest -p no:cacheprovider /src/tests/system $(TESTS)
+test-system: ## system tests, shared out over two fresh beds (BEDS=1: in one; TESTS='-k name' or a path; KEEP=1 leaves them up)
+	@tests/bed/in-beds tests/system $(TESTS)
 
 soak: ## kill everything at random for a long time, and wait for every back-off (NANOCLAW_SOAK_TURNS, NANOCLAW_SOAK_TOOL_TURNS, NANOCLAW_SOAK_MATRIX, NANOCLAW_SOAK_HOURS, NANOCLAW_SOAK_SEED)
 	@BED_NAME=$${BED_NAME:-soak} tests/bed/in-fresh-bed env NANOCLAW_SOAK_TURNS=$${NANOCLAW_SOAK_TURNS:-200} NANOCLAW_SOAK_SEED=$${NANOCLAW_SOAK_SEED:-1} \

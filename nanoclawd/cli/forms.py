@@ -46,7 +46,7 @@ def cell(column: Column, record: Mapping[str, Any]) -> str:
         case "kind":
             return "group" if value else "direct"
         case "size":
-            return "" if value is None else show.size(value)
+            return show.size(value) if isinstance(value, int) else _text(value)
         case _:
             return _text(value)
 

@@ -13,8 +13,8 @@ import pytest
 
 from eventually import wait_until
 from system.appliance import call, configured, daemon_stopped, kill_daemon, restart_daemon, run
-from system.loopback import Account
-from system.town import Town, answers, change
+from system.loopback import Account, Delivery
+from system.town import Town, answers, change, tag_of
 
 ASKED = "Somebody has to allow this first; I have asked."
 REFUSED = "You were not let in, so your message was not passed on."
@@ -314,9 +314,21 @@ def test_a_crowd_knocks_while_the_daemon_dies_again_and_again(town: Town) -> Non
             town.loop, chat, f"knock {number}", by=f"s{number}", thread="door", group=True, mention=True, seconds=90
         )
 
-    def decides(number: int) -> str:
-        card = town.loop.wait(lambda one: one.kind == "card" and f"> knock {number}\n" in one.text, "the card", 90)
-        return town.loop.click(card, "Allow" if number % 2 else "Deny", sender=town.handle("owner"), seconds=90)
+    def cards(number: int) -> list[tuple[Account, Delivery]]:
+        # the account that is up first after a death is the one where the owner can be reached
+        told = [(account, one) for account in town.accounts for one in account.deliveries if one.kind != "edit"]
+        return [(account, one) for account, one in told if f"> knock {number}\n" in one.text]
+
+    def decides(number: int) -> None:
+        wait_until(lambda: cards(number), f"seed {SEED}: the card about knock {number}", 90)
+        account, card = cards(number)[0]
+        choice, owner = "Allow" if number % 2 else "Deny", town.handle("owner")
+        if account is town.loop:
+            account.click(card, choice, sender=owner, seconds=90)
+            return
+        reaper.join()  # a call is lost with the daemon that it was made to
+        town.gets_asked(user=town.user(f"s{number}"), card="delivered")
+        town.say(account, owner, f"{tag_of(card)} {choice}", by="owner")
 
     reaper = threading.Thread(target=reap)
     reaper.start()
@@ -337,5 +349,4 @@ def test_a_crowd_knocks_while_the_daemon_dies_again_and_again(town: Town) -> Non
     wait_until(lambda: town.loop.texts(chat, "door").count(ASKED) == STRANGERS, "all are told that somebody is asked")
     assert town.loop.texts(chat) == []
     assert sorted(town.members()) == [town.user(f"s{number}") for number in range(1, STRANGERS, 2)]
-    asked = [one.card for one in town.loop.deliveries if one.kind == "card"]
-    assert len(asked) == len(set(asked)) == STRANGERS
+    assert [len({one.id for _, one in cards(number)}) for number in range(STRANGERS)] == [1] * STRANGERS

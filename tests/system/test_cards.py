@@ -4,7 +4,6 @@ Whatever the daemon goes through between the card and the choice, the choice cou
 """
 
 import json
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,18 +12,11 @@ import pytest
 from eventually import wait_until
 from system.appliance import Person, call, configured, kill_daemon, restart_daemon, run
 from system.loopback import Account, Delivery
-from system.town import Town, answers, no_owner
+from system.town import Town, answers, no_owner, tag_of
 
 ASKED = "Somebody has to allow this first; I have asked."
 QUESTION = {"title": "Open the sluice?", "text": "The basin is full.", "options": ["Open", "Wait"], "reference": "s-1"}
 TOLD = 'echo: [system] the answer to your question "Open the sluice?": '
-
-
-def tag_of(card: Delivery) -> str:
-    """Return what a person has to write before the number where several cards are open."""
-    found = re.search(r"write (\w{4}) before it", card.text)
-    assert found is not None, card.text
-    return found[1]
 
 
 def has_asked(town: Town, account: Account, chat: str, *, by: str = "member", after: int = 0) -> Delivery:

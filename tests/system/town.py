@@ -4,6 +4,7 @@ Everything in a town bears its tag, and what bears it is gone afterwards: other 
 """
 
 import contextlib
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -172,3 +173,10 @@ def change(statement: str, *bindings: object) -> None:
 def answers(account: Account, chat: str, text: str, thread: str | None = None) -> int:
     """Count how often the agent answered a message."""
     return "\n".join(account.texts(chat, thread)).count(f"echo: {text}")
+
+
+def tag_of(card: Delivery) -> str:
+    """Return what a person has to write before the number where several cards are open."""
+    found = re.search(r"write (\w{4}) before it", card.text)
+    assert found is not None, card.text
+    return found[1]

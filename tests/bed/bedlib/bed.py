@@ -145,7 +145,19 @@ def _install(settings: Settings, leader: int, stages: Stages) -> None:
         facts.package = key
         write_facts(settings, facts)
     with stages.stage("container images"):
-        if not images.restore(settings, leader, stages.note) and not images.present(leader):
+        _have_images(settings, leader, stages)
+
+
+def _have_images(settings: Settings, leader: int, stages: Stages) -> None:
+    """Give the bed those of an earlier one, or build them; of several new beds one does, and the others take its."""
+    if images.restore(settings, leader, stages.note) or images.present(leader):
+        return
+
+    def waiting() -> None:
+        stages.note("waiting for another bed that builds the container images")
+
+    with cache.lock(settings.cache / "images-built.lock", waiting):
+        if not images.restore(settings, leader, stages.note):
             images.build(settings, leader, stages.note)
 
 

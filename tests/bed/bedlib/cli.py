@@ -23,6 +23,10 @@ in the bed:
   /usr/local/share/nanoclaw-bed/base.tar  base of the images, for `podman import`
   /usr/local/share/nanoclaw-bed/wheels    wheels for image builds
 
+beside it:
+  in-fresh-bed CMD…     a command in a new bed, which is removed afterwards
+  in-beds DIRECTORY…    tests, shared out over several new beds (see `in-beds --help`)
+
 exit status: that of the command; 1 if the bed itself fails, 2 for a wrong command line
 """
 

@@ -4,7 +4,7 @@ import contextlib
 import io
 import unicodedata
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nanoclawd.cli import arguments, forms
@@ -43,6 +43,8 @@ def test_any_command_line_is_understood_or_answered(words: list[str]):
 
 
 @given(st.sampled_from(sorted(RESOURCES)), st.lists(RECORDS, max_size=2))
+@example("egress", [{"max_body": []}])
+@example("egress", [{"max_body": "much"}])
 def test_any_record_is_printed_clean(name: str, records: list[dict[str, object]]):
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
