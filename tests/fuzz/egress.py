@@ -1,5 +1,6 @@
 """Readers of the way out: hosts and addresses, and the requests of agents as the gateway takes them."""
 
+import asyncio
 import ipaddress
 import re
 import socket
@@ -17,6 +18,7 @@ from nanoclawd.gateway.egress import Exchange
 from nanoclawd.gateway.forwarding import cleaned
 from nanoclawd.gateway.wire import Wire
 
+_loop = asyncio.new_event_loop()
 _ODD = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _RULES = (Rule(1, "allow", "*"), Rule(2, "deny", "*.example.org"), Rule(3, "allow", "example.org", path="/a"))
 
@@ -140,11 +142,13 @@ def _one_line(line: bytes) -> None:
 
 def _done(work: Coroutine[Any, Any, Any]) -> Any:
     """Return what a coroutine returns that has nothing to wait for."""
-    try:
-        work.send(None)
-    except StopIteration as end:
-        return end.value
-    except TimeoutError as error:
-        raise AssertionError("it waits, and everything is there") from error
-    work.close()
-    raise AssertionError("it waits, and everything is there")
+
+    async def at_once() -> Any:
+        task = asyncio.ensure_future(work)
+        await asyncio.sleep(0)
+        if not task.done():
+            task.cancel()
+            raise AssertionError("it waits, and everything is there")
+        return task.result()
+
+    return _loop.run_until_complete(at_once())
