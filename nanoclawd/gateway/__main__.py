@@ -84,7 +84,13 @@ async def serve(config: Config, agents: AgentDirectory, listening: socket.socket
             outside = await stack.enter_async_context(serving)
             telling = Telling(outside.link, pwd.getpwnam(options.user).pw_uid)
         proxy = await stack.enter_async_context(Proxy(config, agents, credentials, telling))
-        watch = Watch((options.agents, trust.system_bundle().resolve()), door.look_again)
+
+        def look_again() -> None:
+            door.look_again()
+            if outside is not None:
+                outside.link.look_again()
+
+        watch = Watch((options.agents, trust.system_bundle().resolve()), look_again)
         way = Way(agents, bounds.egress_idle, reaching, door, approver, outside.through if outside else None)
         server = Front(proxy, way, bounds.max_connections, bounds.max_egress)
         accepting = server.listen(listening)

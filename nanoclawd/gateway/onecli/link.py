@@ -7,6 +7,7 @@ is told that it is away, and the whole meeting is tried again until it works: On
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from nanoclawd.config import OneCli
@@ -78,6 +79,7 @@ class Link:
         self._pause = pause
         self._stands_after = stands_after
         self._gateway = ""
+        self._looking: asyncio.Task[None] | None = None
         self._access: dict[str, asyncio.Task[Access]] = {}
         self._news: dict[str, Note] = {}
         self._faults: dict[str, Note] = {}
@@ -107,6 +109,8 @@ class Link:
 
     def end(self) -> None:
         """The gateway stops: those who watch are let go."""
+        if self._looking is not None:
+            self._looking.cancel()
         self._ended = True
         self._changed.set()
 
@@ -119,6 +123,15 @@ class Link:
         if self.state.state != "ready":
             raise OneCliError(self.state.reason, fix=self.state.fix)
         return await self._access_of(agent)
+
+    def look_again(self) -> None:
+        """The daemon has published its agents anew: those that are new to OneCLI are made there.
+
+        Not by their first request: the program in the container has read by then whom to trust, and OneCLI's authority
+        would not be among them.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
 
     def forget(self, agent: Agent) -> None:
         """OneCLI did not take an agent's token: the next access is asked for anew."""
@@ -155,6 +168,14 @@ class Link:
                     raise
         if found is not None:
             await self._knock(found)
+
+    async def _look(self) -> None:
+        while self.state.state == "ready":
+            new = next((agent for agent in self._published() if agent.id not in self._access), None)
+            if new is None:
+                return
+            with suppress(OneCliError):  # it is in the notes, and its first request tries again
+                await self._access_of(new)
 
     async def _stay(self) -> None:
         """Poll while that works.

@@ -18,6 +18,7 @@ import pytest
 from gateway_stage import Running
 from onecli_stage import AGENT, GROUP_ID, OTHER, PAUSE, Person, onecli, settings, until
 
+from eventually import eventually
 from nanoclawd.config import OneCli as Settings
 from nanoclawd.egress.targets import Target
 from nanoclawd.gateway.credentials import Credentials
@@ -85,6 +86,18 @@ async def test_every_group_is_an_agent_there_before_anybody_asks(tmp_path: Path,
         assert stage.trusted[0] == api.authority.pem
         access = await stage.service.link.access(MAIN)
         assert (access.host, access.port) == ("127.0.0.1", api.gateway_port)
+
+
+async def test_a_group_that_comes_later_is_an_agent_there_before_anybody_asks(tmp_path: Path, api: OneCli):
+    """F-106: and OneCLI's authority is trusted by then; a program reads whom to trust before it asks for anything."""
+    async with linked(tmp_path, api, agents=()) as stage:
+        await stage.ready()
+        assert stage.trusted == []
+        stage.published.publish([AGENT, OTHER])
+        stage.service.link.look_again()
+        await eventually(lambda: len(stage.trusted) == 2, "both are made")
+        assert {one.identifier for one in api.world.agents.values()} == {GROUP_ID, "ag-2"}
+        assert set(stage.trusted) == {api.authority.pem}
 
 
 async def test_a_new_agent_is_said_to_have_nothing_yet(tmp_path: Path, api: OneCli, caplog: pytest.LogCaptureFixture):
