@@ -267,7 +267,7 @@ from bed.bedlib import side_by_side
 from bed.bedlib.settings import Settings
 home = Path(sys.argv[1])
 beds = [Settings(name, home) for name in ("t-1", "t-2")]
-aside = f"trap 'rm {home}/aside; exit 1' TERM; touch {home}/aside; : >{home}/begun; sleep 600 & wait"
+aside = f"trap 'rm {home}/aside; exit 1' TERM; touch {home}/aside; : >{home}/begun; sleep 60 & wait"
 where = {"durations": home / "durations.json", "repository": home / "repository"}
 run = side_by_side.Run(beds, home / "bed", ["tests"], asides=[aside], **where)
 sys.exit(asyncio.run(side_by_side.until_told(run)))
@@ -327,7 +327,9 @@ def test_a_command_in_a_fresh_bed_has_its_status_passed_on(stage: Stage, in_fres
 def test_a_fresh_bed_is_removed_if_its_command_is_interrupted(stage: Stage, in_fresh_bed: Path, number: signal.Signals):
     begun = stage.home / "begun"
     os.mkfifo(begun)
-    with subprocess.Popen([in_fresh_bed, "sh", "-c", f": >{begun}; sleep 600"], start_new_session=True) as process:
+    # a shell that runs the tests in the background has them ignore SIGINT, and no shell below can trap it then
+    words = ["env", "--default-signal=INT", in_fresh_bed, "sh", "-c", f": >{begun}; sleep 60"]
+    with subprocess.Popen(words, start_new_session=True) as process:
         begun.open().close()
         assert stage.left_up() == ["t-1"]
         os.killpg(process.pid, number)
