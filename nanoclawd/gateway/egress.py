@@ -30,7 +30,7 @@ from nanoclawd.gateway.policy import Agent, AgentDirectory
 from nanoclawd.gateway.reaching import Reaching, Unreachable
 from nanoclawd.gateway.refusals import Refusal, RefusalLog
 from nanoclawd.gateway.secure import Line, SecureWire
-from nanoclawd.gateway.sessions import session_of
+from nanoclawd.gateway.sessions import Sessions
 from nanoclawd.gateway.tunnel import Tunnel
 from nanoclawd.gateway.wire import BareWire, Side, Wire
 from nanoclawd.journal import about
@@ -38,7 +38,8 @@ from nanoclawd.journal import about
 _PREVIEW_SECONDS: Final = 2.0
 """The beginning of a body that is to be shown has so long to come."""
 
-_SETTLING_SECONDS: Final = 0.02
+_UNWATCHED_SECONDS: Final = 0.02
+"""Who leaves while a connection begins is seen to leave so much later, and beginning is so much shorter."""
 
 type Answering = Caller | StreamCaller
 
@@ -66,6 +67,7 @@ class Way:
         self._door = door
         self._judging = Judging(agents, door)
         self._audit = Audit()
+        self._sessions = Sessions()
         self._refusals = RefusalLog()
         self._waiting: set[asyncio.Task[None]] = set()
         self._streams = GroupStreams()
@@ -120,7 +122,6 @@ class Way:
         try:
             await self._answer(caller, exchange)
         except Denial as denial:
-            _know(caller, exchange)
             exchange.outcome, exchange.status = denial.outcome, denial.status
             await caller.deny(denial, exchange.accept)
             return False
@@ -151,6 +152,7 @@ class Way:
             # Who it is comes first: a stranger learns nothing, and is in no audit.
             agent = self._agents.find(exchange.uid)
             exchange.group = agent.group
+            exchange.session = exchange.session or self._session_of(caller, agent)
             asked = exchange.read()
             judged = self._judging.tunnel(agent, asked) if asked.is_tunnel else None
             if judged is not None and judged.is_inside and isinstance(caller, Caller):
@@ -165,13 +167,10 @@ class Way:
         if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
         if decision.asks:
-            _know(caller, exchange)
             permit.session = exchange.session
         self._limits.enter(permit)
         check_sent(permit, announced(exchange.request))
-        # Only the audit wants to know who it is, and who leaves at once is seen to leave a moment later, too: that is
-        # not for the time in which connections begin.
-        settling = asyncio.get_running_loop().call_later(_SETTLING_SECONDS, _settle, caller, exchange)
+        watching = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, _watch, caller)
         try:
             if decision.asks:
                 exchange.approval = await self._decided(caller, permit)
@@ -188,8 +187,11 @@ class Way:
             exchange.outcome = "left"
             raise
         finally:
-            settling.cancel()
-            _know(caller, exchange)
+            watching.cancel()
+
+    def _session_of(self, caller: Answering, agent: Agent) -> str:
+        connection = caller.wire.find_socket() if isinstance(caller, Caller) and isinstance(caller.wire, Wire) else None
+        return self._sessions.of(connection, agent.group) if connection is not None else ""
 
     async def _decided(self, caller: Answering, permit: Permit) -> str:
         """Have somebody decide about a request, of which nothing goes on before that; return the approval's id.
@@ -212,7 +214,6 @@ class Way:
         task = asyncio.current_task()
         if self._door is None or task is None:
             raise RuntimeError("it is served by a task, at a door")
-        _know(caller, exchange)
         exchange.status = 200
         early = await caller.open_tunnel()
         secure = await self._door.welcome(caller, early, target)
@@ -360,24 +361,12 @@ class Way:
             await tunnel.run()
             exchange.outcome = tunnel.carried.outcome
         finally:
-            _know(caller, exchange)
             tunnel.close()
 
 
-def _settle(caller: Answering, exchange: Exchange) -> None:
-    """Do what had time until now."""
-    _know(caller, exchange)
+def _watch(caller: Answering) -> None:
     if isinstance(caller, Caller) and isinstance(caller.wire, BareWire):
         caller.wire.watch()
-
-
-def _know(caller: Answering, exchange: Exchange) -> None:
-    """Find out whose connection it is, where that can be told, while the one who made it is there."""
-    if exchange.session or not exchange.group or not isinstance(caller, Caller) or not isinstance(caller.wire, Wire):
-        return
-    connection = caller.wire.find_socket()
-    if connection is not None:
-        exchange.session = session_of(connection, exchange.group)
 
 
 def _nobody_waits() -> None:
