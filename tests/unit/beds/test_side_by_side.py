@@ -328,7 +328,7 @@ def test_a_fresh_bed_is_removed_if_its_command_is_interrupted(stage: Stage, in_f
     begun = stage.home / "begun"
     os.mkfifo(begun)
     # a shell that runs the tests in the background has them ignore SIGINT, and no shell below can trap it then
-    words = ["env", "--default-signal=INT", in_fresh_bed, "sh", "-c", f": >{begun}; sleep 60"]
+    words = ["env", "--default-signal=INT", in_fresh_bed, "sh", "-c", f"exec sleep 60 >{begun}"]
     with subprocess.Popen(words, start_new_session=True) as process:
         begun.open().close()
         assert stage.left_up() == ["t-1"]
