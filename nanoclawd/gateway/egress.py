@@ -166,8 +166,7 @@ class Way:
         exchange.rule = decision.rule.id if decision.rule is not None else 0
         if not decision.allowed and not decision.asks:
             raise denials.by_rule(exchange.group, asked, decision)
-        if decision.asks:
-            permit.session = exchange.session
+        permit.session = exchange.session
         self._limits.enter(permit)
         check_sent(permit, announced(exchange.request))
         watching = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, _watch, caller)

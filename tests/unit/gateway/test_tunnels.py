@@ -97,16 +97,19 @@ def test_a_refused_connect_can_still_be_answered():
 
 
 @pytest.mark.parametrize("way", ["in pieces", "behind a request"])
-async def test_a_tunnel_begins_on_a_connection_that_was_waited_for(way_out: Out, way: str):
+async def test_a_tunnel_begins_on_a_connection_that_was_waited_for(patient_way_out: Out, way: str):
     """Its socket has had a transport by then."""
-    way_out.allow(way_out.host.rule())
-    reader, writer = await way_out.open()
-    where = f"127.0.0.1:{way_out.host.port}"
+    host = patient_way_out.host
+    patient_way_out.allow(host.rule())
+    reader, writer = await patient_way_out.open()
+    where = f"127.0.0.1:{host.port}"
     if way == "behind a request":
-        echo, way_out.host.serving = way_out.host.serving, answers("HTTP/1.1 200 Fine\nContent-Length: 5", b"hello")
+        echo, host.serving = host.serving, answers("HTTP/1.1 200 Fine\nContent-Length: 5", b"hello")
         writer.write(f"GET http://{where}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
-        way_out.host.serving = echo
+        host.serving = echo
+        await asyncio.wait_for(host.gone.wait(), 5)
+        host.gone.clear()
     head = f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n\r\n".encode()
     writer.write(head[:20])
     await asyncio.sleep(0.01)  # they are to be two pieces
@@ -116,7 +119,7 @@ async def test_a_tunnel_begins_on_a_connection_that_was_waited_for(way_out: Out,
     writer.write(b"and late")
     assert await reader.readexactly(8) == b"and late"
     writer.close()
-    await asyncio.wait_for(way_out.host.gone.wait(), 5)
+    await asyncio.wait_for(host.gone.wait(), 5)
 
 
 async def test_what_a_slow_reader_has_not_taken_arrives_after_the_host_has_gone(way_out: Out):
@@ -183,7 +186,7 @@ async def test_a_head_has_its_time_as_a_whole(way_out: Out, monkeypatch: pytest.
     async def drip() -> None:
         while True:
             writer.write(b"x")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # each well within the time
 
     dripping = asyncio.create_task(drip())
     async with asyncio.timeout(5):
