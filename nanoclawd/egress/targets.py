@@ -22,7 +22,7 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _PRINTABLE: Final = re.compile(r"[!-~]+", re.ASCII)
 _ENCODED: Final = re.compile(r"%([0-9a-fA-F]{2})", re.ASCII)
 # Slashes, what is encoded twice, control characters, and UTF-8 that is longer than it has to be.
-_UNCLEAR: Final = re.compile(r"%(?:2f|5c|25[0-9a-f]{2}|[01][0-9a-f]|7f|c[01]|e0%[89]|f0%8)|\\\\", re.IGNORECASE)
+_UNCLEAR: Final = re.compile(r"%(?:2f|5c|25[0-9a-f]{2}|[01][0-9a-f]|7f|c[01]|e0%[89]|f0%8)|\\", re.IGNORECASE)
 _PARAMETERS: Final = re.compile(r";[^/]*")
 _DOTS: Final = re.compile(r"/\.{1,2}(?:/|\Z)")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")

@@ -181,6 +181,7 @@ def test_an_address_is_settled(text: str):
             (path, ())
             for path in (
                 *("/a/../b", "/a/%2e%2E/b", "/a/.", "/a/..", "/a%2fb", "/a%5Cb", "//a", "/a//b", "/a%00", "/a%09"),
+                *("/a\\b", "/a/..\\b"),
                 *("/a/..;/b", "/a/..;x=1/b", "/a/.;/b", "/a/;/b", "/;a/b", "/a/%2e%2e%3b/b", "/a/..%3bx/b"),
                 *("/a/%252e%252e/b", "/%2561", "/a%252fb", "/a/%c0%ae%c0%ae/b", "/a%c0%afb", "/a%e0%80%afb"),
             )
